@@ -1,0 +1,275 @@
+#!/usr/bin/python3
+"""Checks service manifests (proto/manifest.proto) and generates their constants headers.
+
+Usage: manifest.py --out BUILD_ROOT [--stamp FILE] services/NAME/manifest.textproto ...
+writes BUILD_ROOT/services/NAME/manifest.h for each.
+"""
+import argparse
+import dataclasses
+import pathlib
+import re
+
+from schemas import InputError, Schemas, run_tool
+
+PAGE = 4096
+BLOCK = 2 << 20
+MAX_RANK = 3                   # of tasks; vCPUs have abi::kMaxRank
+MAX_VCPUS = 8
+GRANT_BASE = 0x2000_0000       # abi::kGrantBase
+GUEST_RAM_BASE = 0x20_0000_0000  # abi::kGuestRamBase
+GUEST_RAM_IPA = 0x4000_0000    # where a guest's RAM begins
+JOURNAL_MAX = GRANT_BASE - 0x1010_0000
+STACK_MAX = 1 << 20
+IMAGE_MAX = 4 << 30            # default window of an image
+HANDLES_MAX = 63               # slots of a service's handle table
+SUPERVISOR_FIRST_SLOT = 3      # slots 1 and 2: its task and its signal
+NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*\Z")
+
+
+@dataclasses.dataclass
+class Service:
+    """A manifest with what follows from it: slots by handle name, addresses by mapping name."""
+    path: pathlib.Path
+    manifest: object
+    slots: dict
+    addresses: dict
+    handles: int  # size of the handle table, slot 0 included
+
+    @property
+    def name(self):
+        return self.manifest.name
+
+    def signal(self, name: str):
+        return next((s for s in self.manifest.signal if s.name == name), None)
+
+    def signal_mask(self, name: str, index: int = 0) -> int:
+        signal = self.signal(name)
+        return 1 << (signal.bit + (index if signal.count else 0))
+
+
+def align_up(value: int, to: int) -> int:
+    return -(-value // to) * to
+
+
+def load(schemas: Schemas, path: pathlib.Path) -> Service:
+    """Reads and checks one manifest on its own (peers are checked by describe.py)."""
+    m = schemas.read_text("Manifest", path)
+
+    def refuse(field, reason):
+        raise InputError(f"{path}: {field}: {reason}")
+
+    def check_names(field, entries):
+        seen = set()
+        for entry in entries:
+            if not NAME.match(entry.name):
+                refuse(f"{field}.name", f'"{entry.name}" must be lower case letters, digits and _')
+            if entry.name in seen:
+                refuse(f"{field}.name", f'"{entry.name}" is there twice')
+            seen.add(entry.name)
+
+    if m.name != path.parent.name:
+        refuse("name", f'"{m.name}" must be the name of the folder, "{path.parent.name}"')
+    if not NAME.match(m.name):
+        refuse("name", f'"{m.name}" must be lower case letters, digits and -')
+    for field in ("signal", "handle", "mapping", "mmio"):
+        check_names(field, getattr(m, field))
+    if not m.scope:
+        refuse("scope", "is missing: SCOPE_SYSTEM, SCOPE_VM or SCOPE_DEVICE")
+    if m.rank > MAX_RANK:
+        refuse("rank", f"{m.rank} is above {MAX_RANK}")
+    if not 1 <= m.priority <= 255:
+        refuse("priority", f"{m.priority} is not in 1..255")
+    if m.stack_bytes % PAGE or not PAGE <= m.stack_bytes <= STACK_MAX:
+        refuse("stack_bytes", f"{m.stack_bytes} is not a multiple of {PAGE} in {PAGE}..{STACK_MAX}")
+    if m.journal_bytes % PAGE or m.journal_bytes > JOURNAL_MAX:
+        refuse("journal_bytes", f"{m.journal_bytes} is not a multiple of {PAGE} up to {JOURNAL_MAX}")
+    if (m.mmio or m.hypercalls) and (not m.receive or m.scope == schemas.enum("Scope")["SCOPE_SYSTEM"]):
+        refuse("mmio" if m.mmio else "hypercalls", "needs `receive: true` and a scope within a VM")
+
+    _check_signals(m, refuse)
+    slots, handles = _place_handles(schemas, m, refuse)
+    addresses = _place_mappings(schemas, m, refuse)
+    _check_mmio(m, refuse)
+    return Service(path, m, slots, addresses, handles)
+
+
+def _check_signals(m, refuse):
+    taken = {}
+    for signal in m.signal:
+        for bit in range(signal.bit, signal.bit + max(signal.count, 1)):
+            if bit > 63:
+                refuse(f"signal {signal.name}", f"bit {bit} is beyond 63")
+            if bit in taken:
+                refuse(f"signal {signal.name}", f'bit {bit} is also "{taken[bit]}"')
+            taken[bit] = signal.name
+    timers = [s.name for s in m.signal if s.timer]
+    if len(timers) > 1:
+        refuse(f"signal {timers[1]}.timer", f'"{timers[0]}" is the timer already: a task has one')
+    for s in m.signal:
+        if s.timer and s.count > 1:
+            refuse(f"signal {s.name}.count", "a timer has one bit")
+
+
+def _place_handles(schemas, m, refuse):
+    kinds = m.handle.add().DESCRIPTOR.enum_types_by_name["Kind"].values_by_name
+    del m.handle[-1]
+    kind = {name: value.number for name, value in kinds.items()}
+    signals = {s.name for s in m.signal}
+    slots, slot = {}, SUPERVISOR_FIRST_SLOT if m.name == "supervisor" else 1
+    system = m.scope == schemas.enum("Scope")["SCOPE_SYSTEM"]
+    for h in m.handle:
+        field = f"handle {h.name}"
+        if h.kind == kind["NONE"]:
+            refuse(f"{field}.kind", "is missing")
+        if system and h.kind in (kind["IRQ_LINE"], kind["VM"], kind["VCPU"]):
+            refuse(f"{field}.kind", "a system service has no VM")
+        if h.kind in (kind["SIGNAL"], kind["ENDPOINT"]):
+            if not h.peer:
+                refuse(f"{field}.peer", "is missing")
+        elif h.peer:
+            refuse(f"{field}.peer", "is for SIGNAL and ENDPOINT only")
+        if h.kind == kind["SIGNAL"] and not h.bit:
+            refuse(f"{field}.bit", "is missing: the peer's signal bit")
+        if h.kind == kind["IRQ"]:
+            if not h.resource:
+                refuse(f"{field}.resource", "is missing")
+            if h.bit not in signals:
+                refuse(f"{field}.bit", f'"{h.bit}" is not one of its own signals')
+        if h.kind == kind["IRQ_LINE"] and h.intid and not 32 <= h.intid < 1020:
+            refuse(f"{field}.intid", f"{h.intid} is not an SPI (32..1019)")
+        if h.kind == kind["VM"] and not h.right:
+            refuse(f"{field}.right", "is missing")
+        if h.kind == kind["VCPU"] and h.count < MAX_VCPUS:
+            refuse(f"{field}.count", f"{h.count} is below the {MAX_VCPUS} vCPUs that a VM may have")
+        if h.count and h.kind not in (kind["VCPU"], kind["SIGNAL"], kind["ENDPOINT"]):
+            refuse(f"{field}.count", "is for VCPU, SIGNAL and ENDPOINT only")
+        slots[h.name] = slot
+        slot += max(h.count, 1)
+        if slot - 1 > HANDLES_MAX:
+            refuse(field, f"slot {slot - 1} is beyond {HANDLES_MAX}")
+    return slots, slot
+
+
+def _place_mappings(schemas, m, refuse):
+    del schemas
+    kinds = m.mapping.add().DESCRIPTOR.enum_types_by_name["What"].values_by_name
+    del m.mapping[-1]
+    what = {name: value.number for name, value in kinds.items()}
+    images = (what["KERNEL"], what["INITRD"], what["DISK"])
+    addresses, ranges, free = {}, [], GRANT_BASE
+    for p in m.mapping:
+        field = f"mapping {p.name}"
+        if p.what == what["NONE"]:
+            refuse(f"{field}.what", "is missing")
+        if (p.what == what["SHARED"]) != bool(p.peer):
+            refuse(f"{field}.peer", "is for SHARED, and needed there")
+        if (p.what == what["DEVICE"]) != bool(p.resource):
+            refuse(f"{field}.resource", "is for DEVICE, and needed there")
+        if p.count and p.what != what["SHARED"]:
+            refuse(f"{field}.count", "is for SHARED only")
+        if p.what in (what["KERNEL"], what["INITRD"]) and p.write:
+            refuse(f"{field}.write", "boot images are read-only")
+        if p.what == what["DEVICE"]:
+            p.bytes = p.bytes or PAGE
+        if p.what in images:
+            p.bytes = p.bytes or IMAGE_MAX
+        if p.what == what["GUEST_RAM"]:
+            if p.address or p.bytes:
+                refuse(field, "guest RAM has its place and size from the VM: no address, no bytes")
+            addresses[p.name] = GUEST_RAM_BASE + GUEST_RAM_IPA
+            continue
+        if p.bytes % PAGE or not p.bytes:
+            refuse(f"{field}.bytes", f"{p.bytes} is not a multiple of {PAGE} above 0")
+        total = p.bytes * max(p.count, 1)
+        if p.address % PAGE:
+            refuse(f"{field}.address", f"{p.address:#x} is not page aligned")
+        address = p.address or align_up(free, BLOCK)
+        if address < GRANT_BASE or address + total > GUEST_RAM_BASE:
+            refuse(f"{field}.address", f"{address:#x} + {total:#x} is not within {GRANT_BASE:#x}..{GUEST_RAM_BASE:#x}")
+        for other, start, end in ranges:
+            if address < end and start < address + total:
+                refuse(f"{field}.address", f'overlaps mapping "{other}" at {start:#x}..{end:#x}')
+        ranges.append((p.name, address, address + total))
+        addresses[p.name] = address
+        free = max(free, address + total)
+    return addresses
+
+
+def _check_mmio(m, refuse):
+    signals = {s.name for s in m.signal}
+    for r in m.mmio:
+        field = f"mmio {r.name}"
+        if r.base % PAGE or r.bytes % PAGE or r.bytes_per_vcpu % PAGE or not r.bytes:
+            refuse(field, f"base and bytes must be multiples of {PAGE}, bytes not 0")
+        if r.base + r.bytes + MAX_VCPUS * r.bytes_per_vcpu > GUEST_RAM_IPA:
+            refuse(f"{field}.base", f"ends beyond {GUEST_RAM_IPA:#x}, where guest RAM begins")
+        for d in r.doorbell:
+            if d.bit not in signals:
+                refuse(f"{field}.doorbell.bit", f'"{d.bit}" is not one of its own signals')
+            if d.offset % 4 or d.offset + 4 > r.bytes:
+                refuse(f"{field}.doorbell.offset", f"{d.offset:#x} is not a word within the range")
+
+
+def camel(name: str) -> str:
+    return "".join(part.capitalize() for part in re.split("[_-]", name))
+
+
+def header(service: Service) -> str:
+    """The text of services/NAME/manifest.h."""
+    m = service.manifest
+    space = f"{m.name.replace('-', '_')}_manifest"
+    guard = f"ATOLL_SERVICES_{m.name.replace('-', '_').upper()}_MANIFEST_H_"
+    constants = [("size_t", "JournalBytes", f" = {m.journal_bytes}")]
+    for s in m.signal:
+        name, bits = camel(s.name), max(s.count, 1)
+        constants.append(("uint32_t", f"{name}Bit", f" = {s.bit}"))
+        if s.count:
+            constants.append(("uint32_t", f"{name}BitCount", f" = {s.count}"))
+        constants.append(("uint64_t", f"{name}Signal", f" = {((1 << bits) - 1) << s.bit:#x}"))
+    for h in m.handle:
+        constants.append(("abi::Handle", camel(h.name), f"{{{service.slots[h.name]}}}"))
+        if h.count:
+            constants.append(("uint32_t", f"{camel(h.name)}HandleCount", f" = {h.count}"))
+    for p in m.mapping:
+        name = camel(p.name)
+        constants.append(("VirtAddr", f"{name}Address", f"{{{service.addresses[p.name]:#x}}}"))
+        if p.bytes:
+            constants.append(("uint64_t", f"{name}Bytes", f" = {p.bytes:#x}"))
+        if p.count:
+            constants.append(("uint32_t", f"{name}Count", f" = {p.count}"))
+            constants.append(("uint64_t", f"{name}Stride", f" = {p.bytes:#x}"))
+    for index, r in enumerate(m.mmio):
+        constants.append(("uint64_t", f"{camel(r.name)}Badge", f" = {index}"))
+
+    names = [name for _, name, _ in constants]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{service.path}: two entries would both be k{twice[0]}: rename one")
+    return "\n".join([
+        f"// Generated from services/{m.name}/manifest.textproto by scripts/manifest.py.",
+        f"#ifndef {guard}", f"#define {guard}", "", "#include <cstddef>", "#include <cstdint>", "",
+        '#include "ipc/abi.h"', "", f"namespace atoll::{space} {{", "",
+        *(f"inline constexpr {kind} k{name}{value};" for kind, name, value in constants),
+        "", f"}}  // namespace atoll::{space}", "", f"#endif  // {guard}", ""])
+
+
+def main(arguments) -> None:
+    parser = argparse.ArgumentParser(description="Generates the constants headers of services.")
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--stamp", type=pathlib.Path)
+    parser.add_argument("manifests", type=pathlib.Path, nargs="+")
+    options = parser.parse_args(arguments)
+    schemas = Schemas("manifest")
+    for path in options.manifests:
+        service = load(schemas, path.resolve())
+        target = options.out / "services" / service.name / "manifest.h"
+        text = header(service)
+        if not target.exists() or target.read_text(encoding="utf-8") != text:  # else nothing is rebuilt
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+    if options.stamp:
+        options.stamp.touch()
+
+
+if __name__ == "__main__":
+    run_tool(main)
