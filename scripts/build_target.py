@@ -5,14 +5,18 @@ import pathlib
 import subprocess
 import sys
 
+HOST_ONLY = ("CC", "CXX", "CC_LD", "CXX_LD", "AR", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
+
 
 def main() -> int:
     source, build, stamp = (pathlib.Path(a) for a in sys.argv[1:4])
-    environment = {k: v for k, v in os.environ.items() if k not in ("CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS")}
+    environment = {k: v for k, v in os.environ.items() if k not in HOST_ONLY}
     if not (build / "build.ninja").exists():
-        subprocess.run(["meson", "setup", str(build), str(source), "--cross-file", str(source / "cross/aarch64.ini"),
-                        "-Db_sanitize=none"], check=True, env=environment)
-    subprocess.run(["meson", "compile", "-C", str(build)], check=True, env=environment)
+        setup = ["meson", "setup", str(build), str(source), "--cross-file", str(source / "cross/aarch64.ini")]
+        if subprocess.run(setup, env=environment).returncode != 0:
+            return f"setting up the target build in {build} failed; see the lines above"
+    if subprocess.run(["meson", "compile", "-C", str(build)], env=environment).returncode != 0:
+        return f"the target build in {build} failed; see the lines above"
     stamp.touch()
     return 0
 
