@@ -1,0 +1,221 @@
+#include "kernel/ipc.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernel/exits.h"
+#include "kernel/scheduler.h"
+#include "kernel/vm.h"
+#include "proto/device.atoll.h"
+
+namespace atoll {
+namespace {
+
+// A call that was present at this many deaths is never tried again.
+inline constexpr uint32_t kPoisonousDeaths = 2;
+
+struct Request {
+  uint64_t badge = 0;
+  Message message;
+};
+
+// The message of a waiting caller, from what its entry to the kernel saved: the same for every delivery.
+Request BuildRequest(Thread& caller) {
+  const uint64_t* const x = caller.frame.x;
+  switch (caller.blocked_on) {
+    case BlockedOn::kCall: {
+      const HandleEntry* const entry = static_cast<Task&>(caller).FindHandle(x[0]);
+      return {.badge = entry != nullptr ? entry->badge : 0,
+              .message = {.label = x[1], .words = {x[2], x[3], x[4], x[5], x[6], x[7]}}};
+    }
+    case BlockedOn::kMmio:
+      return {.badge = caller.mmio_range->badge,
+              .message = {.label = abi::MakeLabel(DeviceInterface::kMmioAccess),
+                          .words = MmioRequest(static_cast<Vcpu&>(caller)).Pack()}};
+    case BlockedOn::kHypercall:
+      return {.badge = static_cast<Vcpu&>(caller).index,
+              .message = {.label = abi::MakeLabel(HypercallInterface::kSmccc),
+                          .words = SmcccRequest{.x0 = x[0], .x1 = x[1], .x2 = x[2], .x3 = x[3],
+                                                .smc = caller.mmio_syndrome != 0}
+                                       .Pack()}};
+  }
+  return {};
+}
+
+void WriteMessage(Thread& receiver, Status status, uint64_t label, const abi::Words& words) {
+  uint64_t* const x = receiver.frame.x;
+  x[0] = static_cast<uint64_t>(status);
+  x[1] = label;
+  std::copy(words.begin(), words.end(), x + 2);
+}
+
+void CopyBuffer(const Thread& from, Thread& to, uint64_t label) {
+  const size_t bytes = std::min<size_t>(abi::LabelBytes(label), abi::kIpcBytes);
+  if (bytes == 0 || from.vcpu || to.vcpu) return;
+  const std::byte* const source = static_cast<const Task&>(from).ipc_page;
+  std::byte* const destination = static_cast<Task&>(to).ipc_page;
+  if (source != nullptr && destination != nullptr) std::memcpy(destination, source, bytes);
+}
+
+void HandOver(Thread& caller, Thread& server) {
+  const Request request = BuildRequest(caller);
+  WriteMessage(server, Status::kOk, request.message.label, request.message.words);
+  CopyBuffer(caller, server, request.message.label);
+  server.frame.x[8] = request.badge;
+  server.frame.x[9] = caller.token;
+  server.frame.x[10] = 1 + (caller.died_token == caller.token ? caller.deaths : 0);
+  caller.server = &server;
+  caller.queued_at = nullptr;
+  server.serving = &caller;
+}
+
+void WriteSignals(Thread& receiver, uint64_t bits) {
+  WriteMessage(receiver, Status::kOk, 0, {bits});
+  receiver.frame.x[8] = 0;
+  receiver.frame.x[9] = 0;  // token 0: signals, not a call
+  receiver.frame.x[10] = 0;
+}
+
+void CompleteCall(Thread& caller, uint64_t label, const abi::Words& words) {
+  caller.server = nullptr;
+  switch (caller.blocked_on) {
+    case BlockedOn::kCall:
+      WriteMessage(caller, Status::kOk, label, words);
+      break;
+    case BlockedOn::kMmio:
+      CompleteMmio(static_cast<Vcpu&>(caller), abi::LabelCode(label) == 0, words[0]);
+      break;
+    case BlockedOn::kHypercall:
+      CompleteHypercall(static_cast<Vcpu&>(caller), abi::LabelCode(label) == 0, words);
+      break;
+  }
+  MakeReady(caller);
+}
+
+// The call under way fails without having been answered.
+void FailCall(Thread& caller, Status status) {
+  if (caller.blocked_on == BlockedOn::kCall) {
+    caller.server = nullptr;
+    WriteMessage(caller, status, 0, {});
+    MakeReady(caller);
+  } else {
+    CompleteCall(caller, abi::MakeLabel(static_cast<uint32_t>(status)), {});
+  }
+}
+
+Thread* FindServed(Task& server, uint64_t token) {
+  if (server.serving != nullptr && server.serving->token == token) return server.serving;
+  for (Thread* caller = server.owed.head(); caller != nullptr;
+       caller = List<Thread, &Thread::queue_node>::Next(*caller)) {
+    if (caller->token == token) return caller;
+  }
+  return nullptr;
+}
+
+void Unlink(Task& server, Thread& caller) {
+  if (server.serving == &caller) {
+    server.serving = nullptr;
+  } else {
+    server.owed.Remove(caller);
+  }
+}
+
+}  // namespace
+
+void BeginCall(Thread& caller, Endpoint& endpoint, BlockedOn blocked_on) {
+  ++caller.token;
+  caller.blocked_on = blocked_on;
+  Cpu& cpu = Cpu::This();
+  LockGuard guard(endpoint.lock);
+  if (cpu.current == &caller) BlockCurrent(cpu);
+  Thread* const server = endpoint.receiver;
+  if (server == nullptr) {
+    caller.queued_at = &endpoint;
+    endpoint.queue.PushBack(caller);
+    return;
+  }
+  endpoint.receiver = nullptr;
+  HandOver(caller, *server);
+  MakeReady(*server);
+}
+
+void Receive(Task& server) {
+  Endpoint& port = *server.port;
+  Cpu& cpu = Cpu::This();
+  LockGuard guard(port.lock);
+  if (server.serving != nullptr) {  // kept for a later Reply
+    server.owed.PushBack(*server.serving);
+    server.serving = nullptr;
+  }
+  if (const uint64_t bits = server.signals.exchange(0, std::memory_order_acquire); bits != 0) {
+    WriteSignals(server, bits);
+    return;
+  }
+  if (Thread* const caller = port.queue.PopFront(); caller != nullptr) {
+    HandOver(*caller, server);
+    return;
+  }
+  port.receiver = &server;
+  BlockCurrent(cpu);
+}
+
+Status Reply(Task& server, uint64_t token, uint64_t label, const abi::Words& words) {
+  if (abi::LabelBytes(label) > abi::kIpcBytes) return Status::kInvalidArgument;
+  LockGuard guard(server.port->lock);
+  Thread* const caller = FindServed(server, token);
+  if (caller == nullptr) return Status::kCancelled;
+  Unlink(server, *caller);
+  CopyBuffer(server, *caller, label);
+  CompleteCall(*caller, label, words);
+  return Status::kOk;
+}
+
+void RaiseSignal(Task& owner, uint64_t bits) {
+  owner.signals.fetch_or(bits, std::memory_order_release);
+  Endpoint& port = *owner.port;
+  LockGuard guard(port.lock);
+  if (port.receiver != &owner) return;  // it sees them when it receives next
+  port.receiver = nullptr;
+  WriteSignals(owner, owner.signals.exchange(0, std::memory_order_acquire));
+  MakeReady(owner);
+}
+
+void CancelCall(Thread& caller) {
+  if (caller.queued_at != nullptr) {
+    LockGuard guard(caller.queued_at->lock);
+    caller.queued_at->queue.Remove(caller);
+    caller.queued_at = nullptr;
+  } else if (caller.server != nullptr) {
+    Task& server = *static_cast<Task*>(caller.server);
+    LockGuard guard(server.port->lock);
+    Unlink(server, caller);
+    caller.server = nullptr;
+  } else {
+    return;
+  }
+  ++caller.token;  // what the server knows now names nothing
+}
+
+void AbandonCalls(Task& server) {
+  Endpoint& port = *server.port;
+  LockGuard guard(port.lock);
+  if (port.receiver == &server) port.receiver = nullptr;
+  if (server.serving != nullptr) {
+    server.owed.PushBack(*server.serving);
+    server.serving = nullptr;
+  }
+  Thread* const first_waiting = port.queue.head();
+  while (Thread* const caller = server.owed.PopFront()) {
+    caller->deaths = caller->died_token == caller->token ? caller->deaths + 1 : 1;
+    caller->died_token = caller->token;
+    if (caller->deaths >= kPoisonousDeaths) {
+      FailCall(*caller, Status::kInternal);
+      continue;
+    }
+    caller->server = nullptr;
+    caller->queued_at = &port;
+    port.queue.InsertBefore(first_waiting, *caller);
+  }
+}
+
+}  // namespace atoll

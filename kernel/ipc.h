@@ -1,0 +1,37 @@
+// Calls, replies and signals, in full: what the fast path does not do.
+#ifndef ATOLL_KERNEL_IPC_H_
+#define ATOLL_KERNEL_IPC_H_
+
+#include <cstdint>
+
+#include "ipc/abi.h"
+#include "kernel/endpoint.h"
+#include "kernel/task.h"
+#include "kernel/thread.h"
+
+namespace atoll {
+
+// `caller`, current on this CPU, calls: its message is in its frame (task: x1-x7; vCPU: as its exit left it).
+// It is blocked afterwards.
+void BeginCall(Thread& caller, Endpoint& endpoint, BlockedOn blocked_on);
+
+// The current task receives: signals, the next queued call, or it waits.
+void Receive(Task& server);
+
+// Answers a call that `server` took. CANCELLED: nobody waits for it any more. INVALID_ARGUMENT: a
+// buffer larger than the IPC page.
+Status Reply(Task& server, uint64_t token, uint64_t label, const abi::Words& words);
+
+// Sets bits in a task's signal word and wakes it if it waits.
+void RaiseSignal(Task& owner, uint64_t bits);
+
+// `caller` stops waiting, in a queue or for a reply; a reply that comes later gets CANCELLED.
+void CancelCall(Thread& caller);
+
+// `server` is dead: the calls it took go back to the head of its port's queue in their order; one that two
+// servers died of is failed (INTERNAL) instead.
+void AbandonCalls(Task& server);
+
+}  // namespace atoll
+
+#endif  // ATOLL_KERNEL_IPC_H_
