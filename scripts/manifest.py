@@ -24,6 +24,7 @@ STACK_MAX = 1 << 20
 IMAGE_MAX = 4 << 30            # default window of an image
 HANDLES_MAX = 63               # slots of a service's handle table
 SUPERVISOR_FIRST_SLOT = 3      # slots 1 and 2: its task and its signal
+SERVICE_NAME_MAX = 16
 NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*\Z")
 
 
@@ -70,8 +71,8 @@ def load(schemas: Schemas, path: pathlib.Path) -> Service:
 
     if m.name != path.parent.name:
         refuse("name", f'"{m.name}" must be the name of the folder, "{path.parent.name}"')
-    if not NAME.match(m.name):
-        refuse("name", f'"{m.name}" must be lower case letters, digits and -')
+    if not NAME.match(m.name) or len(m.name) > SERVICE_NAME_MAX:
+        refuse("name", f'"{m.name}" must be at most {SERVICE_NAME_MAX} lower case letters, digits and -')
     for field in ("signal", "handle", "mapping", "mmio"):
         check_names(field, getattr(m, field))
     if not m.scope:
@@ -112,9 +113,7 @@ def _check_signals(m, refuse):
 
 
 def _place_handles(schemas, m, refuse):
-    kinds = m.handle.add().DESCRIPTOR.enum_types_by_name["Kind"].values_by_name
-    del m.handle[-1]
-    kind = {name: value.number for name, value in kinds.items()}
+    kind = schemas.enum("ManifestHandle.Kind")
     signals = {s.name for s in m.signal}
     slots, slot = {}, SUPERVISOR_FIRST_SLOT if m.name == "supervisor" else 1
     system = m.scope == schemas.enum("Scope")["SCOPE_SYSTEM"]
@@ -152,10 +151,7 @@ def _place_handles(schemas, m, refuse):
 
 
 def _place_mappings(schemas, m, refuse):
-    del schemas
-    kinds = m.mapping.add().DESCRIPTOR.enum_types_by_name["What"].values_by_name
-    del m.mapping[-1]
-    what = {name: value.number for name, value in kinds.items()}
+    what = schemas.enum("ManifestMapping.What")
     images = (what["KERNEL"], what["INITRD"], what["DISK"])
     addresses, ranges, free = {}, [], GRANT_BASE
     for p in m.mapping:
@@ -204,6 +200,12 @@ def _check_mmio(m, refuse):
             refuse(field, f"base and bytes must be multiples of {PAGE}, bytes not 0")
         if r.base + r.bytes + MAX_VCPUS * r.bytes_per_vcpu > GUEST_RAM_IPA:
             refuse(f"{field}.base", f"ends beyond {GUEST_RAM_IPA:#x}, where guest RAM begins")
+        if r.HasField("node"):
+            if not r.node.name or not r.node.compatible:
+                refuse(f"{field}.node", "needs name and compatible")
+            lines = [h.name for h in m.handle if h.kind == h.IRQ_LINE]
+            if r.node.interrupt and r.node.interrupt not in lines:
+                refuse(f"{field}.node.interrupt", f'"{r.node.interrupt}" is not one of its IRQ_LINE handles')
         for d in r.doorbell:
             if d.bit not in signals:
                 refuse(f"{field}.doorbell.bit", f'"{d.bit}" is not one of its own signals')
