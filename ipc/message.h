@@ -28,7 +28,11 @@ struct Message {
 // Label of a Message that is not to be sent: the server answers later, with abi::Reply and the token.
 inline constexpr uint64_t kNoReplyLabel = ~uint64_t{0};
 
+// What a server's method returns as its error in order not to reply. Never travels.
+inline constexpr Status kNoReply = static_cast<Status>(~uint32_t{0});
+
 constexpr Message StatusMessage(Status status) {
+  if (status == kNoReply) return {.label = kNoReplyLabel, .words = {}};
   return {.label = abi::MakeLabel(static_cast<uint32_t>(status)), .words = {}};
 }
 
