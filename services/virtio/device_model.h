@@ -1,0 +1,52 @@
+// What a virtio device adds to the transport: its identity, its configuration space and the work on its queues.
+#ifndef ATOLL_SERVICES_VIRTIO_DEVICE_MODEL_H_
+#define ATOLL_SERVICES_VIRTIO_DEVICE_MODEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "services/virtio/split_queue.h"
+
+namespace atoll::virtio {
+
+struct Description {
+  uint32_t device_id = 0;
+  uint64_t features = 0;                      // offered; VERSION_1 among them
+  std::span<const uint32_t> queue_sizes = {};  // QueueNumMax of each queue: powers of two up to kMaxQueueSize
+};
+
+// How a pass over a queue ended.
+enum class Work {
+  kDone,    // nothing is left that could be done now
+  kMore,    // the pass's share is used up; call again after other events had their turn
+  kBroken,  // the driver broke a rule that only a reset cures
+};
+
+class DeviceModel {
+ public:
+  // Constant over the life of the object.
+  virtual Description Describe() const = 0;
+  // The device-specific configuration space as the driver reads it, little-endian.
+  virtual std::span<const std::byte> Config() const = 0;
+
+  // Serves the chains of queue `index`, at most a bounded share of them. Called only while the device is live and
+  // the queue ready. `features`: those negotiated, on which all behaviour depends.
+  virtual Work ProcessQueue(uint32_t index, SplitQueue& queue, uint64_t features) = 0;
+
+  // Prerequisites among the device's own features; the set is already a subset of the offered one.
+  virtual bool AcceptsFeatures(uint64_t features) const { return true; }
+  // A driver's write to the configuration space, within 8 bytes of any offset. Most devices have no writable field.
+  virtual void WriteConfig(uint64_t offset, std::span<const std::byte> bytes) {}
+  // Whether the device's part of a journal that another instance left is one that this code could have written.
+  virtual bool Attach() { return true; }
+  // The driver reset the device: device-specific state returns to its defaults.
+  virtual void Reset() {}
+
+ protected:
+  ~DeviceModel() = default;
+};
+
+}  // namespace atoll::virtio
+
+#endif  // ATOLL_SERVICES_VIRTIO_DEVICE_MODEL_H_

@@ -1,0 +1,334 @@
+#include "services/virtio/mmio_transport.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace atoll::virtio {
+namespace {
+
+constexpr uint32_t kNoSharedMemory = ~uint32_t{0};  // SHMLen, SHMBase of a region that does not exist
+constexpr uint32_t kDriverStatusBits = kStatusAcknowledge | kStatusDriver | kStatusDriverOk |
+                                       kStatusFeaturesOk | kStatusFailed;
+constexpr uint32_t kInterruptCauses = kInterruptUsedBuffer | kInterruptConfig;
+
+constexpr uint32_t Low(uint64_t word) { return static_cast<uint32_t>(word); }
+constexpr uint32_t High(uint64_t word) { return static_cast<uint32_t>(word >> 32); }
+
+// The 32-bit word `select` of a 64-bit feature set; there are no features beyond.
+constexpr uint32_t FeatureWord(uint64_t features, uint32_t select) {
+  return select == 0 ? Low(features) : select == 1 ? High(features) : 0;
+}
+
+}  // namespace
+
+constexpr std::array<MmioTransport::Handler, MmioTransport::kRegisters>
+MmioTransport::MakeWriteHandlers() {
+  using T = MmioTransport;
+  constexpr WritableRegister kWritable[] = {
+      {kDeviceFeaturesSel, &T::WriteDeviceFeaturesSel},
+      {kDriverFeatures, &T::WriteDriverFeatures},
+      {kDriverFeaturesSel, &T::WriteDriverFeaturesSel},
+      {kQueueSel, &T::WriteQueueSel},
+      {kQueueNum, &T::WriteQueueNum},
+      {kQueueReady, &T::WriteQueueReady},
+      {kQueueNotify, &T::WriteQueueNotify},
+      {kInterruptAck, &T::WriteInterruptAck},
+      {kStatus, &T::WriteStatus},
+      {kQueueDescLow, &T::WriteQueueArea<&QueueState::descriptor_area, 0>},
+      {kQueueDescHigh, &T::WriteQueueArea<&QueueState::descriptor_area, 32>},
+      {kQueueDriverLow, &T::WriteQueueArea<&QueueState::driver_area, 0>},
+      {kQueueDriverHigh, &T::WriteQueueArea<&QueueState::driver_area, 32>},
+      {kQueueDeviceLow, &T::WriteQueueArea<&QueueState::device_area, 0>},
+      {kQueueDeviceHigh, &T::WriteQueueArea<&QueueState::device_area, 32>},
+      // SHMSel selects among no regions; QueueReset without RING_RESET is ignored: both as undefined offsets.
+  };
+  std::array<Handler, kRegisters> handlers = {};
+  for (Handler& handler : handlers) handler = &T::WriteIgnored;
+  for (const WritableRegister& entry : kWritable) {
+    handlers[entry.offset / sizeof(uint32_t)] = entry.handler;
+  }
+  return handlers;
+}
+
+constinit const std::array<MmioTransport::Handler, MmioTransport::kRegisters>
+    MmioTransport::kWriteHandlers = MmioTransport::MakeWriteHandlers();
+
+MmioTransport::MmioTransport(DeviceModel& model, const GuestMemory& memory, TransportState& state,
+                             std::span<QueueState> queues, InterruptLine& line,
+                             Notifier& more_work)
+    : model_(model),
+      memory_(memory),
+      state_(state),
+      line_(line),
+      more_work_(more_work),
+      description_(model.Describe()) {
+  for (size_t i = 0; i < description_.queue_sizes.size(); ++i) {
+    queues_[i].Initialize(queues[i], memory_, description_.queue_sizes[i]);
+  }
+}
+
+Status MmioTransport::Start() {
+  Status result = Status::kOk;
+  if (state_.magic == 0) {
+    Format();
+  } else if (state_.magic == kJournalMagic && state_.resetting != 0) {
+    Reset();
+  } else if (!Attach()) {
+    Format();
+    SetStatus(kStatusNeedsReset);
+    result = Status::kDataLoss;
+  }
+  RefreshReadable();
+  line_.Set(state_.interrupt_status != 0);
+  // What the driver notified of while nobody listened, and what the instance before had in hand.
+  for (uint32_t i = 0; i < state_.queue_count; ++i) RunQueue(i);
+  return result;
+}
+
+bool MmioTransport::Attach() {
+  if (state_.magic != kJournalMagic || state_.device_id != description_.device_id ||
+      state_.queue_count != description_.queue_sizes.size() ||
+      (state_.status & ~(kDriverStatusBits | kStatusNeedsReset)) != 0 ||
+      (state_.interrupt_status & ~kInterruptCauses) != 0) {
+    return false;
+  }
+  if ((state_.status & kStatusFeaturesOk) != 0 ? !FeaturesAcceptable()
+                                               : (state_.status & kStatusDriverOk) != 0) {
+    return false;
+  }
+  for (uint32_t i = 0; i < state_.queue_count; ++i) {
+    if (!queues_[i].Attach()) return false;
+  }
+  if (!model_.Attach()) return false;
+  SetQueueFeatures(state_.driver_features);
+  if (live()) {
+    for (uint32_t i = 0; i < state_.queue_count; ++i) {
+      if (queues_[i].ready()) queues_[i].FinishCompletion();
+    }
+  }
+  return true;
+}
+
+void MmioTransport::Format() {
+  state_.magic = 0;
+  state_.device_id = description_.device_id;
+  state_.queue_count = static_cast<uint32_t>(description_.queue_sizes.size());
+  state_.config_generation = 0;
+  Reset();
+  StoreRelease(state_.magic, kJournalMagic);
+}
+
+void MmioTransport::Reset() {
+  // A death in here is followed by another Reset: nothing is processed before that, as the mark is looked at first.
+  StoreRelease(state_.resetting, 1u);
+  for (uint32_t i = 0; i < state_.queue_count; ++i) queues_[i].Clear();
+  SetQueueFeatures(0);
+  model_.Reset();
+  state_.device_features_sel = 0;
+  state_.driver_features_sel = 0;
+  state_.queue_sel = 0;
+  state_.foreign_features = 0;
+  state_.driver_features = 0;
+  SetInterruptStatus(0);
+  state_.status = 0;
+  StoreRelease(state_.resetting, 0u);
+  RefreshReadable();
+}
+
+Result<uint64_t> MmioTransport::AccessOther(const RegisterAccess& access) {
+  if (access.offset >= kConfig) {
+    const uint64_t offset = access.offset - kConfig;
+    if (!access.write) return ReadConfig(offset, access.size);
+    std::array<std::byte, sizeof(uint64_t)> bytes;
+    std::memcpy(bytes.data(), &access.value, sizeof(access.value));
+    model_.WriteConfig(offset, std::span(bytes).first(std::min<size_t>(access.size, bytes.size())));
+    return 0;
+  }
+  // 4.2.2.2: control registers take aligned 32-bit accesses only; all others read 0 and write nothing.
+  if (access.write && access.size == sizeof(uint32_t) && access.offset % sizeof(uint32_t) == 0) {
+    (this->*kWriteHandlers[access.offset / sizeof(uint32_t)])(Low(access.value));
+  }
+  return 0;
+}
+
+// Bytes of the configuration space, whatever the width and alignment; 0 beyond its end.
+uint64_t MmioTransport::ReadConfig(uint64_t offset, uint32_t size) const {
+  const std::span<const std::byte> config = model_.Config();
+  uint64_t value = 0;
+  if (offset < config.size()) {
+    const uint64_t bytes = std::min<uint64_t>({size, sizeof(value), config.size() - offset});
+    std::memcpy(&value, config.data() + offset, bytes);
+  }
+  return value;
+}
+
+void MmioTransport::OnSignals(uint64_t bits) {
+  const uint32_t count = state_.queue_count;
+  if ((bits & kMoreWorkSignal) != 0) bits = ~uint64_t{0};
+  for (uint32_t i = 0; i < count; ++i) {
+    if ((bits & (uint64_t{1} << i)) != 0) RunQueue(i);
+  }
+}
+
+void MmioTransport::RunQueue(uint32_t index) {
+  SplitQueue& queue = queues_[index];
+  if (!live() || !queue.ready()) return;
+  const Work work = model_.ProcessQueue(index, queue, state_.driver_features);
+  if (queue.InterruptDue()) RaiseInterrupt(kInterruptUsedBuffer);
+  queue.MarkSignalled();
+  if (work == Work::kBroken) Fail();
+  if (work == Work::kMore) more_work_.Notify();
+}
+
+void MmioTransport::ConfigChanged() {
+  ++state_.config_generation;
+  Readable(kConfigGeneration) = state_.config_generation;
+  if (live()) RaiseInterrupt(kInterruptConfig);
+}
+
+void MmioTransport::Fail() {
+  SetStatus(state_.status | kStatusNeedsReset);
+  if ((state_.status & kStatusDriverOk) != 0) RaiseInterrupt(kInterruptConfig);
+}
+
+void MmioTransport::RaiseInterrupt(uint32_t cause) {
+  SetInterruptStatus(state_.interrupt_status | cause);
+}
+
+// The line follows InterruptStatus != 0. The journal first: a new instance drives the line from it.
+void MmioTransport::SetInterruptStatus(uint32_t causes) {
+  const bool was_high = state_.interrupt_status != 0;
+  StoreRelease(state_.interrupt_status, causes);
+  Readable(kInterruptStatus) = causes;
+  const bool high = causes != 0;
+  if (high != was_high) line_.Set(high);
+}
+
+void MmioTransport::SetStatus(uint32_t status) {
+  StoreRelease(state_.status, status);
+  Readable(kStatus) = status;
+}
+
+void MmioTransport::SetQueueFeatures(uint64_t features) {
+  for (uint32_t i = 0; i < state_.queue_count; ++i) queues_[i].SetFeatures(features);
+}
+
+bool MmioTransport::FeaturesAcceptable() const {
+  const uint64_t features = state_.driver_features;
+  return (features & ~description_.features) == 0 && (features & kFeatureVersion1) != 0 &&
+         state_.foreign_features == 0 && model_.AcceptsFeatures(features);
+}
+
+SplitQueue* MmioTransport::SelectedQueue() {
+  return state_.queue_sel < state_.queue_count ? &queues_[state_.queue_sel] : nullptr;
+}
+
+void MmioTransport::RefreshReadable() {
+  Readable(kMagicValue) = kMagic;
+  Readable(kVersion) = kMmioVersion;
+  Readable(kDeviceId) = description_.device_id;
+  Readable(kVendorId) = kVendor;
+  Readable(kDeviceFeatures) = FeatureWord(description_.features, state_.device_features_sel);
+  Readable(kInterruptStatus) = state_.interrupt_status;
+  Readable(kStatus) = state_.status;
+  for (const Register half : {kShmLenLow, kShmLenHigh, kShmBaseLow, kShmBaseHigh}) {
+    Readable(half) = kNoSharedMemory;
+  }
+  Readable(kConfigGeneration) = state_.config_generation;
+  RefreshSelectedQueue();
+}
+
+void MmioTransport::RefreshSelectedQueue() {
+  SplitQueue* queue = SelectedQueue();
+  Readable(kQueueNumMax) = queue != nullptr ? queue->max_size() : 0;
+  Readable(kQueueReady) = queue != nullptr && queue->ready() ? 1 : 0;
+}
+
+void MmioTransport::WriteIgnored(uint32_t value) {}
+
+void MmioTransport::WriteDeviceFeaturesSel(uint32_t value) {
+  state_.device_features_sel = value;
+  Readable(kDeviceFeatures) = FeatureWord(description_.features, value);
+}
+
+void MmioTransport::WriteDriverFeaturesSel(uint32_t value) { state_.driver_features_sel = value; }
+
+void MmioTransport::WriteDriverFeatures(uint32_t value) {
+  if ((state_.status & kStatusFeaturesOk) != 0) return;
+  constexpr uint64_t kLowWord = ~uint32_t{0};
+  switch (state_.driver_features_sel) {
+    case 0:
+      state_.driver_features = (state_.driver_features & ~kLowWord) | value;
+      break;
+    case 1:
+      state_.driver_features = (state_.driver_features & kLowWord) | (uint64_t{value} << 32);
+      break;
+    default:
+      if (value != 0) state_.foreign_features = 1;  // until reset
+  }
+}
+
+void MmioTransport::WriteQueueSel(uint32_t value) {
+  state_.queue_sel = value;
+  RefreshSelectedQueue();
+}
+
+void MmioTransport::WriteQueueNum(uint32_t value) {
+  SplitQueue* queue = SelectedQueue();
+  if (queue == nullptr || queue->ready()) return;
+  queue->state().size = value;  // checked when the queue is made ready
+}
+
+template <uint64_t QueueState::* kArea, unsigned kShift>
+void MmioTransport::WriteQueueArea(uint32_t value) {
+  SplitQueue* queue = SelectedQueue();
+  if (queue == nullptr || queue->ready()) return;
+  uint64_t& area = queue->state().*kArea;
+  area = (area & ~(uint64_t{~uint32_t{0}} << kShift)) | (uint64_t{value} << kShift);
+}
+
+void MmioTransport::WriteQueueReady(uint32_t value) {
+  SplitQueue* queue = SelectedQueue();
+  if (queue == nullptr) return;
+  const bool ready = (value & 1) != 0;
+  if (ready && !queue->ready()) {
+    (void)queue->Enable();  // refused: QueueReady reads 0
+  } else if (!ready && queue->ready()) {
+    queue->Disable();
+  }
+  RefreshSelectedQueue();
+}
+
+void MmioTransport::WriteQueueNotify(uint32_t value) {
+  if (value < state_.queue_count) RunQueue(value);
+}
+
+void MmioTransport::WriteInterruptAck(uint32_t value) {
+  SetInterruptStatus(state_.interrupt_status & ~value);
+}
+
+void MmioTransport::WriteStatus(uint32_t value) {
+  if (value == 0) {
+    Reset();
+    return;
+  }
+  constexpr uint32_t kFound = kStatusAcknowledge | kStatusDriver;
+  const uint32_t before = state_.status;
+  uint32_t added = value & kDriverStatusBits & ~before;  // bits are only ever added (2.1.1)
+  // 3.1.1: features are accepted after the driver knows the device, DRIVER_OK after it saw FEATURES_OK.
+  if ((added & kStatusFeaturesOk) != 0) {
+    if (((before | added) & kFound) == kFound && FeaturesAcceptable()) {
+      SetQueueFeatures(state_.driver_features);
+    } else {
+      added &= ~kStatusFeaturesOk;
+    }
+  }
+  if ((before & kStatusFeaturesOk) == 0) added &= ~kStatusDriverOk;
+  SetStatus(before | added);
+  if ((added & kStatusDriverOk) != 0) {
+    // Buffers may be available already; the driver need not notify of them again.
+    for (uint32_t i = 0; i < state_.queue_count; ++i) RunQueue(i);
+  }
+}
+
+}  // namespace atoll::virtio

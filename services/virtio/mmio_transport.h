@@ -1,0 +1,113 @@
+// virtio-mmio, version 2 (VIRTIO 4.2): the registers that a driver sees, over any DeviceModel.
+//
+// DT node: compatible = "virtio,mmio"; reg of one page; interrupts = one SPI, level high; dma-coherent.
+#ifndef ATOLL_SERVICES_VIRTIO_MMIO_TRANSPORT_H_
+#define ATOLL_SERVICES_VIRTIO_MMIO_TRANSPORT_H_
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "services/runtime/device.h"
+#include "services/runtime/guest_memory.h"
+#include "services/runtime/ports.h"
+#include "services/virtio/device_model.h"
+#include "services/virtio/journal.h"
+#include "services/virtio/specification.h"
+#include "services/virtio/split_queue.h"
+
+namespace atoll::virtio {
+
+// Bits of the service's signal: a QueueNotify doorbell for queue n sets bit n. The service sets kMoreWorkSignal for
+// itself when it stops in the middle of a queue to let other events have their turn.
+inline constexpr uint32_t kMoreWorkBit = 63;
+inline constexpr uint64_t kMoreWorkSignal = uint64_t{1} << kMoreWorkBit;
+
+class MmioTransport final : public MmioDevice {
+ public:
+  // Everything referenced outlives the transport. `queues` holds at least as many entries as the model describes.
+  // `more_work` sets kMoreWorkSignal in the service's own signal.
+  MmioTransport(DeviceModel& model, const GuestMemory& memory, TransportState& state,
+                std::span<QueueState> queues, InterruptLine& line, Notifier& more_work);
+
+  // Formats a fresh journal or takes up where the instance before stopped: finishes what it began, drives the line
+  // and looks at all queues. DATA_LOSS: the journal is not one that this device could have left; the device
+  // starts over in DEVICE_NEEDS_RESET. To be called once, before any access.
+  Status Start();
+
+  Result<uint64_t> Access(const RegisterAccess& access) override {
+    // The hot case first: a 32-bit aligned load below kConfig.
+    if (!access.write && access.size == sizeof(uint32_t) &&
+        (access.offset & ~uint64_t{kConfig - sizeof(uint32_t)}) == 0) [[likely]] {
+      return readable_[access.offset / sizeof(uint32_t)];
+    }
+    return AccessOther(access);
+  }
+  void OnSignals(uint64_t bits) override;
+
+  // Looks at queue `index` as if the driver had notified. Ignored unless the device is live and the queue ready.
+  void RunQueue(uint32_t index);
+  // The model changed its configuration space: a new generation, and a notification if live.
+  void ConfigChanged();
+
+  // The driver has set DRIVER_OK and nothing has gone wrong since.
+  bool live() const { return (state_.status & kLiveMask) == kStatusDriverOk; }
+
+ private:
+  using Handler = void (MmioTransport::*)(uint32_t value);
+  struct WritableRegister {
+    Register offset;
+    Handler handler;
+  };
+  static constexpr size_t kRegisters = kConfig / sizeof(uint32_t);
+  static constexpr uint32_t kLiveMask = kStatusDriverOk | kStatusNeedsReset | kStatusFailed;
+  static const std::array<Handler, kRegisters> kWriteHandlers;
+  static constexpr std::array<Handler, kRegisters> MakeWriteHandlers();
+
+  Result<uint64_t> AccessOther(const RegisterAccess& access);
+  uint64_t ReadConfig(uint64_t offset, uint32_t size) const;
+
+  void WriteIgnored(uint32_t value);
+  void WriteDeviceFeaturesSel(uint32_t value);
+  void WriteDriverFeatures(uint32_t value);
+  void WriteDriverFeaturesSel(uint32_t value);
+  void WriteQueueSel(uint32_t value);
+  void WriteQueueNum(uint32_t value);
+  void WriteQueueReady(uint32_t value);
+  void WriteQueueNotify(uint32_t value);
+  void WriteInterruptAck(uint32_t value);
+  void WriteStatus(uint32_t value);
+  template <uint64_t QueueState::* kArea, unsigned kShift>
+  void WriteQueueArea(uint32_t value);
+
+  uint32_t& Readable(Register offset) { return readable_[offset / sizeof(uint32_t)]; }
+  // Derives every register that can be read from the journal.
+  void RefreshReadable();
+  void RefreshSelectedQueue();
+  // The queue that QueueSel selects; null if there is none.
+  SplitQueue* SelectedQueue();
+
+  bool Attach();
+  void Format();
+  void Reset();
+  bool FeaturesAcceptable() const;
+  void SetQueueFeatures(uint64_t features);
+  void SetStatus(uint32_t status);
+  void Fail();
+  void RaiseInterrupt(uint32_t cause);
+  void SetInterruptStatus(uint32_t causes);
+
+  // What 32-bit loads give, by offset / 4. Derived from state_, never the only place of anything.
+  std::array<uint32_t, kRegisters> readable_ = {};
+  DeviceModel& model_;
+  const GuestMemory& memory_;
+  TransportState& state_;
+  InterruptLine& line_;
+  Notifier& more_work_;
+  const Description description_;
+  std::array<SplitQueue, kMaxQueues> queues_;
+};
+
+}  // namespace atoll::virtio
+
+#endif  // ATOLL_SERVICES_VIRTIO_MMIO_TRANSPORT_H_
