@@ -1,0 +1,92 @@
+// Kernel calls that any task may make.
+#include <algorithm>
+#include <string_view>
+
+#include "kernel/calls.h"
+#include "kernel/interrupts.h"
+#include "kernel/ipc.h"
+#include "kernel/log/log.h"
+#include "kernel/machine/timer.h"
+#include "kernel/scheduler.h"
+#include "kernel/task_life.h"
+
+namespace atoll {
+namespace {
+
+// A task may write this many lines a second; the rest is counted, so that a flood costs its neighbours nothing.
+inline constexpr uint32_t kLogLinesPerSecond = 50;
+
+bool TakeLogCredit(Task& task) {
+  const uint64_t now = CntpctEl0::Read();
+  if (task.log_refilled == 0 || now - task.log_refilled >= CounterFrequency()) {
+    task.log_refilled = now;
+    task.log_credit = kLogLinesPerSecond;
+  }
+  if (task.log_credit == 0) {
+    ++task.log_dropped;
+    return false;
+  }
+  --task.log_credit;
+  return true;
+}
+
+// The log is read on terminals: nothing but printable ASCII goes there.
+char Printable(std::byte byte) {
+  const char c = static_cast<char>(byte);
+  return c >= ' ' && c <= '~' ? c : '?';
+}
+
+}  // namespace
+
+template <>
+Result<Empty> Execute<KernelCall::kSetSignal>(Task&, HandleEntry* handle, const Empty&) {
+  const auto signal = ObjectOf<Signal>(*handle, ObjectType::kSignal);
+  if (!signal.has_value()) return std::unexpected(signal.error());
+  RaiseSignal(*(*signal)->owner, handle->badge);
+  return Empty{};
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kSetIrqLine>(Task&, HandleEntry* handle,
+                                               const SetIrqLineRequest& request) {
+  const auto line = ObjectOf<IrqLine>(*handle, ObjectType::kIrqLine);
+  if (!line.has_value()) return std::unexpected(line.error());
+  SetLine(*(*line)->vm, (*line)->intid, request.level);
+  return Empty{};
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kAcknowledgeIrq>(Task&, HandleEntry* handle, const Empty&) {
+  const auto irq = ObjectOf<Irq>(*handle, ObjectType::kIrq);
+  if (!irq.has_value()) return std::unexpected(irq.error());
+  UnmaskIrq(**irq);
+  return Empty{};
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kSetTimer>(Task& caller, HandleEntry*,
+                                             const SetTimerRequest& request) {
+  SetTimer(Cpu::This(), caller.timer, request.deadline);
+  return Empty{};
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kLog>(Task& caller, HandleEntry*, const LogRequest& request) {
+  if (caller.ipc_page == nullptr) return std::unexpected(Status::kFailedPrecondition);
+  if (!TakeLogCredit(caller)) return std::unexpected(Status::kResourceExhausted);
+  std::array<char, 256> text;
+  const size_t bytes = std::min<size_t>(request.bytes, text.size());
+  std::transform(caller.ipc_page, caller.ipc_page + bytes, text.begin(), Printable);
+  LogLine(LogLevel::kInfo, std::string_view(text.data(), bytes));
+  return Empty{};
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kExit>(Task& caller, HandleEntry*, const ExitRequest& request) {
+  caller.death_esr = request.code;
+  caller.death_far = 0;
+  Die(caller, DeathCause::kExit);
+  return Empty{};
+}
+
+}  // namespace atoll

@@ -1,0 +1,66 @@
+#include "kernel/task_life.h"
+
+#include "kernel/ipc.h"
+#include "kernel/scheduler.h"
+#include "kernel/vcpu/sanitize.h"
+#include "kernel/vcpu_switch.h"
+
+namespace atoll {
+
+void StartTask(Task& task, uint64_t pc, uint64_t sp, uint64_t argument, uint64_t generation) {
+  task.frame = {};
+  task.frame.x[0] = argument;
+  task.frame.x[1] = generation;
+  task.frame.pc = pc;
+  task.frame.sp_el0 = sp;
+  task.frame.pstate = 0;  // EL0t, nothing masked
+  task.cause = DeathCause::kNone;
+  task.state = TaskState::kRunning;
+  task.stopped = false;
+  MakeReady(task);
+}
+
+void Die(Task& task, DeathCause cause) {
+  if (task.state != TaskState::kRunning) return;
+  task.state = TaskState::kDead;
+  task.cause = cause;
+  SetTimer(Cpu::This(), task.timer, Timer::kNever);
+  CancelCall(task);
+  Unschedule(task);
+  task.stopped = true;
+  AbandonCalls(task);
+  // Signals stay set: the next instance must see the doorbells that this one did not.
+  if (task.death_watcher != nullptr) RaiseSignal(*task.death_watcher, task.death_bits);
+}
+
+void TurnOn(Vcpu& vcpu, uint64_t entry, uint64_t context) {
+  ResetVcpu(vcpu);
+  vcpu.frame = {};
+  vcpu.frame.x[0] = context;
+  vcpu.frame.pc = entry;
+  vcpu.frame.pstate = kResetPstate;
+  vcpu.power = VcpuState::kOn;
+  vcpu.vm->state = VmState::kRunning;
+  vcpu.stopped = false;
+  MakeReady(vcpu);
+}
+
+void TurnOff(Vcpu& vcpu) {
+  if (vcpu.power == VcpuState::kOff) return;
+  CancelCall(vcpu);
+  Unschedule(vcpu);
+  vcpu.stopped = true;
+  vcpu.power = VcpuState::kOff;
+  UnloadVcpu(vcpu);  // its timers must not fire any more
+  ResetVcpu(vcpu);
+}
+
+void StopVm(Vm& vm, VmState state) {
+  for (Vcpu* const vcpu : vm.vcpus) {
+    if (vcpu != nullptr) TurnOff(*vcpu);
+  }
+  vm.state = state;
+  if (vm.watcher != nullptr) RaiseSignal(*vm.watcher, vm.watcher_bits);
+}
+
+}  // namespace atoll

@@ -1,0 +1,29 @@
+// Start and death of tasks, and where vCPUs are turned on and off.
+#ifndef ATOLL_KERNEL_TASK_LIFE_H_
+#define ATOLL_KERNEL_TASK_LIFE_H_
+
+#include <cstdint>
+
+#include "kernel/task.h"
+#include "kernel/vm.h"
+
+namespace atoll {
+
+// A dead or new task runs from `pc`; nothing of an earlier life is left in its registers. Its call ids go
+// on counting, so no old reply fits.
+void StartTask(Task& task, uint64_t pc, uint64_t sp, uint64_t argument, uint64_t generation);
+
+// Stops a task: its own call is cancelled, the calls it took are redelivered later, its timer is off, its
+// watcher is signalled. No effect on a dead one.
+void Die(Task& task, DeathCause cause);
+
+// PSCI CPU_ON and CPU_OFF.
+void TurnOn(Vcpu& vcpu, uint64_t entry, uint64_t context);
+void TurnOff(Vcpu& vcpu);
+
+// All vCPUs off; the VM's watcher is signalled.
+void StopVm(Vm& vm, VmState state);
+
+}  // namespace atoll
+
+#endif  // ATOLL_KERNEL_TASK_LIFE_H_
