@@ -1,0 +1,44 @@
+"""How the start configuration of each service is filled: message name -> fields, in one table."""
+import manifest
+
+
+def _device_nodes(vm) -> list:
+    nodes = []
+    for instance in vm.instances:
+        lines = {h.name: h for h in instance.manifest.handle if h.kind == h.IRQ_LINE}
+        for mmio in instance.manifest.mmio:
+            if not mmio.HasField("node"):
+                continue
+            base, size = instance.range(mmio)
+            interrupt = lines.get(mmio.node.interrupt)
+            nodes.append({
+                "name": mmio.node.name, "compatible": list(mmio.node.compatible), "address": base, "bytes": size,
+                "intid": instance.intid(interrupt) if interrupt else 0, "clock_names": list(mmio.node.clock_name),
+                "console": mmio.node.stdout, "properties": [{"name": flag} for flag in mmio.node.flag]})
+    return nodes
+
+
+def _vmm(instance) -> dict:
+    vm = instance.vm
+    gic = vm.instance("vgic")
+    distributor = gic.range(gic.manifest.mmio[0])[0] if gic else 0
+    return {
+        "ram_base": manifest.GUEST_RAM_IPA, "ram_bytes": vm.memory_bytes,
+        "kernel_bytes": vm.kernel.bytes, "initrd_bytes": vm.initrd.bytes if vm.initrd else 0,
+        "command_line": vm.command_line, "vcpu_affinity": [vm.affinity(i) for i in range(vm.vcpus)],
+        "gic_distributor": distributor,
+        "gic_redistributors": distributor + gic.manifest.mmio[0].bytes if gic else 0,
+        "devices": _device_nodes(vm)}
+
+
+def _block(instance) -> dict:
+    disk = instance.disk
+    return {"ram_base": manifest.GUEST_RAM_IPA, "ram_bytes": instance.vm.memory_bytes, "disk_bytes": disk.bytes,
+            "null_disk": not disk.memory, "read_only": disk.read_only, "id": disk.id}
+
+
+# A service without an entry here has no configuration; a new one is one function.
+CONFIGS = {
+    "BlockConfig": _block,
+    "VmmConfig": _vmm,
+}
