@@ -1,0 +1,119 @@
+#!/usr/bin/python3
+"""Makes the demo guest's images from Debian's arm64 packages: kernel, initramfs, disk.
+
+usage: images.py OUTPUT_DIR [--disk-mib N]
+
+Writes OUTPUT_DIR/vmlinuz, initramfs.cpio and disk.ext4, each only if it is missing or older than what it is
+made of. The packages are downloaded with apt (architecture arm64 is added to dpkg if need be), not installed.
+"""
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import stat
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+MODULES = ["virtio", "virtio_ring", "virtio_mmio", "virtio_blk"]
+
+
+def fail(sentence: str) -> None:
+    print(f"images.py: {sentence}", file=sys.stderr)
+    sys.exit(1)
+
+
+def run(*command: str, **options) -> str:
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    if result.returncode != 0:
+        fail(f"`{' '.join(command)}` failed with status {result.returncode}:\n{result.stdout}")
+    return result.stdout
+
+
+def as_root(*command: str) -> str:
+    return run(*(command if os.geteuid() == 0 else ("sudo",) + command))
+
+
+def download(directory: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """The extracted kernel and busybox packages."""
+    kernel, busybox = directory / "kernel", directory / "busybox"
+    if (directory / "complete").exists():
+        return kernel, busybox
+    print("images: downloading Debian's arm64 kernel and busybox", flush=True)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    if "arm64" not in run("dpkg", "--print-foreign-architectures").split() and \
+            run("dpkg", "--print-architecture").strip() != "arm64":
+        as_root("dpkg", "--add-architecture", "arm64")
+        as_root("apt-get", "update")
+    depends = run("apt-cache", "depends", "linux-image-cloud-arm64:arm64")
+    found = re.search(r"Depends: (linux-image-[^ \n]+)", depends)
+    if not found:
+        as_root("apt-get", "update")
+        found = re.search(r"Depends: (linux-image-[^ \n]+)", run("apt-cache", "depends", "linux-image-cloud-arm64:arm64"))
+    if not found:
+        fail("apt does not know linux-image-cloud-arm64:arm64; check that /etc/apt/sources.list has Debian 12's main")
+    name = found.group(1) if found.group(1).endswith(":arm64") else found.group(1) + ":arm64"
+    run("apt-get", "download", name, "busybox-static:arm64", cwd=directory)
+    run("dpkg", "-x", str(next(directory.glob("linux-image-*.deb"))), str(kernel))
+    run("dpkg", "-x", str(next(directory.glob("busybox-static_*.deb"))), str(busybox))
+    (directory / "complete").touch()
+    return kernel, busybox
+
+
+def cpio(entries: list[tuple[str, int, bytes]]) -> bytes:
+    """A newc archive of (name, mode, data)."""
+    out = bytearray()
+    for index, (name, mode, data) in enumerate(entries + [("TRAILER!!!", 0, b"")]):
+        encoded = name.encode() + b"\0"
+        fields = [index + 1, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0]
+        out += b"070701" + "".join(f"{f:08x}" for f in fields).encode() + encoded
+        out += b"\0" * (-len(out) % 4)
+        out += data
+        out += b"\0" * (-len(out) % 4)
+    return bytes(out)
+
+
+def make_initramfs(kernel: pathlib.Path, busybox: pathlib.Path) -> bytes:
+    directory, executable, regular = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFREG | 0o644
+    entries = [(name, directory, b"") for name in ("bin", "sbin", "dev", "etc", "lib", "lib/modules")]
+    entries.append(("bin/busybox", executable, (busybox / "bin/busybox").read_bytes()))
+    entries.append(("init", executable, (HERE / "init").read_bytes()))
+    entries.append(("etc/inittab", regular, (HERE / "inittab").read_bytes()))
+    for module in MODULES:
+        found = list((kernel / "lib/modules").rglob(f"{module}.ko"))
+        if len(found) != 1:
+            fail(f"the kernel package holds {len(found)} files {module}.ko, expected one")
+        entries.append((f"lib/modules/{module}.ko", regular, found[0].read_bytes()))
+    return cpio(entries)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("output", type=pathlib.Path)
+    parser.add_argument("--disk-mib", type=int, default=128)
+    arguments = parser.parse_args()
+    output = arguments.output
+    output.mkdir(parents=True, exist_ok=True)
+    kernel, busybox = download(output / "packages")
+    sources = max(os.stat(HERE / name).st_mtime for name in ("init", "inittab", "images.py"))
+
+    vmlinuz = output / "vmlinuz"
+    if not vmlinuz.exists():
+        shutil.copyfile(next((kernel / "boot").glob("vmlinuz-*")), vmlinuz)
+    initramfs = output / "initramfs.cpio"
+    if not initramfs.exists() or initramfs.stat().st_mtime < sources:
+        initramfs.write_bytes(make_initramfs(kernel, busybox))
+    disk = output / "disk.ext4"
+    if not disk.exists() or disk.stat().st_size != arguments.disk_mib << 20:
+        temporary = output / "disk.ext4.new"
+        with open(temporary, "wb") as file:
+            file.truncate(arguments.disk_mib << 20)
+        run("/sbin/mkfs.ext4", "-q", "-F", "-L", "atoll", str(temporary))
+        temporary.rename(disk)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
