@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-MODULES = ["virtio", "virtio_ring", "virtio_mmio", "virtio_blk"]
+MODULES = ["virtio_ring", "virtio", "virtio_mmio", "virtio_blk"]
 
 
 def fail(sentence: str) -> None:
