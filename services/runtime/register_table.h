@@ -77,7 +77,7 @@ class RegisterTable {
   constexpr size_t Find(const RegisterAccess& access) const {
     // Rotating puts the two low bits on top: an offset that is not a multiple of 4 becomes too large as well.
     const uint64_t word = std::rotr(access.offset, 2);
-    if (word >= kRegionBytes / 4 || access.size - 1 > 3) return kReserved;
+    if (word >= kRegionBytes / 4 || access.size > 4) return kReserved;
     return index_[word];
   }
 
@@ -92,12 +92,16 @@ class RegisterTable {
     return (held & ~writable_[index]) | (value & writable_[index]);
   }
 
+  constexpr uint32_t writable(size_t index) const { return writable_[index]; }
   constexpr uint32_t reset(size_t index) const { return reset_[index]; }
   constexpr const Values& reset_values() const { return reset_; }
   constexpr uint32_t offset(size_t index) const { return offsets_[index]; }
 
  private:
-  static constexpr uint32_t Mask(uint32_t bits) { return ~uint32_t{0} >> (32 - bits); }
+  // `bits` at most 32.
+  static constexpr uint32_t Mask(uint32_t bits) {
+    return static_cast<uint32_t>((uint64_t{1} << bits) - 1);
+  }
 
   static consteval void Check(const RegisterEntry& entry) {
     namespace error = register_table_error;

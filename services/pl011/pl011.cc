@@ -1,0 +1,339 @@
+#include "services/pl011/pl011.h"
+
+#include <algorithm>
+#include <array>
+
+namespace atoll {
+namespace {
+
+using namespace pl011;  // NOLINT: this file is about nothing else
+
+// The console is woken this long after the first byte that it does not know of, so that a line of output costs one
+// signal and not one for each byte.
+constexpr uint64_t kNotifyDelayMicroseconds = 1000;
+
+// Receive timeout: 32 bit times (DDI0183, UARTRTINTR) at 115,200 baud. The guest's divisors do not change it: there is
+// no line with a speed behind the ring.
+constexpr uint64_t kReceiveTimeoutMicroseconds = 32 * 1'000'000 / 115'200;
+
+uint64_t Microseconds(const Counter& counter, uint64_t microseconds) {
+  return counter.TicksPerSecond() / 1000 * microseconds / 1000;
+}
+
+// UARTIFLS encodings 0..4 are 1/8, 1/4, 1/2, 3/4, 7/8 of the FIFO; reserved ones act as 7/8.
+constexpr std::array<uint8_t, kIflsMask + 1> kTriggerEighths = {1, 2, 4, 6, 7, 7, 7, 7};
+
+}  // namespace
+
+Pl011::Pl011(const Ports& ports, ByteRing output, ByteRing input, Pl011State& state)
+    : ports_(ports),
+      state_(state),
+      output_(output),
+      input_(input),
+      output_half_(output.capacity() / 2),
+      notify_delay_(Microseconds(ports.counter, kNotifyDelayMicroseconds)),
+      receive_timeout_(Microseconds(ports.counter, kReceiveTimeoutMicroseconds)) {}
+
+void Pl011::Start() {
+  Configure();
+  line_level_ = (state_.registers[kRis] & state_.registers[kImsc]) != 0;
+  ports_.line.Set(line_level_);
+  UpdateTransmit();
+  UpdateReceive();
+  // The predecessor may have ended between a byte's way into the ring and the notification.
+  if (output_.readable() != 0) ports_.console.Notify();
+}
+
+// A guest prints by one load of UARTFR and one store of UARTDR for each byte. Both are answered here as long as nothing
+// else is going on, in about 40 instructions; OtherAccess gives the same answers at all times.
+Result<uint64_t> Pl011::Access(const RegisterAccess& access) {
+  const size_t index = kTable.Find(access);
+  if (index == kFr && !access.write) {
+    // These flags fit any width: RI, the only one above bit 7, is 0 outside loopback.
+    if (!loop_in_use_ && input_.used() == 0 && output_.used() < output_half_) [[likely]] {
+      return idle_flags_;
+    }
+  } else if (index == kDr && access.write) {
+    if (write_is_announced_) [[likely]] {
+      const size_t held = output_.Put(static_cast<std::byte>(access.value));
+      if (held - 1 < output_half_ - 1) [[likely]] return 0;
+      return AfterWrite(held);
+    }
+  }
+  return OtherAccess(index, access);
+}
+
+Result<uint64_t> Pl011::OtherAccess(size_t index, const RegisterAccess& access) {
+  if (index == Table::kReserved) return 0;
+  if (!access.write) return kTable.Loaded(index, access, Read(index));
+  Write(index, kTable.Stored(index, access, state_.registers[index]));
+  return 0;
+}
+
+void Pl011::OnSignals(uint64_t bits) {
+  if ((bits & kConsoleSignal) != 0) {
+    UpdateTransmit();
+    UpdateReceive();
+  }
+  if ((bits & kTimerSignal) != 0) OnTimer();
+}
+
+uint32_t Pl011::Read(size_t index) {
+  switch (index) {
+    case kDr: return ReadData();
+    case kFr: return Flags();
+    case kMis: return state_.registers[kRis] & state_.registers[kImsc];
+    default: return state_.registers[index];
+  }
+}
+
+void Pl011::Write(size_t index, uint32_t value) {
+  uint32_t& held = state_.registers[index];
+  switch (index) {
+    case kDr:
+      if (loopback_) {
+        LoopBack(static_cast<uint8_t>(value));
+      } else {
+        (void)AfterWrite(output_.Put(static_cast<std::byte>(value)));
+      }
+      break;
+    case kRsr: held = 0; break;  // UARTECR: any store clears all errors
+    case kLcrH:
+    case kIfls:
+      held = value;
+      Configure();
+      UpdateTransmit();
+      UpdateReceive();
+      break;
+    case kCr: {
+      const uint32_t old_control = held;
+      held = value;
+      WriteControl(old_control);
+      break;
+    }
+    case kImsc:
+      held = value;
+      DriveLine();
+      break;
+    case kIcr:
+      Clear(value);
+      // What lies in the FIFO is announced again when a further timeout has passed.
+      if ((value & kInterruptReceiveTimeout) != 0 && ReceiveLevel() != 0) RestartReceiveTimeout();
+      break;
+    default: held = value; break;  // read-only registers: `value` is what they held
+  }
+}
+
+uint32_t Pl011::ReadData() {
+  const uint32_t level = ReceiveLevel();
+  if (level == 0) return 0;
+  uint32_t entry = 0;
+  if (state_.loop_entries() != 0) {
+    entry = state_.loop[state_.loop_read % state_.loop.size()];
+    ++state_.loop_read;
+    loop_in_use_ = loopback_ || state_.loop_entries() != 0;
+  } else {
+    std::byte byte{};
+    if (input_.Read({&byte, 1}) == 0) return 0;  // the console broke its index in between
+    entry = std::to_integer<uint32_t>(byte);
+  }
+  uint32_t& errors = state_.registers[kRsr];
+  errors = (errors & kRsrOverrun) | (entry >> kDrErrorShift);
+  // The FIFO as it is before the next waiting byte moves up: falling below the level and rising to it again, as it
+  // does byte by byte with a FIFO of one, is a new interrupt.
+  state_.receive_level = level - 1;
+  uint32_t gone = 0;
+  if (state_.receive_level < ReceiveTrigger()) gone |= kInterruptReceive;
+  if (state_.receive_level == 0) gone |= kInterruptReceiveTimeout;
+  Clear(gone);
+  UpdateReceive();
+  if (state_.receive_level != 0) RestartReceiveTimeout();
+  return entry;
+}
+
+// `held`: bytes in the ring with the new one, 0 if it was full (as UARTFR.TXFF says: the byte is dropped).
+Result<uint64_t> Pl011::AfterWrite(size_t held) {
+  if (held == 0) return 0;
+  // The writer alone makes the ring fuller, byte by byte: it cannot pass the half without this.
+  if (held == output_half_) ports_.console.Notify();
+  NotifyWithinDelay();
+  state_.transmit_level = TransmitLevel();
+  if (state_.transmit_level == 0) Raise(kInterruptTransmit);  // the byte has passed through the FIFO
+  if (state_.transmit_level > TransmitTrigger()) Clear(kInterruptTransmit);
+  write_is_announced_ = state_.transmit_level == 0;
+  return 0;
+}
+
+void Pl011::LoopBack(uint8_t byte) {
+  const uint32_t entries = state_.loop_entries();
+  if (entries >= depth_) {
+    // DDI0183 UARTRSR.OE: the FIFO's content stays valid, the new byte is lost.
+    ++state_.overruns;
+    state_.loop[(state_.loop_write - 1) % state_.loop.size()] |= kDrOverrun;
+    state_.registers[kRsr] |= kRsrOverrun;
+    Raise(kInterruptOverrun);
+  } else {
+    state_.loop[state_.loop_write % state_.loop.size()] = byte;
+    ++state_.loop_write;
+  }
+  Raise(kInterruptTransmit);
+  UpdateReceive();
+}
+
+void Pl011::WriteControl(uint32_t old_control) {
+  // In loopback the modem outputs are the modem inputs; their changes raise interrupts (UARTCR.LBE).
+  Configure();
+  if (loopback_) {
+    const uint32_t changed = state_.registers[kCr] ^ old_control;
+    uint32_t interrupts = 0;
+    if ((changed & kCrRts) != 0) interrupts |= kInterruptCts;
+    if ((changed & kCrDtr) != 0) interrupts |= kInterruptDsr;
+    if ((changed & kCrOut1) != 0) interrupts |= kInterruptDcd;
+    if ((changed & kCrOut2) != 0) interrupts |= kInterruptRi;
+    Raise(interrupts);
+  }
+  UpdateReceive();  // RXE, UARTEN and LBE decide what is in the receive FIFO
+}
+
+// What follows from UARTCR and UARTLCR_H, so that the hot paths need not look at them.
+void Pl011::Configure() {
+  const uint32_t control = state_.registers[kCr];
+  loopback_ = (control & kCrLoopback) != 0;
+  loop_in_use_ = loopback_ || state_.loop_entries() != 0;
+  write_is_announced_ = false;
+  constexpr uint32_t kReceiving = kCrUartEnable | kCrReceiveEnable;
+  receiving_ = (control & kReceiving) == kReceiving;
+  depth_ = (state_.registers[kLcrH] & kLcrHFifoEnable) != 0 ? kFifoDepth : 1;
+  modem_flags_ = kFrCts | kFrDsr | kFrDcd;
+  if (loopback_) {
+    modem_flags_ = ((control & kCrRts) != 0 ? kFrCts : 0) | ((control & kCrDtr) != 0 ? kFrDsr : 0) |
+                   ((control & kCrOut1) != 0 ? kFrDcd : 0) | ((control & kCrOut2) != 0 ? kFrRi : 0);
+  }
+  idle_flags_ = modem_flags_ | kFrTxFifoEmpty | kFrRxFifoEmpty;
+}
+
+uint32_t Pl011::Flags() const {
+  uint32_t flags = modem_flags_;
+  const uint32_t sending = TransmitLevel();
+  if (sending == 0) {
+    flags |= kFrTxFifoEmpty;
+  } else {
+    flags |= sending == depth_ ? kFrBusy | kFrTxFifoFull : kFrBusy;
+  }
+  const uint32_t received = ReceiveLevel();
+  if (received == 0) return flags | kFrRxFifoEmpty;
+  return received == depth_ ? flags | kFrRxFifoFull : flags;
+}
+
+uint32_t Pl011::ReceiveTrigger() const {
+  if (depth_ == 1) return 1;
+  const uint32_t select = (state_.registers[kIfls] >> kIflsReceiveShift) & kIflsMask;
+  return kTriggerEighths[select] * kFifoDepth / 8;
+}
+
+uint32_t Pl011::TransmitTrigger() const {
+  if (depth_ == 1) return 0;
+  const uint32_t select = (state_.registers[kIfls] >> kIflsTransmitShift) & kIflsMask;
+  return kTriggerEighths[select] * kFifoDepth / 8;
+}
+
+uint32_t Pl011::ReceiveLevel() const {
+  if (!receiving_) return 0;
+  size_t entries = state_.loop_entries();
+  if (!loopback_) entries += input_.readable();
+  return static_cast<uint32_t>(std::min<size_t>(entries, depth_));
+}
+
+uint32_t Pl011::TransmitLevel() const {
+  const size_t room = output_.writable();
+  return room >= depth_ ? 0 : depth_ - static_cast<uint32_t>(room);
+}
+
+void Pl011::UpdateReceive() {
+  const uint32_t before = state_.receive_level;
+  const uint32_t level = ReceiveLevel();
+  const uint32_t trigger = ReceiveTrigger();
+  state_.receive_level = level;
+  if (level < trigger) {
+    // Also when bytes went out of sight (UARTEN, RXE, LBE): an interrupt that no read can dismiss must not stay.
+    Clear(level == 0 ? kInterruptReceive | kInterruptReceiveTimeout : kInterruptReceive);
+  } else if (before < trigger) {
+    Raise(kInterruptReceive);
+  }
+  if (level == 0) {
+    receive_deadline_ = DeadlineTimer::kNever;
+  } else if (level > before || receive_deadline_ == DeadlineTimer::kNever) {
+    RestartReceiveTimeout();
+  }
+}
+
+void Pl011::UpdateTransmit() {
+  const uint32_t before = state_.transmit_level;
+  const uint32_t level = TransmitLevel();
+  const uint32_t trigger = TransmitTrigger();
+  state_.transmit_level = level;
+  if (level > trigger) {
+    Clear(kInterruptTransmit);
+  } else if (before > trigger || (before != 0 && level == 0)) {
+    Raise(kInterruptTransmit);
+  }
+  // Nobody says when the ring has room again: while the FIFO holds bytes it is looked at once per delay.
+  if (level != 0) NotifyWithinDelay();
+}
+
+void Pl011::OnTimer() {
+  armed_deadline_ = DeadlineTimer::kNever;
+  const uint64_t now = ports_.counter.Ticks();
+  if (now >= notify_deadline_) {
+    notify_deadline_ = DeadlineTimer::kNever;
+    write_is_announced_ = false;
+    if (output_.readable() != 0) ports_.console.Notify();
+    UpdateTransmit();
+  }
+  if (now >= receive_deadline_) {
+    receive_deadline_ = DeadlineTimer::kNever;
+    if (ReceiveLevel() != 0) Raise(kInterruptReceiveTimeout);
+  }
+  ArmTimer();
+}
+
+void Pl011::NotifyWithinDelay() {
+  if (notify_deadline_ != DeadlineTimer::kNever) return;
+  notify_deadline_ = ports_.counter.Ticks() + notify_delay_;
+  ArmTimer();
+}
+
+void Pl011::RestartReceiveTimeout() {
+  if ((state_.registers[kRis] & kInterruptReceiveTimeout) != 0) return;
+  receive_deadline_ = ports_.counter.Ticks() + receive_timeout_;
+  ArmTimer();
+}
+
+// A timer that is set to an earlier time is left alone: OnTimer sets it anew. So draining a FIFO byte by byte does not
+// set it for each.
+void Pl011::ArmTimer() {
+  const uint64_t deadline = std::min(notify_deadline_, receive_deadline_);
+  if (deadline >= armed_deadline_) return;
+  armed_deadline_ = deadline;
+  ports_.timer.Set(deadline);
+}
+
+void Pl011::Raise(uint32_t interrupts) {
+  state_.registers[kRis] |= interrupts;
+  DriveLine();
+}
+
+void Pl011::Clear(uint32_t interrupts) {
+  if ((interrupts & kInterruptTransmit) != 0) write_is_announced_ = false;
+  state_.registers[kRis] &= ~interrupts;
+  DriveLine();
+}
+
+void Pl011::DriveLine() {
+  const bool level = (state_.registers[kRis] & state_.registers[kImsc]) != 0;
+  if (level == line_level_) return;
+  line_level_ = level;
+  ports_.line.Set(level);
+}
+
+}  // namespace atoll

@@ -1,0 +1,105 @@
+// A guest's UART: Arm PL011 (DDI0183), device tree node "arm,pl011".
+//
+// The FIFOs of the real part are the ends of two rings that the service shares with the console: the transmit FIFO is
+// the last kFifoDepth bytes of the output ring (it has bytes only while the ring is nearly full), the receive FIFO
+// the first bytes of the input ring. So a byte is never copied between two places that could disagree after a
+// restart: it moves by one store of a ring index. Input beyond the receive FIFO waits in the ring and at the console;
+// it never overruns. Choices that the specification leaves open, or that differ from the part:
+//   - bytes leave at once, also while UARTEN or TXE is 0 (early code writes before it enables);
+//   - while UARTEN or RXE is 0 input waits in the ring and the receive FIFO reads as empty;
+//   - WLEN, parity, stop bits, BRK, baud rate, SIR, flow control and DMA are kept and have no effect;
+//   - outside loopback CTS, DSR and DCD are asserted and RI is not; they raise no interrupt.
+#ifndef ATOLL_SERVICES_PL011_PL011_H_
+#define ATOLL_SERVICES_PL011_PL011_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "services/pl011/registers.h"
+#include "services/pl011/state.h"
+#include "services/runtime/byte_ring.h"
+#include "services/runtime/device.h"
+#include "services/runtime/ports.h"
+
+namespace atoll {
+
+class Pl011 final : public MmioDevice {
+ public:
+  // Signal bits for OnSignals; main.cc asserts that the manifest agrees.
+  static constexpr uint64_t kConsoleSignal = 1u << 0;  // the console wrote the input ring
+  static constexpr uint64_t kTimerSignal = 1u << 1;
+
+  struct Ports {
+    InterruptLine& line;
+    Notifier& console;  // there is output in the ring
+    DeadlineTimer& timer;
+    const Counter& counter;
+  };
+
+  // `output` goes to the console, `input` comes from it. `state` outlives the instance (AttachPl011State).
+  Pl011(const Ports& ports, ByteRing output, ByteRing input, Pl011State& state);
+
+  // Brings the surroundings in line with the state: a new instance raises what was due when its predecessor ended.
+  void Start();
+
+  Result<uint64_t> Access(const RegisterAccess& access) override;
+  void OnSignals(uint64_t bits) override;
+
+ private:
+  Result<uint64_t> OtherAccess(size_t index, const RegisterAccess& access);
+  uint32_t Read(size_t index);
+  void Write(size_t index, uint32_t value);
+
+  uint32_t ReadData();
+  void WriteControl(uint32_t old_control);
+  uint32_t Flags() const;
+  void LoopBack(uint8_t byte);
+
+  void Configure();
+  uint32_t ReceiveTrigger() const;
+  uint32_t TransmitTrigger() const;
+  uint32_t ReceiveLevel() const;   // entries in the receive FIFO
+  uint32_t TransmitLevel() const;  // entries in the transmit FIFO
+
+  Result<uint64_t> AfterWrite(size_t held);
+  void UpdateReceive();
+  void UpdateTransmit();
+  void OnTimer();
+  void NotifyWithinDelay();
+  void RestartReceiveTimeout();
+  void ArmTimer();
+
+  void Raise(uint32_t interrupts);
+  void Clear(uint32_t interrupts);
+  void DriveLine();
+
+  Ports ports_;
+  Pl011State& state_;
+  ByteRing output_;
+  ByteRing input_;
+  const size_t output_half_;  // bytes in the output ring at which the console is to come at once
+  const uint64_t notify_delay_;  // ticks
+  const uint64_t receive_timeout_;
+
+  // Derived from UARTCR and UARTLCR_H.
+  bool loopback_ = false;
+  bool loop_in_use_ = false;  // loopback, or bytes of it not read yet
+  bool receiving_ = false;
+  uint32_t depth_ = 1;
+  uint32_t modem_flags_ = 0;
+  uint32_t idle_flags_ = 0;  // UARTFR with empty FIFOs
+
+  // The next byte written to UARTDR changes nothing but the output ring: it leaves at once (no loopback, room in the
+  // ring), the transmit interrupt is set already and the console is going to be notified.
+  bool write_is_announced_ = false;
+
+  bool line_level_ = false;
+  uint64_t notify_deadline_ = DeadlineTimer::kNever;
+  uint64_t receive_deadline_ = DeadlineTimer::kNever;
+  uint64_t armed_deadline_ = DeadlineTimer::kNever;  // what the timer is set to
+};
+
+}  // namespace atoll
+
+#endif  // ATOLL_SERVICES_PL011_PL011_H_
