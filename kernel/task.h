@@ -7,7 +7,9 @@
 #include <span>
 
 #include "kernel/endpoint.h"
+#include "kernel/memory/id_allocator.h"
 #include "kernel/memory/page_pool.h"
+#include "kernel/memory_object.h"
 #include "kernel/object.h"
 #include "kernel/thread.h"
 #include "kernel/timer_queue.h"
@@ -30,7 +32,10 @@ struct Task : Thread, Object {
 
   PagePool tables;              // donated pages for its page tables
   PhysAddr root;                // level 1 table
+  MappingRecords mappings;
+  AddressSpaceTag asid_tag;
   uint32_t asid = 0;
+  Memory* ipc_memory = nullptr;
   std::byte* ipc_page = nullptr;  // the kernel's own mapping, so that no user address is dereferenced
 
   Timer timer;

@@ -10,7 +10,9 @@
 #include "kernel/range.h"
 #include "kernel/thread.h"
 #include "kernel/timer_queue.h"
+#include "kernel/memory/id_allocator.h"
 #include "kernel/memory/page_pool.h"
+#include "kernel/memory_object.h"
 #include "kernel/vcpu/el1_context.h"
 #include "kernel/vcpu/id_registers.h"
 #include "kernel/vgic/virtual_gic.h"
@@ -42,8 +44,10 @@ struct Vm : Object {
 
   VmState state = VmState::kCreated;
   PhysAddr root;                    // two concatenated level 1 tables
+  AddressSpaceTag vmid_tag;
   uint32_t vmid = 0;
   PagePool tables;
+  MappingRecords mappings;
   RangeTable ranges;
   Endpoint* hypercall = nullptr;    // its vmm
   uint32_t vcpu_count = 0;

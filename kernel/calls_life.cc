@@ -1,0 +1,285 @@
+// Kernel calls of the supervisor that start, stop, bind, inspect and destroy.
+#include "kernel/calls.h"
+#include "kernel/direct_map.h"
+#include "kernel/donation.h"
+#include "kernel/interrupts.h"
+#include "kernel/ipc.h"
+#include "kernel/log/log.h"
+#include "kernel/machine/power.h"
+#include "kernel/memory/tlb.h"
+#include "kernel/memory/translation_registers.h"
+#include "kernel/memory_object.h"
+#include "kernel/pools.h"
+#include "kernel/scheduler.h"
+#include "kernel/task_life.h"
+#include "kernel/vcpu_switch.h"
+
+namespace atoll {
+namespace {
+
+bool AnyVcpuOn(const Vm& vm) {
+  for (const Vcpu* const vcpu : vm.vcpus) {
+    if (vcpu != nullptr && vcpu->power == VcpuState::kOn) return true;
+  }
+  return false;
+}
+
+void Drop(Object& object) { --object.references; }
+
+Status DestroyTask(Task& task) {
+  if (task.state == TaskState::kRunning) return Status::kFailedPrecondition;
+  if (task.mappings.InUse() || task.port != &task.signal_port) return Status::kFailedPrecondition;
+  for (uint32_t slot = 1; slot < task.handle_count; ++slot) {
+    if (task.handles[slot].object != nullptr) Drop(*task.handles[slot].object);
+  }
+  if (task.ipc_memory != nullptr) Drop(*task.ipc_memory);
+  Cpu& cpu = Cpu::This();
+  if (cpu.ttbr0 == task.ttbr0) cpu.ttbr0 = 0;  // forces the write at the next switch
+  TaskTlb(task.asid).InvalidateAll();
+  pools.asids.Release(task.asid_tag);
+  --pools.tasks;
+  return Status::kOk;
+}
+
+Status DestroyVm(Vm& vm) {
+  if (vm.mappings.InUse()) return Status::kFailedPrecondition;
+  for (size_t i = 0; i < vm.ranges.size(); ++i) {
+    if (vm.ranges[i].endpoint != nullptr) Drop(*vm.ranges[i].endpoint);
+    if (vm.ranges[i].signal != nullptr) Drop(*vm.ranges[i].signal);
+  }
+  if (vm.hypercall != nullptr) Drop(*vm.hypercall);
+  Stage2Tlb(TranslationBase(vm.root, vm.vmid)).InvalidateAll();
+  pools.vmids.Release(vm.vmid_tag);
+  --pools.vms;
+  return Status::kOk;
+}
+
+Status DestroyVcpu(Vcpu& vcpu) {
+  if (vcpu.power == VcpuState::kOn) return Status::kFailedPrecondition;
+  UnloadVcpu(vcpu);
+  vcpu.vm->vcpus[vcpu.index] = nullptr;
+  Drop(*vcpu.vm);
+  return Status::kOk;
+}
+
+Status DestroyEndpoint(Endpoint& endpoint) {
+  if (endpoint.owner->state == TaskState::kRunning || !endpoint.queue.empty()) {
+    return Status::kFailedPrecondition;
+  }
+  endpoint.owner->port = &endpoint.owner->signal_port;
+  Drop(*endpoint.owner);
+  return Status::kOk;
+}
+
+Status DestroyMemory(Memory& memory) {
+  if (memory.mapped_bytes != 0) return Status::kFailedPrecondition;
+  if (memory.memory_type == MemoryType::kDevice) return Status::kOk;
+  return pools.frames.Release(memory.base, memory.bytes, FrameState::kMemory);
+}
+
+Status DestroyIrq(Irq& irq) {
+  Drop(*irq.owner);
+  return BindIrq(irq.intid, nullptr);
+}
+
+Status DestroyIrqLine(IrqLine& line) {
+  SetLine(*line.vm, line.intid, false);
+  Drop(*line.vm);
+  return Status::kOk;
+}
+
+// What an object lets go of. Only with the supervisor's own handle left.
+Status Dismantle(Object& object) {
+  switch (object.type) {
+    case ObjectType::kTask: return DestroyTask(static_cast<Task&>(object));
+    case ObjectType::kVm: return DestroyVm(static_cast<Vm&>(object));
+    case ObjectType::kVcpu: return DestroyVcpu(static_cast<Vcpu&>(object));
+    case ObjectType::kEndpoint: return DestroyEndpoint(static_cast<Endpoint&>(object));
+    case ObjectType::kSignal: Drop(*static_cast<Signal&>(object).owner); return Status::kOk;
+    case ObjectType::kMemory: return DestroyMemory(static_cast<Memory&>(object));
+    case ObjectType::kIrq: return DestroyIrq(static_cast<Irq&>(object));
+    case ObjectType::kIrqLine: return DestroyIrqLine(static_cast<IrqLine&>(object));
+    case ObjectType::kNone: break;
+  }
+  return Status::kInvalidArgument;
+}
+
+}  // namespace
+
+template <>
+Result<Empty> Execute<KernelCall::kDestroyObject>(Task& caller, HandleEntry* handle, const Empty&) {
+  LockGuard guard(objects_lock);
+  Object& object = *handle->object;
+  if (&object == &caller || object.references != 1) return std::unexpected(Status::kFailedPrecondition);
+  if (const Status status = Dismantle(object); !IsOk(status)) return std::unexpected(status);
+  *handle = {};
+  // From here on nothing refers to the object: its pages are the supervisor's again.
+  return FromStatus(pools.frames.Release(object.backing, object.backing_pages * kPageSize,
+                                         FrameState::kObject));
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kStartTask>(Task& caller, HandleEntry* handle,
+                                              const StartTaskRequest& request) {
+  LockGuard guard(objects_lock);
+  const auto task = ObjectOf<Task>(*handle, ObjectType::kTask);
+  if (!task.has_value()) return std::unexpected(task.error());
+  if ((*task)->state == TaskState::kRunning) return std::unexpected(Status::kFailedPrecondition);
+  const auto page = FindObject<Memory>(caller, request.ipc_memory, ObjectType::kMemory, Right::kManage);
+  if (!page.has_value()) return std::unexpected(page.error());
+  if ((*page)->memory_type != MemoryType::kNormal || (*page)->bytes != abi::kIpcBytes) {
+    return std::unexpected(Status::kInvalidArgument);
+  }
+  if ((*task)->ipc_memory != nullptr) Drop(*(*task)->ipc_memory);
+  ++(*page)->references;
+  (*task)->ipc_memory = *page;
+  (*task)->ipc_page = PhysToPointer<std::byte>((*page)->base);
+  StartTask(**task, request.pc, request.sp, request.argument, request.generation);
+  return Empty{};
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kKillTask>(Task& caller, HandleEntry* handle, const Empty&) {
+  LockGuard guard(objects_lock);
+  const auto task = ObjectOf<Task>(*handle, ObjectType::kTask);
+  if (!task.has_value()) return std::unexpected(task.error());
+  if (*task == &caller) return std::unexpected(Status::kFailedPrecondition);
+  Die(**task, DeathCause::kKilled);
+  return Empty{};
+}
+
+template <>
+Result<InspectTaskReply> Execute<KernelCall::kInspectTask>(Task&, HandleEntry* handle, const Empty&) {
+  const auto task = ObjectOf<Task>(*handle, ObjectType::kTask);
+  if (!task.has_value()) return std::unexpected(task.error());
+  return InspectTaskReply{.state = (*task)->state,
+                          .cause = (*task)->cause,
+                          .pc = (*task)->frame.pc,
+                          .esr = (*task)->death_esr,
+                          .far = (*task)->death_far,
+                          .ticks = (*task)->ticks};
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kDonateTables>(Task&, HandleEntry* handle,
+                                                 const DonateTablesRequest&) {
+  // Page tables come back with their object, as one range of backing pages; what is given later would not.
+  static_cast<void>(handle);
+  return std::unexpected(Status::kUnimplemented);
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kBindMmio>(Task& caller, HandleEntry* handle,
+                                             const BindMmioRequest& request) {
+  LockGuard guard(objects_lock);
+  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
+  if (!vm.has_value()) return std::unexpected(vm.error());
+  const auto endpoint = FindObject<Endpoint>(caller, request.endpoint, ObjectType::kEndpoint, Right::kManage);
+  if (!endpoint.has_value()) return std::unexpected(endpoint.error());
+  if (AnyVcpuOn(**vm)) return std::unexpected(Status::kFailedPrecondition);
+  if (request.address % kPageSize != 0 || request.bytes % kPageSize != 0 || request.bytes == 0) {
+    return std::unexpected(Status::kInvalidArgument);
+  }
+  if (!InBounds(request.address, request.bytes, uint64_t{1} << abi::kGuestPhysBits)) {
+    return std::unexpected(Status::kOutOfRange);
+  }
+  const Status status = (*vm)->ranges.Insert(
+      {.base = request.address, .size = request.bytes, .endpoint = *endpoint, .badge = request.badge});
+  if (!IsOk(status)) return std::unexpected(status);
+  ++(*endpoint)->references;
+  for (Vcpu* const vcpu : (*vm)->vcpus) {
+    if (vcpu != nullptr) vcpu->last_range = &no_range;  // the table's entries have moved
+  }
+  return Empty{};
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kBindDoorbell>(Task& caller, HandleEntry* handle,
+                                                 const BindDoorbellRequest& request) {
+  LockGuard guard(objects_lock);
+  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
+  if (!vm.has_value()) return std::unexpected(vm.error());
+  const auto signal = FindObject<Signal>(caller, request.signal, ObjectType::kSignal, Right::kManage);
+  if (!signal.has_value()) return std::unexpected(signal.error());
+  if (request.address % sizeof(uint32_t) != 0 || request.first_bit + request.bits > 64) {
+    return std::unexpected(Status::kInvalidArgument);
+  }
+  if (AnyVcpuOn(**vm)) return std::unexpected(Status::kFailedPrecondition);
+  Range* const range = (*vm)->ranges.Find(GuestPhys(request.address));
+  if (range == nullptr) return std::unexpected(Status::kNotFound);
+  if (range->signal != nullptr) return std::unexpected(Status::kAlreadyExists);
+  range->doorbell = request.address - range->base;
+  range->signal = *signal;
+  range->first_bit = request.first_bit;
+  range->bits = request.bits;
+  ++(*signal)->references;
+  return Empty{};
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kBindHypercall>(Task& caller, HandleEntry* handle,
+                                                  const BindHypercallRequest& request) {
+  LockGuard guard(objects_lock);
+  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
+  if (!vm.has_value()) return std::unexpected(vm.error());
+  const auto endpoint = FindObject<Endpoint>(caller, request.endpoint, ObjectType::kEndpoint, Right::kManage);
+  if (!endpoint.has_value()) return std::unexpected(endpoint.error());
+  if (AnyVcpuOn(**vm)) return std::unexpected(Status::kFailedPrecondition);
+  if ((*vm)->hypercall != nullptr) Drop(*(*vm)->hypercall);
+  ++(*endpoint)->references;
+  (*vm)->hypercall = *endpoint;
+  for (Vcpu* const vcpu : (*vm)->vcpus) {
+    if (vcpu != nullptr) vcpu->hypercall = *endpoint;
+  }
+  return Empty{};
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kResetVm>(Task&, HandleEntry* handle, const Empty&) {
+  LockGuard guard(objects_lock);
+  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
+  if (!vm.has_value()) return std::unexpected(vm.error());
+  if ((*vm)->state == VmState::kRunning) return std::unexpected(Status::kFailedPrecondition);
+  for (Vcpu* const vcpu : (*vm)->vcpus) {
+    if (vcpu != nullptr) TurnOff(*vcpu);
+  }
+  {
+    LockGuard interrupts((*vm)->interrupts_lock);
+    (*vm)->gic->Reset();
+  }
+  (*vm)->state = VmState::kCreated;
+  return Empty{};
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kPowerOff>(Task& caller, HandleEntry* handle,
+                                             const PowerOffRequest& request) {
+  if (handle->object != &caller) return std::unexpected(Status::kPermissionDenied);
+  PowerOff(request.status);
+}
+
+template <>
+Result<GetResourceReply> Execute<KernelCall::kGetResource>(Task& caller, HandleEntry* handle,
+                                                           const GetResourceRequest& request) {
+  if (handle->object != &caller) return std::unexpected(Status::kPermissionDenied);
+  if (request.index >= pools.resources.size()) return GetResourceReply{};
+  return pools.resources[request.index];
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kSetSchedule>(Task&, HandleEntry* handle,
+                                                const SetScheduleRequest& request) {
+  Thread* thread = nullptr;
+  if (handle->type() == ObjectType::kTask) thread = static_cast<Task*>(handle->object);
+  if (handle->type() == ObjectType::kVcpu) thread = static_cast<Vcpu*>(handle->object);
+  if (thread == nullptr || (request.budget != 0 && request.period < request.budget) ||
+      request.cpu != 0) {
+    return std::unexpected(Status::kInvalidArgument);
+  }
+  thread->schedule.priority = request.priority;
+  thread->schedule.budget = request.budget;
+  thread->schedule.period = request.period;
+  return Empty{};
+}
+
+}  // namespace atoll
