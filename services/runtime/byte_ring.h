@@ -1,9 +1,14 @@
-// A ring of bytes in memory that two tasks share: one writes, one reads.
+// A byte ring in memory that two tasks share: one writes, one reads, neither trusts the other.
 //
-// The memory holds the write index and the read index (free-running, each in a cache line of its own), then the bytes.
-// Zeroed memory is an empty ring. A byte changes hands by one store of an index, so a task that ends at any instruction
-// leaves a valid ring. Neither side trusts the other: with an index that cannot be, the ring reads as empty to its
-// reader and as full to its writer, and no byte outside it is touched.
+// Layout: the writer's index at offset 0, the reader's at offset 64 (a cache line each), the data from offset
+// 128. Its capacity is the largest power of two that fits. Indices are free-running 32-bit counts of bytes.
+//
+// Each side publishes its own index with a release store after it has touched the data, and reads the other's
+// with an acquire load: data is written before it is announced, and read before its room is given back.
+//
+// The memory belongs to both sides, so anything in it may change at any time. Each side keeps its own index in
+// private memory (the shared copy serves a restart), checks the other's whenever it reads it, and masks every
+// offset: a hostile peer can spoil the bytes, never make this side touch memory outside.
 #ifndef ATOLL_SERVICES_RUNTIME_BYTE_RING_H_
 #define ATOLL_SERVICES_RUNTIME_BYTE_RING_H_
 
@@ -12,89 +17,136 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <cstring>
 #include <span>
+
+#include "ipc/status.h"
 
 namespace atoll {
 
-// One end of a ring. Copies of it are the same end.
+// What both sides have in common.
 class ByteRing {
  public:
   static constexpr size_t kHeaderBytes = 128;
+  static constexpr size_t kMaxCapacity = size_t{1} << 30;
 
-  // `memory` is shared, 64-byte aligned and larger than the header. The capacity is the largest power of two that fits.
-  explicit ByteRing(std::span<std::byte> memory)
-      : indices_(reinterpret_cast<Indices*>(memory.data())),
-        bytes_(memory.data() + kHeaderBytes),
-        mask_(static_cast<uint32_t>(std::bit_floor(memory.size() - kHeaderBytes)) - 1) {}
+  size_t capacity() const { return data_.size(); }
 
-  size_t capacity() const { return size_t{mask_} + 1; }
+ protected:
+  static constexpr size_t kWriterIndex = 0;
+  static constexpr size_t kReaderIndex = 64;
 
-  // Bytes in the ring by both indices; more than the capacity if the other side broke its index.
-  uint32_t used() const {
-    Indices* const indices = indices_;  // read once: the compiler cannot know that the ring's memory is not *this
-    return Load(indices->write, std::memory_order_acquire) -
-           Load(indices->read, std::memory_order_acquire);
-  }
-  size_t readable() const {
-    const uint32_t bytes = used();
-    return bytes <= capacity() ? bytes : 0;
-  }
-  size_t writable() const {
-    const uint32_t bytes = used();
-    return bytes <= capacity() ? capacity() - bytes : 0;
+  ByteRing() = default;
+
+  // INVALID_ARGUMENT: the memory is not 4-byte aligned or has no room for the header and a byte.
+  static Status Check(std::span<std::byte> memory) {
+    const bool aligned = reinterpret_cast<uintptr_t>(memory.data()) % alignof(uint32_t) == 0;
+    return aligned && memory.size() > kHeaderBytes ? Status::kOk : Status::kInvalidArgument;
   }
 
-  // Writer: appends one byte. Returns how many bytes the ring then holds, 0 if it was full.
-  size_t Put(std::byte byte) {
-    Indices* const indices = indices_;
-    const uint32_t write = Load(indices->write, std::memory_order_relaxed);
-    const uint32_t held = write - Load(indices->read, std::memory_order_acquire);
-    if (held > mask_) return 0;
-    bytes_[write & mask_] = byte;
-    // The byte is there before the index says so.
-    std::atomic_ref(indices->write).store(write + 1, std::memory_order_release);
-    return size_t{held} + 1;
+  ByteRing(std::span<std::byte> memory, size_t own_index)
+      : header_(memory.first(kHeaderBytes)),
+        data_(memory.subspan(kHeaderBytes,
+                             std::min(std::bit_floor(memory.size() - kHeaderBytes), kMaxCapacity))),
+        own_(Load(own_index)) {}
+
+  uint32_t Load(size_t index) const { return At(index).load(std::memory_order_acquire); }
+
+  void Publish(size_t index, uint32_t value) {
+    own_ = value;
+    At(index).store(value, std::memory_order_release);
   }
 
-  // Writer: appends what fits; returns how many bytes that were.
-  size_t Write(std::span<const std::byte> from) {
-    const size_t count = std::min(from.size(), writable());
-    const uint32_t write = Load(indices_->write, std::memory_order_relaxed);
-    const size_t first = std::min<size_t>(count, capacity() - (write & mask_));
-    std::copy_n(from.data(), first, bytes_ + (write & mask_));
-    std::copy_n(from.data() + first, count - first, bytes_);
-    std::atomic_ref(indices_->write)
-        .store(write + static_cast<uint32_t>(count), std::memory_order_release);
-    return count;
+  size_t Offset(uint32_t index) const { return index & (data_.size() - 1); }
+
+  std::span<std::byte> header_;
+  std::span<std::byte> data_;
+  uint32_t own_ = 0;  // this side's index
+
+ private:
+  std::atomic_ref<uint32_t> At(size_t index) const {
+    return std::atomic_ref<uint32_t>(*reinterpret_cast<uint32_t*>(header_.data() + index));
+  }
+};
+
+class ByteRingWriter : public ByteRing {
+ public:
+  // Takes up where an earlier writer on this memory stopped; memory of zeros is an empty ring. Indices that
+  // contradict each other empty the ring.
+  static Result<ByteRingWriter> Attach(std::span<std::byte> memory) {
+    if (const Status status = Check(memory); !IsOk(status)) return std::unexpected(status);
+    ByteRingWriter ring(memory);
+    const uint32_t read = ring.Load(kReaderIndex);
+    if (ring.own_ - read > ring.capacity()) ring.Publish(kWriterIndex, read);
+    return ring;
   }
 
-  // Reader: takes what is there, at most `to`; returns how many bytes that were.
-  size_t Read(std::span<std::byte> to) {
-    const size_t count = std::min(to.size(), readable());
-    const uint32_t read = Load(indices_->read, std::memory_order_relaxed);
-    const size_t first = std::min<size_t>(count, capacity() - (read & mask_));
-    std::copy_n(bytes_ + (read & mask_), first, to.data());
-    std::copy_n(bytes_, count - first, to.data() + first);
-    // The bytes are out before the index lets the writer put others in their place.
-    std::atomic_ref(indices_->read)
-        .store(read + static_cast<uint32_t>(count), std::memory_order_release);
+  // Room for this many bytes. 0 also when the reader's index makes no sense.
+  size_t Free() const {
+    const uint32_t used = own_ - Load(kReaderIndex);
+    return used <= capacity() ? capacity() - used : 0;
+  }
+
+  // Writes as many of the bytes as there is room for and returns how many.
+  size_t Write(std::span<const std::byte> bytes) {
+    const size_t count = std::min(bytes.size(), Free());
+    if (count == 0) return 0;
+    const size_t offset = Offset(own_);
+    const size_t first = std::min(count, capacity() - offset);
+    std::memcpy(data_.data() + offset, bytes.data(), first);
+    if (first < count) std::memcpy(data_.data(), bytes.data() + first, count - first);
+    Publish(kWriterIndex, own_ + static_cast<uint32_t>(count));
     return count;
   }
 
  private:
-  struct Indices {
-    alignas(64) uint32_t write;
-    alignas(64) uint32_t read;
-  };
-  static_assert(sizeof(Indices) == kHeaderBytes);
+  explicit ByteRingWriter(std::span<std::byte> memory) : ByteRing(memory, kWriterIndex) {}
+};
 
-  static uint32_t Load(uint32_t& index, std::memory_order order) {
-    return std::atomic_ref(index).load(order);
+class ByteRingReader : public ByteRing {
+ public:
+  // As ByteRingWriter::Attach.
+  static Result<ByteRingReader> Attach(std::span<std::byte> memory) {
+    if (const Status status = Check(memory); !IsOk(status)) return std::unexpected(status);
+    ByteRingReader ring(memory);
+    const uint32_t written = ring.Load(kWriterIndex);
+    if (written - ring.own_ > ring.capacity()) ring.Publish(kReaderIndex, written);
+    return ring;
   }
 
-  Indices* indices_;
-  std::byte* bytes_;
-  uint32_t mask_;
+  // Bytes that can be read. 0 also when the writer's index makes no sense.
+  size_t Available() const {
+    const uint32_t used = Load(kWriterIndex) - own_;
+    return used <= capacity() ? used : 0;
+  }
+
+  // Copies the next bytes, as many as there are and fit, and leaves them in the ring.
+  size_t Peek(std::span<std::byte> bytes) const {
+    const size_t count = std::min(bytes.size(), Available());
+    if (count == 0) return 0;
+    const size_t offset = Offset(own_);
+    const size_t first = std::min(count, capacity() - offset);
+    std::memcpy(bytes.data(), data_.data() + offset, first);
+    if (first < count) std::memcpy(bytes.data() + first, data_.data(), count - first);
+    return count;
+  }
+
+  // Gives back the room of the next `count` bytes, at most those there are. Whoever must not lose a byte when
+  // it dies peeks, records, then consumes.
+  void Consume(size_t count) {
+    Publish(kReaderIndex, own_ + static_cast<uint32_t>(std::min(count, Available())));
+  }
+
+  size_t Read(std::span<std::byte> bytes) {
+    const size_t count = Peek(bytes);
+    // Not Consume: it would look at the writer's index a second time and might see a different one.
+    if (count != 0) Publish(kReaderIndex, own_ + static_cast<uint32_t>(count));
+    return count;
+  }
+
+ private:
+  explicit ByteRingReader(std::span<std::byte> memory) : ByteRing(memory, kReaderIndex) {}
 };
 
 }  // namespace atoll

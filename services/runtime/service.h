@@ -1,10 +1,14 @@
-// What the start of every service looks like.
+// What the start of every service looks like, and its fixed places in memory.
 #ifndef ATOLL_SERVICES_RUNTIME_SERVICE_H_
 #define ATOLL_SERVICES_RUNTIME_SERVICE_H_
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
+
+#include "ipc/abi.h"
+#include "services/runtime/log.h"
 
 namespace atoll {
 
@@ -16,8 +20,19 @@ struct StartInfo {
 // Each service defines this. When it returns, the task exits with code 0.
 void ServiceMain(const StartInfo& start);
 
-// Ends this task; the supervisor finds the code in its crash record.
-[[noreturn]] void Exit(uint32_t code);
+// The journal: memory that outlives the instance, all zero when the VM is fresh. What it holds after a
+// restart is whatever the last instance left there: check it. The manifest says how large it is.
+template <typename T>
+T& Journal() {
+  static_assert(std::is_trivially_copyable_v<T>, "a journal outlives the program that wrote it");
+  static_assert(std::has_unique_object_representations_v<T> || std::is_standard_layout_v<T>);
+  return *reinterpret_cast<T*>(abi::kJournalBase.value);
+}
+
+// Memory that the manifest maps at `address` (shared rings, guest RAM, images).
+inline std::span<std::byte> MappedMemory(VirtAddr address, size_t bytes) {
+  return {reinterpret_cast<std::byte*>(address.value), bytes};
+}
 
 }  // namespace atoll
 

@@ -1,0 +1,44 @@
+#include "services/runtime/kernel_ports.h"
+
+#include "proto/kernel_calls.atoll.h"
+#include "services/runtime/log.h"
+
+namespace atoll {
+namespace {
+
+// These calls fail only if the system description is wrong or the object is being taken away; either way the
+// service goes on.
+void LogFailure(const char* call, abi::Handle handle, Status status) {
+  if (!IsOk(status)) Log(call, " of handle ", handle.slot, ": ", status);
+}
+
+}  // namespace
+
+void KernelInterruptLine::Set(bool level) {
+  if (level_ == level) return;
+  level_ = level;
+  LogFailure("SetIrqLine", line_, kernel::SetIrqLine(line_, {.level = level}));
+}
+
+void KernelNotifier::Notify() { LogFailure("SetSignal", signal_, kernel::SetSignal(signal_)); }
+
+uint64_t SystemCounter::Ticks() const {
+  uint64_t ticks;
+  // ISB: the counter may otherwise be read early, before what the program did last (DDI0487, Generic Timer).
+  asm volatile("isb\n\tmrs %0, cntpct_el0" : "=r"(ticks)::"memory");
+  return ticks;
+}
+
+uint64_t SystemCounter::TicksPerSecond() const {
+  uint64_t frequency;
+  asm("mrs %0, cntfrq_el0" : "=r"(frequency));
+  return frequency;
+}
+
+void KernelTimer::Set(uint64_t deadline_ticks) {
+  LogFailure("SetTimer", {}, kernel::SetTimer({.deadline = deadline_ticks}));
+}
+
+void KernelIrq::Acknowledge() { LogFailure("AcknowledgeIrq", irq_, kernel::AcknowledgeIrq(irq_)); }
+
+}  // namespace atoll
