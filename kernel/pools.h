@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 
+#include "kernel/boot/stacks.h"
 #include "kernel/machine/bounded_vector.h"
 #include "kernel/memory/frame_table.h"
 #include "kernel/memory/id_allocator.h"
@@ -13,7 +14,6 @@
 
 namespace atoll {
 
-inline constexpr size_t kMaxCpus = 8;
 inline constexpr size_t kMaxTasks = 4096;
 inline constexpr size_t kMaxVms = 256;
 inline constexpr size_t kMaxResources = 64;

@@ -1,0 +1,21 @@
+// What each CPU's registers are set to once, before it runs threads.
+#ifndef ATOLL_KERNEL_CPU_SETUP_H_
+#define ATOLL_KERNEL_CPU_SETUP_H_
+
+#include "kernel/boot/boot_info.h"
+#include "kernel/cpu.h"
+
+namespace atoll {
+
+// Vectors, per-CPU block, trap configuration, timers. On the CPU itself.
+void SetUpCpu(Cpu& cpu);
+
+// Distributor and this CPU's redistributor; the kernel's own interrupts on.
+void SetUpInterruptController(const BootInfo& info);
+
+// How many ASIDs and VMIDs the CPU has.
+void SetUpIds();
+
+}  // namespace atoll
+
+#endif  // ATOLL_KERNEL_CPU_SETUP_H_

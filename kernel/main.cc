@@ -1,0 +1,91 @@
+// From boot to the first task.
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "kernel/boot/boot_info.h"
+#include "kernel/boot/stacks.h"
+#include "kernel/cpu.h"
+#include "kernel/cpu_setup.h"
+#include "kernel/direct_map.h"
+#include "kernel/log/log.h"
+#include "kernel/log/panic.h"
+#include "kernel/machine/gicv3.h"
+#include "kernel/machine/timer.h"
+#include "kernel/pools.h"
+#include "kernel/root_task.h"
+#include "kernel/scheduler.h"
+
+namespace atoll {
+namespace {
+
+constinit std::array<Cpu, kMaxCpus> cpus;
+
+extern "C" [[noreturn]] void Resume(Thread* thread);
+
+void SetUpFrames(const FreeMemory& free_memory, const Machine& machine, BootPages& pages) {
+  const PhysAddr first = machine.memory[0].base;
+  const PhysAddr last = machine.memory[machine.memory.size() - 1].end();
+  const uint64_t count = (last - first) / kPageSize;
+  const PhysAddr table = pages.Take(AlignUp(count, kPageSize) / kPageSize);
+  pools.frames = FrameTable(first, {PhysToPointer<FrameState>(table), count});
+  static_cast<void>(free_memory);
+}
+
+void AddResource(ResourceKind kind, const PhysRange& range, uint32_t intid = 0) {
+  // A list that is full drops devices, not the machine: a device that is not listed is not used.
+  static_cast<void>(pools.resources.PushBack(
+      {.kind = kind, .base = range.base.value, .bytes = range.bytes, .intid = intid}));
+}
+
+void ListResources(const FreeMemory& free_memory, const Machine& machine) {
+  for (const PhysRange& range : free_memory) {
+    if (range.bytes == 0) continue;
+    AddResource(ResourceKind::kRam, range);
+    // All free pages begin as the kernel's.
+    if (const Status status = pools.frames.Release(range.base, range.bytes, FrameState::kKernel);
+        !IsOk(status)) {
+      Panic("free memory is not in the frame table");
+    }
+  }
+  if (machine.initrd) AddResource(ResourceKind::kArchive, *machine.initrd);
+  if (machine.uart) AddResource(ResourceKind::kUart, machine.uart->registers, machine.uart->intid);
+  if (machine.rtc) AddResource(ResourceKind::kRtc, machine.rtc->registers, machine.rtc->intid);
+  AddResource(ResourceKind::kCpus, {.base = PhysAddr(machine.cpus.size())});
+  for (const Device& device : machine.virtio) {
+    AddResource(ResourceKind::kVirtio, device.registers, device.intid);
+  }
+}
+
+// The largest piece that does not hold the archive: the kernel's first pages come from its front.
+PhysRange& LargestFree(FreeMemory& free_memory, const std::optional<PhysRange>& archive) {
+  PhysRange* largest = nullptr;
+  for (PhysRange& range : free_memory.span()) {
+    if (archive && range.base.value + (8 << 20) > archive->base.value && range.Overlaps(*archive)) continue;
+    if (largest == nullptr || range.bytes > largest->bytes) largest = &range;
+  }
+  if (largest == nullptr) Panic("there is no free memory; give the machine more");
+  return *largest;
+}
+
+}  // namespace
+}  // namespace atoll
+
+extern "C" void KernelMain(const atoll::BootInfo& info) {
+  using namespace atoll;
+  Cpu& cpu = cpus[0];
+  cpu.stack_top = KernelStackTop(0).value;
+  cpu.emergency_stack_top = EmergencyStackTop(0).value;
+  SetUpCpu(cpu);
+  SetUpInterruptController(info);
+
+  FreeMemory free_memory = info.free_memory;
+  BootPages pages(LargestFree(free_memory, info.machine.initrd));
+  SetUpFrames(free_memory, info.machine, pages);
+  SetUpIds();
+  CreateRootTask(pages, info.machine.initrd.value_or(PhysRange{}));
+  ListResources(free_memory, info.machine);
+
+  StartTick(cpu);
+  Resume(Schedule(cpu));
+}
