@@ -17,8 +17,8 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <cstring>
+#include <optional>
 #include <span>
 
 #include "ipc/status.h"
@@ -100,6 +100,16 @@ class ByteRingWriter : public ByteRing {
     return count;
   }
 
+  // Writes one byte; returns how many the ring then holds, 0 if it had no room. The short way for bytes that come singly.
+  size_t Put(std::byte byte) {
+    const uint32_t own = own_;  // a local: for all the compiler knows the byte overwrites the member
+    const uint32_t used = own - Load(kReaderIndex);
+    if (used >= capacity()) return 0;
+    data_.data()[Offset(own)] = byte;
+    Publish(kWriterIndex, own + 1);
+    return size_t{used} + 1;
+  }
+
  private:
   explicit ByteRingWriter(std::span<std::byte> memory) : ByteRing(memory, kWriterIndex) {}
 };
@@ -143,6 +153,14 @@ class ByteRingReader : public ByteRing {
     // Not Consume: it would look at the writer's index a second time and might see a different one.
     if (count != 0) Publish(kReaderIndex, own_ + static_cast<uint32_t>(count));
     return count;
+  }
+
+  // Reads one byte, if there is one.
+  std::optional<std::byte> Take() {
+    if (Available() == 0) return std::nullopt;
+    const std::byte byte = data_.data()[Offset(own_)];
+    Publish(kReaderIndex, own_ + 1);
+    return byte;
   }
 
  private:
