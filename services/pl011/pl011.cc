@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 namespace atoll {
 namespace {
@@ -25,12 +26,12 @@ constexpr std::array<uint8_t, kIflsMask + 1> kTriggerEighths = {1, 2, 4, 6, 7, 7
 
 }  // namespace
 
-Pl011::Pl011(const Ports& ports, ByteRing output, ByteRing input, Pl011State& state)
+Pl011::Pl011(const Ports& ports, const GuestLine& line, Pl011State& state)
     : ports_(ports),
       state_(state),
-      output_(output),
-      input_(input),
-      output_half_(output.capacity() / 2),
+      output_(line.output),
+      input_(line.input),
+      output_half_(line.output.capacity() / 2),
       notify_delay_(Microseconds(ports.counter, kNotifyDelayMicroseconds)),
       receive_timeout_(Microseconds(ports.counter, kReceiveTimeoutMicroseconds)) {}
 
@@ -41,16 +42,16 @@ void Pl011::Start() {
   UpdateTransmit();
   UpdateReceive();
   // The predecessor may have ended between a byte's way into the ring and the notification.
-  if (output_.readable() != 0) ports_.console.Notify();
+  if (output_.Free() != output_.capacity()) ports_.console.Notify();
 }
 
 // A guest prints by one load of UARTFR and one store of UARTDR for each byte. Both are answered here as long as nothing
-// else is going on, in about 40 instructions; OtherAccess gives the same answers at all times.
+// else is going on, in 40 to 50 instructions; OtherAccess gives the same answers at all times.
 Result<uint64_t> Pl011::Access(const RegisterAccess& access) {
   const size_t index = kTable.Find(access);
   if (index == kFr && !access.write) {
     // These flags fit any width: RI, the only one above bit 7, is 0 outside loopback.
-    if (!loop_in_use_ && input_.used() == 0 && output_.used() < output_half_) [[likely]] {
+    if (!loop_in_use_ && input_.Available() == 0 && output_.Free() > output_half_) [[likely]] {
       return idle_flags_;
     }
   } else if (index == kDr && access.write) {
@@ -133,9 +134,9 @@ uint32_t Pl011::ReadData() {
     ++state_.loop_read;
     loop_in_use_ = loopback_ || state_.loop_entries() != 0;
   } else {
-    std::byte byte{};
-    if (input_.Read({&byte, 1}) == 0) return 0;  // the console broke its index in between
-    entry = std::to_integer<uint32_t>(byte);
+    const std::optional<std::byte> byte = input_.Take();
+    if (!byte.has_value()) return 0;  // the console broke its index in between
+    entry = std::to_integer<uint32_t>(*byte);
   }
   uint32_t& errors = state_.registers[kRsr];
   errors = (errors & kRsrOverrun) | (entry >> kDrErrorShift);
@@ -240,12 +241,12 @@ uint32_t Pl011::TransmitTrigger() const {
 uint32_t Pl011::ReceiveLevel() const {
   if (!receiving_) return 0;
   size_t entries = state_.loop_entries();
-  if (!loopback_) entries += input_.readable();
+  if (!loopback_) entries += input_.Available();
   return static_cast<uint32_t>(std::min<size_t>(entries, depth_));
 }
 
 uint32_t Pl011::TransmitLevel() const {
-  const size_t room = output_.writable();
+  const size_t room = output_.Free();
   return room >= depth_ ? 0 : depth_ - static_cast<uint32_t>(room);
 }
 
@@ -287,7 +288,7 @@ void Pl011::OnTimer() {
   if (now >= notify_deadline_) {
     notify_deadline_ = DeadlineTimer::kNever;
     write_is_announced_ = false;
-    if (output_.readable() != 0) ports_.console.Notify();
+    if (output_.Free() != output_.capacity()) ports_.console.Notify();
     UpdateTransmit();
   }
   if (now >= receive_deadline_) {

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <span>
 
+#include "services/console/line.h"
 #include "services/pl011/registers.h"
 #include "services/pl011/state.h"
 #include "services/runtime/byte_ring.h"
@@ -37,8 +38,8 @@ class Pl011 final : public MmioDevice {
     const Counter& counter;
   };
 
-  // `output` goes to the console, `input` comes from it. `state` outlives the instance (AttachPl011State).
-  Pl011(const Ports& ports, ByteRing output, ByteRing input, Pl011State& state);
+  // `state` outlives the instance (AttachPl011State).
+  Pl011(const Ports& ports, const GuestLine& line, Pl011State& state);
 
   // Brings the surroundings in line with the state: a new instance raises what was due when its predecessor ended.
   void Start();
@@ -76,8 +77,8 @@ class Pl011 final : public MmioDevice {
 
   Ports ports_;
   Pl011State& state_;
-  ByteRing output_;
-  ByteRing input_;
+  ByteRingWriter output_;
+  ByteRingReader input_;
   const size_t output_half_;  // bytes in the output ring at which the console is to come at once
   const uint64_t notify_delay_;  // ticks
   const uint64_t receive_timeout_;

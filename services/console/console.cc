@@ -1,0 +1,202 @@
+#include "services/console/console.h"
+
+#include <algorithm>
+
+namespace atoll {
+namespace {
+
+constexpr char kEscape = 0x01;  // Ctrl-A
+
+constexpr std::string_view kHelp =
+    "\r\nCtrl-A 1..8  guest    Ctrl-A x  power off    Ctrl-A Ctrl-A  a Ctrl-A    Ctrl-A ?  this\r\n";
+
+// Bytes in one turn of the event loop, so that commands are seen under endless output and the reverse.
+constexpr size_t kOutputPerTurn = 4096;
+constexpr size_t kInputPerTurn = 256;
+
+// A guest keeps the UART for this many bytes and to the end of the line, but not for more than the second number.
+constexpr size_t kRun = 512;
+constexpr size_t kLongestRun = 2048;
+
+// Bytes looked at in one go.
+constexpr size_t kChunk = 64;
+
+// How soon to look again at a guest that has no room for input, and at a UART that is to become idle.
+constexpr uint64_t kRetriesPerSecond = 500;
+
+}  // namespace
+
+Status Console::AddGuest(const Guest& guest) {
+  if (guest_count_ == kMaxGuests) return Status::kResourceExhausted;
+  guests_[guest_count_++].emplace(guest);
+  return Status::kOk;
+}
+
+void Console::Start() {
+  if (state_.focus >= guest_count_) state_.focus = 0;
+  if (state_.writer >= guest_count_) state_.writer = 0;
+  ports_.uart.Initialize();
+  // The earlier instance may have ended between a byte's way into a ring and the notification.
+  for (uint32_t guest = 0; guest < guest_count_; ++guest) {
+    const ByteRingWriter& ring = guests_[guest]->line.input;
+    if (ring.Free() != ring.capacity()) guests_[guest]->input.Notify();
+  }
+  if (state_.power_off != 0) ports_.power_off.Notify();
+  OnSignals(0);
+}
+
+void Console::OnSignals(uint64_t bits) {
+  if ((bits & kFlushSignal) != 0) state_.flushing = 1;
+  const bool input_has_room = ReceiveInput();
+  ports_.uart.EnableReceiveInterrupt(input_has_room);
+  Progress output = SendOutput();
+  ports_.uart.EnableSendInterrupt(output == Progress::kBlocked);
+  if (state_.flushing != 0 && output == Progress::kDone && ports_.uart.IsIdle()) {
+    ports_.flushed.Notify();  // twice if this instance ends here: the supervisor does not count
+    state_.flushing = 0;
+  }
+  SetTimer(output, input_has_room);
+}
+
+void Console::SetTimer(Progress output, bool input_has_room) {
+  if (output == Progress::kMore) {
+    ports_.timer.Set(0);  // at once, but after the signals that came meanwhile
+  } else if (!input_has_room || (state_.flushing != 0 && output == Progress::kDone)) {
+    ports_.timer.Set(ports_.counter.Ticks() + ports_.counter.TicksPerSecond() / kRetriesPerSecond);
+  }
+}
+
+bool Console::ReceiveInput() {
+  bool delivered = false;
+  bool room = true;
+  const uint32_t receiver = state_.focus;
+  // A byte gives at most one byte to the guest; it is taken from the UART only if that has a place.
+  for (size_t i = 0; i < kInputPerTurn && receiver == state_.focus; ++i) {
+    room = guest_count_ == 0 || guests_[receiver]->line.input.Free() != 0;
+    if (!room) break;
+    const std::optional<std::byte> byte = ports_.uart.Receive();
+    if (!byte.has_value()) break;
+    TakeByte(*byte, delivered);
+  }
+  if (delivered) guests_[receiver]->input.Notify();
+  return room;
+}
+
+void Console::TakeByte(std::byte byte, bool& delivered) {
+  const char key = static_cast<char>(byte);
+  if (state_.command == 0 && key == kEscape) {
+    state_.command = 1;
+    return;
+  }
+  if (state_.command != 0 && key != kEscape) {
+    state_.command = 0;
+    Command(key);
+    return;
+  }
+  if (guest_count_ != 0) {
+    guests_[state_.focus]->line.input.Put(byte);
+    delivered = true;
+  }
+  state_.command = 0;
+}
+
+void Console::Command(char key) {
+  if (key >= '1' && key <= '9') {
+    SetFocus(static_cast<uint32_t>(key - '1'));
+  } else if (key == 'x' || key == 'X') {
+    state_.power_off = 1;
+    Say("\r\n[console] power off\r\n");
+    ports_.power_off.Notify();
+  } else {
+    Say(kHelp);
+  }
+}
+
+void Console::SetFocus(uint32_t guest) {
+  if (guest >= guest_count_) {
+    Say("\r\n[console] there is no such guest\r\n");
+    return;
+  }
+  state_.focus = guest;
+  Say("\r\n[console] ");
+  Say(guests_[guest]->name);
+  Say("\r\n");
+}
+
+Console::Progress Console::SendOutput() {
+  size_t budget = kOutputPerTurn;
+  while (budget != 0) {
+    if (!SendText()) return Progress::kBlocked;
+    const std::optional<uint32_t> guest = NextWriter();
+    if (!guest.has_value()) return Progress::kDone;
+    if (SendFrom(*guest, budget) == Progress::kBlocked) return Progress::kBlocked;
+  }
+  return Progress::kMore;
+}
+
+// Sends a run of a guest's bytes, or the text that has to come first.
+Console::Progress Console::SendFrom(uint32_t guest, size_t& budget) {
+  if (guest != state_.writer) {
+    if (state_.mid_line != 0) Say("\r\n");
+    state_.mid_line = 0;
+    state_.writer = guest;
+  }
+  ByteRingReader& ring = guests_[guest]->line.output;
+  const bool labelled = guest != state_.focus;
+  size_t sent = 0;
+  while (sent < kLongestRun && budget != 0) {
+    std::array<std::byte, kChunk> chunk;
+    const size_t count = ring.Peek(std::span(chunk).first(std::min(chunk.size(), budget)));
+    if (count == 0) return Progress::kDone;
+    for (size_t i = 0; i < count; ++i, ++sent, --budget) {
+      if (labelled && state_.mid_line == 0) {
+        Say("[");
+        Say(guests_[guest]->name);
+        Say("] ");
+        state_.mid_line = 1;
+        if (!SendText()) return Progress::kBlocked;
+      }
+      if (!ports_.uart.CanSend()) return Progress::kBlocked;
+      // In this order an end of the instance between the two repeats the byte; in the other it would be lost.
+      ports_.uart.Send(chunk[i]);
+      ring.Consume(1);
+      state_.mid_line = chunk[i] != std::byte{'\n'} ? 1 : 0;
+      if (state_.mid_line == 0 && sent >= kRun) return Progress::kDone;
+    }
+  }
+  return Progress::kDone;
+}
+
+// The guest whose output is to be printed next: those with something to print in turn.
+std::optional<uint32_t> Console::NextWriter() {
+  for (uint32_t step = 1; step <= guest_count_; ++step) {
+    const uint32_t guest = (state_.writer + step) % guest_count_;
+    const ByteRingReader& ring = guests_[guest]->line.output;
+    const size_t held = ring.Available();
+    if (held == 0) spilling_ &= ~(1u << guest);
+    if (held >= ring.capacity() / 2) spilling_ |= 1u << guest;
+    const bool wanted =
+        guest == state_.focus || state_.flushing != 0 || (spilling_ >> guest & 1) != 0;
+    if (held != 0 && wanted) return guest;
+  }
+  return std::nullopt;
+}
+
+bool Console::SendText() {
+  while (text_begin_ != text_end_) {
+    if (!ports_.uart.CanSend()) return false;
+    ports_.uart.Send(static_cast<std::byte>(text_[text_begin_]));
+    ++text_begin_;
+  }
+  text_begin_ = text_end_ = 0;
+  return true;
+}
+
+void Console::Say(std::string_view text) {
+  // More than fits is dropped: these are the console's own words, and only a stuck UART fills the buffer.
+  const size_t count = std::min(text.size(), text_.size() - text_end_);
+  std::copy_n(text.data(), count, text_.data() + text_end_);
+  text_end_ += count;
+}
+
+}  // namespace atoll

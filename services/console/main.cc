@@ -1,0 +1,96 @@
+// The console service.
+#include <string.h>
+
+#include <array>
+#include <optional>
+#include <string_view>
+
+#include "ipc/buffer_message.h"
+#include "proto/console_config.pb.h"
+#include "services/console/console.h"
+#include "services/console/manifest.h"
+#include "services/runtime/kernel_ports.h"
+#include "services/runtime/log.h"
+#include "services/runtime/serve.h"
+#include "services/runtime/service.h"
+
+namespace atoll {
+
+namespace manifest = console_manifest;
+static_assert(Console::kFlushSignal == manifest::kFlushSignal);
+static_assert(Console::kMaxGuests == manifest::kGuestCount);
+static_assert(manifest::kRingCount == manifest::kGuestCount);
+
+namespace {
+
+// The registers of the machine's UART.
+class DevicePage final : public UartPort {
+ public:
+  uint32_t Read(uint32_t offset) override { return *At(offset); }
+  void Write(uint32_t offset, uint32_t value) override { *At(offset) = value; }
+
+ private:
+  static volatile uint32_t* At(uint32_t offset) {
+    return reinterpret_cast<volatile uint32_t*>(manifest::kUartAddress.value + offset);
+  }
+};
+
+class SignalLoop final : public SignalHandler {
+ public:
+  SignalLoop(Console& console, KernelIrq& irq) : console_(console), irq_(irq) {}
+
+  void OnSignals(uint64_t bits) override {
+    console_.OnSignals(bits);
+    // After the cause was served or masked in the UART; else it would come again at once.
+    if ((bits & manifest::kUartSignal) != 0) irq_.Acknowledge();
+  }
+
+ private:
+  Console& console_;
+  KernelIrq& irq_;
+};
+
+std::string_view Bounded(const char (&name)[sizeof(atoll_ConsoleConfig{}.guest[0])]) {
+  return {name, strnlen(name, sizeof(name))};
+}
+
+}  // namespace
+
+void ServiceMain(const StartInfo& start) {
+  atoll_ConsoleConfig config{};
+  if (!DecodeMessage(start.config, atoll_ConsoleConfig_fields, &config)) {
+    Panic("configuration of ", start.config.size(), " bytes is not a ConsoleConfig");
+  }
+
+  const Result<ConsoleState*> state = AttachConsoleState(
+      {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
+  if (!state.has_value()) Panic("journal: ", state.error());
+
+  DevicePage registers;
+  Uart uart(registers);
+  KernelTimer timer;
+  const SystemCounter counter;
+  KernelNotifier power_off(manifest::kPowerOff);
+  KernelNotifier flushed(manifest::kFlushed);
+  Console console({uart, timer, counter, power_off, flushed}, **state);
+
+  std::array<std::optional<KernelNotifier>, Console::kMaxGuests> notifiers;
+  for (uint32_t slot = 0; slot < config.guest_count; ++slot) {
+    if (config.guest[slot][0] == '\0') continue;  // nothing is mapped in this slot
+    const uint64_t ring = manifest::kRingAddress.value + slot * manifest::kRingStride;
+    const Result<ConsoleLine> line =
+        ConsoleLine::Attach({reinterpret_cast<std::byte*>(ring), manifest::kRingBytes});
+    if (!line.has_value()) Panic("ring ", slot, ": ", line.error());
+    notifiers[slot].emplace(abi::Handle{manifest::kGuest.slot + slot});
+    const Status added = console.AddGuest({Bounded(config.guest[slot]), *line, *notifiers[slot]});
+    if (!IsOk(added)) Panic("guest ", slot, ": ", added);
+  }
+
+  console.Start();
+  KernelIrq irq(manifest::kUartIrq);
+  irq.Acknowledge();  // an earlier instance may have ended before it did
+  SignalLoop loop(console, irq);
+  Serve(loop);
+}
+
+}  // namespace atoll

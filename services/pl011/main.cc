@@ -1,0 +1,33 @@
+// The pl011 service of one VM.
+#include "services/console/line.h"
+#include "services/pl011/manifest.h"
+#include "services/pl011/pl011.h"
+#include "services/runtime/kernel_ports.h"
+#include "services/runtime/log.h"
+#include "services/runtime/serve.h"
+#include "services/runtime/service.h"
+
+namespace atoll {
+
+namespace manifest = pl011_manifest;
+static_assert(Pl011::kConsoleSignal == manifest::kConsoleSignal);
+static_assert(Pl011::kTimerSignal == manifest::kTimerSignal);
+
+void ServiceMain(const StartInfo&) {
+  const Result<GuestLine> line = GuestLine::Attach(
+      {reinterpret_cast<std::byte*>(manifest::kRingAddress.value), manifest::kRingBytes});
+  if (!line.has_value()) Panic("ring to the console: ", line.error());
+  const Result<Pl011State*> state = AttachPl011State(
+      {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
+  if (!state.has_value()) Panic("journal: ", state.error());
+
+  KernelInterruptLine interrupt(manifest::kIrqLine);
+  KernelNotifier console(manifest::kConsole);
+  KernelTimer timer;
+  const SystemCounter counter;
+  Pl011 device({interrupt, console, timer, counter}, *line, **state);
+  device.Start();
+  Serve(device);
+}
+
+}  // namespace atoll

@@ -1,0 +1,110 @@
+#include "services/pl031/pl031.h"
+
+#include "services/pl031/registers.h"
+
+namespace atoll {
+
+using namespace pl031;  // NOLINT: this file is about nothing else
+
+void Pl031::Start() {
+  line_level_ = (state_.interrupt & state_.mask) != 0;
+  ports_.line.Set(line_level_);
+  if (state_.alarm_ticks == DeadlineTimer::kNever) {
+    SetAlarm(/*now_counts=*/false);  // fresh: RTCMR 0 is not an alarm
+  } else {
+    CheckAlarm();
+    ports_.timer.Set(state_.alarm_ticks);
+  }
+}
+
+Result<uint64_t> Pl031::Access(const RegisterAccess& access) {
+  const size_t index = kTable.Find(access);
+  if (index == Table::kReserved) return 0;
+  // An alarm that is due is seen by this access, though the timer's signal may still be on its way.
+  CheckAlarm();
+  if (!access.write) return kTable.Loaded(index, access, Read(index));
+  Write(index, kTable.Stored(index, access, 0));
+  return 0;
+}
+
+void Pl031::OnSignals(uint64_t bits) {
+  if ((bits & kTimerSignal) == 0) return;
+  CheckAlarm();
+  ports_.timer.Set(state_.alarm_ticks);  // early or stale signals set the same alarm again
+}
+
+uint32_t Pl031::Read(size_t index) const {
+  switch (index) {
+    case kDr: return CountAt(SecondsSinceOrigin());
+    case kMr: return state_.match;
+    case kLr: return state_.load;
+    case kImsc: return state_.mask;
+    case kRis: return state_.interrupt;
+    case kMis: return state_.interrupt & state_.mask;
+    default: return kTable.reset(index);
+  }
+}
+
+void Pl031::Write(size_t index, uint32_t value) {
+  switch (index) {
+    case kMr:
+      state_.match = value;
+      SetAlarm(/*now_counts=*/true);
+      break;
+    case kLr:
+      state_.offset += value - CountAt(SecondsSinceOrigin());
+      state_.load = value;
+      SetAlarm(/*now_counts=*/true);
+      break;
+    case kImsc: state_.mask = value; break;
+    case kIcr: state_.interrupt &= ~value; break;
+    default: return;  // read-only
+  }
+  DriveLine();
+}
+
+uint64_t Pl031::SecondsSinceOrigin() const {
+  const uint64_t now = ports_.counter.Ticks();
+  // A damaged origin that lies ahead must not count down from 2^64.
+  if (now < state_.origin.ticks) return 0;
+  return (now - state_.origin.ticks) / ports_.counter.TicksPerSecond();
+}
+
+uint32_t Pl031::CountAt(uint64_t seconds_since_origin) const {
+  return state_.origin.seconds + state_.offset + static_cast<uint32_t>(seconds_since_origin);
+}
+
+void Pl031::CheckAlarm() {
+  if (ports_.counter.Ticks() < state_.alarm_ticks) return;
+  state_.interrupt = kInterruptAlarm;
+  SetAlarm(/*now_counts=*/false);
+  DriveLine();
+}
+
+// Finds when the count next equals RTCMR. `now_counts`: being equal at this moment is an alarm; else that moment is over
+// and the count has to come round.
+void Pl031::SetAlarm(bool now_counts) {
+  const uint64_t elapsed = SecondsSinceOrigin();  // read once: the second may end meanwhile
+  uint64_t seconds = static_cast<uint32_t>(state_.match - CountAt(elapsed));
+  if (seconds == 0) {
+    if (now_counts) state_.interrupt = kInterruptAlarm;
+    seconds = uint64_t{1} << 32;
+  }
+  uint64_t ticks = 0;
+  if (__builtin_add_overflow(elapsed, seconds, &seconds) ||
+      __builtin_mul_overflow(seconds, ports_.counter.TicksPerSecond(), &ticks) ||
+      __builtin_add_overflow(ticks, state_.origin.ticks, &ticks)) {
+    ticks = DeadlineTimer::kNever;  // beyond the counter's end
+  }
+  state_.alarm_ticks = ticks;
+  ports_.timer.Set(ticks);
+}
+
+void Pl031::DriveLine() {
+  const bool level = (state_.interrupt & state_.mask) != 0;
+  if (level == line_level_) return;
+  line_level_ = level;
+  ports_.line.Set(level);
+}
+
+}  // namespace atoll

@@ -1,0 +1,58 @@
+// A guest's real-time clock: Arm PL031 (DDI0224), device tree node "arm,pl031".
+//
+// It counts seconds of the system counter from an origin given once per start of the VM. Choices that the
+// specification leaves open:
+//   - the clock runs from the start with the machine's UTC time; RTCCR reads 1;
+//   - RTCLR takes effect at once and keeps the phase of the second;
+//   - what RTCLR set survives a restart of the service, not a reset of the VM;
+//   - narrow stores are zero-extended.
+#ifndef ATOLL_SERVICES_PL031_PL031_H_
+#define ATOLL_SERVICES_PL031_PL031_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "services/pl031/state.h"
+#include "services/runtime/device.h"
+#include "services/runtime/ports.h"
+
+namespace atoll {
+
+class Pl031 final : public MmioDevice {
+ public:
+  // Signal bit for OnSignals; main.cc asserts that the manifest agrees.
+  static constexpr uint64_t kTimerSignal = 1u << 0;
+
+  struct Ports {
+    InterruptLine& line;
+    DeadlineTimer& timer;
+    const Counter& counter;
+  };
+
+  // `state` outlives the instance.
+  Pl031(const Ports& ports, Pl031State& state) : ports_(ports), state_(state) {}
+
+  // Brings the surroundings in line with the state: raises an alarm that fell due while no instance ran.
+  void Start();
+
+  Result<uint64_t> Access(const RegisterAccess& access) override;
+  void OnSignals(uint64_t bits) override;
+
+ private:
+  uint32_t Read(size_t index) const;
+  void Write(size_t index, uint32_t value);
+
+  uint64_t SecondsSinceOrigin() const;
+  uint32_t CountAt(uint64_t seconds_since_origin) const;  // RTCDR
+  void CheckAlarm();
+  void SetAlarm(bool now_counts);
+  void DriveLine();
+
+  Ports ports_;
+  Pl031State& state_;
+  bool line_level_ = false;
+};
+
+}  // namespace atoll
+
+#endif  // ATOLL_SERVICES_PL031_PL031_H_
