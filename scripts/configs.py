@@ -18,7 +18,7 @@ def _device_nodes(vm) -> list:
     return nodes
 
 
-def _vmm(instance) -> dict:
+def _vmm(instance, _machine) -> dict:
     vm = instance.vm
     gic = vm.instance("vgic")
     distributor = gic.range(gic.manifest.mmio[0])[0] if gic else 0
@@ -31,14 +31,20 @@ def _vmm(instance) -> dict:
         "devices": _device_nodes(vm)}
 
 
-def _block(instance) -> dict:
+def _block(instance, _machine) -> dict:
     disk = instance.disk
     return {"ram_base": manifest.GUEST_RAM_IPA, "ram_bytes": instance.vm.memory_bytes, "disk_bytes": disk.bytes,
             "null_disk": not disk.memory, "read_only": disk.read_only, "id": disk.id}
 
 
+def _console(_instance, machine) -> dict:
+    uarts = sorted((i.index, i.vm.name) for i in machine.instances if i.service.name == "pl011")
+    return {"guest": [name for _, name in uarts]}
+
+
 # A service without an entry here has no configuration; a new one is one function.
 CONFIGS = {
     "BlockConfig": _block,
+    "ConsoleConfig": _console,
     "VmmConfig": _vmm,
 }

@@ -133,7 +133,7 @@ class Planner:
         if name not in CONFIGS:
             raise InputError(f'{instance.service.path}: config: scripts/configs.py has no "{name}"')
         try:
-            config = self.schemas.message(name)(**CONFIGS[name](instance))
+            config = self.schemas.message(name)(**CONFIGS[name](instance, self.machine))
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"{instance.service.path}: config: {name} cannot be filled: {error}") from error
         data = config.SerializeToString(deterministic=True)

@@ -1,0 +1,59 @@
+// The kernel as the supervisor uses it: proto/kernel.proto behind an interface,
+// so that everything the supervisor decides runs on the host against a fake
+// kernel.
+#ifndef ATOLL_SERVICES_SUPERVISOR_KERNEL_CALLS_H_
+#define ATOLL_SERVICES_SUPERVISOR_KERNEL_CALLS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "ipc/abi.h"
+#include "ipc/address.h"
+#include "ipc/status.h"
+#include "proto/kernel.atoll.h"
+
+namespace atoll {
+
+class KernelCalls {
+ public:
+  virtual Status CreateObject(const CreateObjectRequest& request) = 0;
+  virtual Status GrantHandle(abi::Handle object, const GrantHandleRequest& request) = 0;
+  virtual Result<MapMemoryReply> MapMemory(abi::Handle memory, const MapMemoryRequest& request) = 0;
+  virtual Result<MapMemoryReply> UnmapMemory(abi::Handle space,
+                                             const UnmapMemoryRequest& request) = 0;
+  virtual Result<MapMemoryReply> ClearMemory(abi::Handle memory,
+                                             const ClearMemoryRequest& request) = 0;
+  virtual Status DonateTables(abi::Handle space, const DonateTablesRequest& request) = 0;
+  virtual Status BindMmio(abi::Handle vm, const BindMmioRequest& request) = 0;
+  virtual Status BindDoorbell(abi::Handle vm, const BindDoorbellRequest& request) = 0;
+  virtual Status BindHypercall(abi::Handle vm, const BindHypercallRequest& request) = 0;
+
+  virtual Status StartTask(abi::Handle task, const StartTaskRequest& request) = 0;
+  virtual Status KillTask(abi::Handle task) = 0;
+  virtual Result<InspectTaskReply> InspectTask(abi::Handle task) = 0;
+  virtual Status StopVm(abi::Handle vm, const StopVmRequest& request) = 0;
+  virtual Status ResetVm(abi::Handle vm) = 0;
+  virtual Result<GetVmStateReply> GetVmState(abi::Handle vm) = 0;
+
+  virtual Result<GetResourceReply> GetResource(const GetResourceRequest& request) = 0;
+  virtual Status SetSignal(abi::Handle signal) = 0;
+  virtual Status SetTimer(const SetTimerRequest& request) = 0;
+  virtual void Log(std::string_view line) = 0;
+  virtual void PowerOff(const PowerOffRequest& request) = 0;  // returns only in tests
+
+  // CNTPCT_EL0 and CNTFRQ_EL0.
+  virtual uint64_t Ticks() = 0;
+  virtual uint64_t TicksPerSecond() = 0;
+
+  // The supervisor's own mapping of [address, address + bytes).
+  virtual std::span<std::byte> OwnMemory(VirtAddr address, uint64_t bytes) = 0;
+
+ protected:
+  ~KernelCalls() = default;
+};
+
+}  // namespace atoll
+
+#endif  // ATOLL_SERVICES_SUPERVISOR_KERNEL_CALLS_H_

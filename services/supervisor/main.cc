@@ -1,0 +1,103 @@
+// The supervisor, the root task: its kernel calls for real, and its event loop.
+#include <algorithm>
+#include <span>
+
+#include "ipc/system_call.h"
+#include "proto/kernel_calls.atoll.h"
+#include "services/runtime/service.h"
+#include "services/supervisor/supervisor.h"
+
+namespace atoll {
+namespace {
+
+class TargetKernelCalls final : public KernelCalls {
+ public:
+  Status CreateObject(const CreateObjectRequest& request) override {
+    return kernel::CreateObject(kOwnTask, request);
+  }
+  Status GrantHandle(abi::Handle object, const GrantHandleRequest& request) override {
+    return kernel::GrantHandle(object, request);
+  }
+  Result<MapMemoryReply> MapMemory(abi::Handle memory, const MapMemoryRequest& request) override {
+    return kernel::MapMemory(memory, request);
+  }
+  Result<MapMemoryReply> UnmapMemory(abi::Handle space,
+                                     const UnmapMemoryRequest& request) override {
+    return kernel::UnmapMemory(space, request);
+  }
+  Result<MapMemoryReply> ClearMemory(abi::Handle memory,
+                                     const ClearMemoryRequest& request) override {
+    return kernel::ClearMemory(memory, request);
+  }
+  Status DonateTables(abi::Handle space, const DonateTablesRequest& request) override {
+    return kernel::DonateTables(space, request);
+  }
+  Status BindMmio(abi::Handle vm, const BindMmioRequest& request) override {
+    return kernel::BindMmio(vm, request);
+  }
+  Status BindDoorbell(abi::Handle vm, const BindDoorbellRequest& request) override {
+    return kernel::BindDoorbell(vm, request);
+  }
+  Status BindHypercall(abi::Handle vm, const BindHypercallRequest& request) override {
+    return kernel::BindHypercall(vm, request);
+  }
+  Status StartTask(abi::Handle task, const StartTaskRequest& request) override {
+    return kernel::StartTask(task, request);
+  }
+  Status KillTask(abi::Handle task) override { return kernel::KillTask(task); }
+  Result<InspectTaskReply> InspectTask(abi::Handle task) override {
+    return kernel::InspectTask(task);
+  }
+  Status StopVm(abi::Handle vm, const StopVmRequest& request) override {
+    return kernel::StopVm(vm, request);
+  }
+  Status ResetVm(abi::Handle vm) override { return kernel::ResetVm(vm); }
+  Result<GetVmStateReply> GetVmState(abi::Handle vm) override { return kernel::GetVmState(vm); }
+  Result<GetResourceReply> GetResource(const GetResourceRequest& request) override {
+    return kernel::GetResource(kOwnTask, request);
+  }
+  Status SetSignal(abi::Handle signal) override { return kernel::SetSignal(signal); }
+  Status SetTimer(const SetTimerRequest& request) override { return kernel::SetTimer(request); }
+
+  void Log(std::string_view line) override {
+    const auto bytes = std::as_bytes(std::span(line));
+    std::ranges::copy(bytes,
+                      abi::IpcPage().begin());  // at most LogLine::kMaxBytes
+    (void)kernel::Log({.bytes = static_cast<uint32_t>(bytes.size())});
+  }
+
+  void PowerOff(const PowerOffRequest& request) override {
+    (void)kernel::PowerOff(kOwnTask, request);
+    Exit(request.status);  // not reached
+  }
+
+  uint64_t Ticks() override {
+    uint64_t ticks;
+    asm volatile("isb\n\tmrs %0, cntpct_el0" : "=r"(ticks));  // isb: not read ahead of time
+    return ticks;
+  }
+  uint64_t TicksPerSecond() override {
+    uint64_t frequency;
+    asm("mrs %0, cntfrq_el0" : "=r"(frequency));
+    return frequency;
+  }
+
+  std::span<std::byte> OwnMemory(VirtAddr address, uint64_t bytes) override {
+    return {reinterpret_cast<std::byte*>(address.value), bytes};
+  }
+};
+
+constinit TargetKernelCalls kernel_calls;
+constinit Supervisor supervisor(kernel_calls);
+
+}  // namespace
+
+void ServiceMain(const StartInfo&) {
+  supervisor.Boot();
+  while (true) {
+    const abi::Received received = abi::ReplyWait(0, {});
+    supervisor.OnSignals(received.message.words[0]);
+  }
+}
+
+}  // namespace atoll

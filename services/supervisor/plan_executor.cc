@@ -1,0 +1,190 @@
+#include "services/supervisor/plan_executor.h"
+
+#include <limits>
+
+namespace atoll {
+namespace {
+
+// A kernel's refusal with the kind of the record and the object that it was
+// about.
+Checked<void> Check(Status status, std::string_view kind, uint32_t slot) {
+  if (IsOk(status)) return {};
+  return std::unexpected(
+      LogLine(kind).Append(" of slot ").Decimal(slot).Append(": ").Append(StatusName(status)));
+}
+
+std::unexpected<LogLine> Refuse(std::string_view reason) {
+  return std::unexpected(LogLine(reason));
+}
+
+std::unexpected<LogLine> About(const char* name, const LogLine& problem) {
+  return std::unexpected(LogLine("task ").Append(name).Append(": ").Append(problem.view()));
+}
+
+}  // namespace
+
+Checked<void> PlanExecutor::Execute(const atoll_PlanRecord& plan) {
+  const auto& record = plan.record;
+  switch (plan.which_record) {
+    case atoll_PlanRecord_vm_tag:
+      return Vm(record.vm);
+    case atoll_PlanRecord_object_tag:
+      return Object(record.object);
+    case atoll_PlanRecord_memory_tag:
+      return Memory(record.memory);
+    case atoll_PlanRecord_task_tag:
+      return Task(record.task);
+    case atoll_PlanRecord_config_tag:
+      return Config(record.config);
+    case atoll_PlanRecord_grant_tag:
+      return Grant(record.grant);
+    case atoll_PlanRecord_mapping_tag:
+      return Mapping(record.mapping);
+    case atoll_PlanRecord_mmio_tag:
+      return Mmio(record.mmio);
+    case atoll_PlanRecord_doorbell_tag:
+      return Doorbell(record.doorbell);
+    case atoll_PlanRecord_hypercall_tag:
+      return Hypercall(record.hypercall);
+    case atoll_PlanRecord_start_tag:
+      return Start(record.start);
+    default:
+      return Refuse("is a second header");
+  }
+}
+
+Checked<void> PlanExecutor::Vm(const atoll_PlanVm& vm) {
+  if (!objects_.Exists(vm.slot)) return Check(Status::kNotFound, "vm", vm.slot);
+  if (vms_.Add(vm) == nullptr) return Refuse("vm: more than 8, or the slot is there twice");
+  return {};
+}
+
+Checked<void> PlanExecutor::Object(const atoll_PlanObject& object) {
+  const auto type = static_cast<ObjectType>(object.type);
+  if (type == ObjectType::kNone || type == ObjectType::kMemory || type > ObjectType::kIrqLine) {
+    return Refuse("object.type is not a kernel object other than memory");
+  }
+  uint64_t a = object.a;
+  if (object.resource != 0) {
+    const auto* resource = resources_.Find(static_cast<ResourceKind>(object.resource));
+    if (resource == nullptr && object.optional) return {};
+    if (resource == nullptr) return Refuse("object.resource: the machine has no such device");
+    a = resource->intid;
+  }
+  return Check(objects_.Create(type, object.slot, object.owner, a, object.b), "object",
+               object.slot);
+}
+
+Checked<void> PlanExecutor::Memory(const atoll_PlanMemory& memory) {
+  switch (memory.source) {
+    case atoll_PlanMemory_Source_RAM:
+      return Check(objects_.CreateRam(memory.slot, memory.bytes, memory.alignment), "memory",
+                   memory.slot);
+    case atoll_PlanMemory_Source_FILE:
+      return FileMemory(memory);
+    case atoll_PlanMemory_Source_DEVICE:
+      break;
+    default:
+      return Refuse("memory.source is none that there is");
+  }
+  const auto* resource = resources_.Find(static_cast<ResourceKind>(memory.resource));
+  if (resource == nullptr && memory.optional) return {};
+  if (resource == nullptr) return Refuse("memory.resource: the machine has no such device");
+  if (memory.bytes > AlignUp(resource->bytes, kPageSize)) {
+    return Refuse("memory.bytes is more than the device has");
+  }
+  return Check(objects_.CreateMemory(memory.slot, PhysAddr{resource->base}, memory.bytes,
+                                     MemoryType::kDevice),
+               "memory", memory.slot);
+}
+
+Checked<void> PlanExecutor::FileMemory(const atoll_PlanMemory& memory) {
+  const auto refuse = [&](std::string_view reason) {
+    return std::unexpected(
+        LogLine("boot archive: file \"").Append(memory.file).Append("\": ").Append(reason));
+  };
+  const Archive::File* file = archive_.Find(memory.file);
+  if (file == nullptr) return refuse("is not there");
+  // Whole pages, so that whoever maps it sees no other file's bytes. Bounds
+  // bytes, too: no sum wraps.
+  if (file->offset % kPageSize != 0 || file->data.size() % kPageSize != 0) {
+    return refuse("does not fill whole pages: write the archive with scripts/archive.py");
+  }
+  if (memory.bytes == 0 || memory.bytes > file->data.size() ||
+      AlignUp(memory.bytes, kPageSize) != file->data.size()) {
+    return refuse("its size is not the one in the plan");
+  }
+  const auto* archive = resources_.Find(ResourceKind::kArchive);
+  if (archive == nullptr) return refuse("the machine has no boot archive");
+  return Check(objects_.CreateMemory(memory.slot, PhysAddr{archive->base + file->offset},
+                                     file->data.size(), MemoryType::kNormal),
+               "memory", memory.slot);
+}
+
+Checked<void> PlanExecutor::Task(const atoll_PlanTask& task) {
+  if (!objects_.Exists(task.slot)) return Check(Status::kNotFound, "task", task.slot);
+  if (task.vm != 0 && vms_.Find(task.vm) == nullptr)
+    return Refuse("task.vm is not a VM of the plan");
+  if (auto loaded = loader_.Load(task); !loaded) return About(task.name, loaded.error());
+  if (tasks_.Add(task) == nullptr) return Refuse("task: more than 128, or the slot is there twice");
+  return {};
+}
+
+Checked<void> PlanExecutor::Config(const atoll_PlanConfig& config) {
+  const TaskEntry* task = tasks_.Find(config.task);
+  if (task == nullptr) return Refuse("config.task is not a task of the plan");
+  const auto data = std::as_bytes(std::span(config.data.bytes, config.data.size));
+  return loader_.WriteConfig(task->plan, config.offset, data);
+}
+
+Checked<void> PlanExecutor::Grant(const atoll_PlanGrant& grant) {
+  if (grant.optional && !objects_.Exists(grant.object)) return {};
+  return Check(
+      kernel_.GrantHandle(
+          abi::Handle{grant.object},
+          {.task = grant.task, .slot = grant.slot, .rights = grant.rights, .badge = grant.badge}),
+      "grant", grant.object);
+}
+
+Checked<void> PlanExecutor::Mapping(const atoll_PlanMapping& mapping) {
+  if (mapping.optional && !objects_.Exists(mapping.memory)) return {};
+  // The address space of the supervisor itself is no place for grants.
+  if (mapping.space == kOwnTask.slot) return Refuse("mapping.space is the supervisor itself");
+  return Check(objects_.Map(mapping.memory, mapping.space, 0, mapping.address, mapping.bytes,
+                            mapping.rights),
+               "mapping", mapping.memory);
+}
+
+Checked<void> PlanExecutor::Mmio(const atoll_PlanMmio& mmio) {
+  return Check(kernel_.BindMmio(abi::Handle{mmio.vm}, {.address = mmio.address,
+                                                       .bytes = mmio.bytes,
+                                                       .endpoint = mmio.endpoint,
+                                                       .badge = mmio.badge}),
+               "mmio", mmio.endpoint);
+}
+
+Checked<void> PlanExecutor::Doorbell(const atoll_PlanDoorbell& doorbell) {
+  return Check(kernel_.BindDoorbell(abi::Handle{doorbell.vm}, {.address = doorbell.address,
+                                                               .signal = doorbell.signal,
+                                                               .first_bit = doorbell.first_bit,
+                                                               .bits = doorbell.bits}),
+               "doorbell", doorbell.signal);
+}
+
+Checked<void> PlanExecutor::Hypercall(const atoll_PlanHypercall& hypercall) {
+  return Check(kernel_.BindHypercall(abi::Handle{hypercall.vm}, {.endpoint = hypercall.endpoint}),
+               "hypercall", hypercall.endpoint);
+}
+
+Checked<void> PlanExecutor::Start(const atoll_PlanStart& start) {
+  TaskEntry* task = tasks_.Find(start.task);
+  if (task == nullptr) return Refuse("start.task is not a task of the plan");
+  if (task->state != TaskEntry::State::kLoaded) return Refuse("start.task is started already");
+  if (auto started = loader_.Start(task->plan, 0); !started) {
+    return About(task->plan.name, started.error());
+  }
+  task->state = TaskEntry::State::kRunning;
+  return {};
+}
+
+}  // namespace atoll

@@ -1,0 +1,57 @@
+// Executes a plan's records: creates, allocates, loads, grants, maps, binds and
+// starts.
+#ifndef ATOLL_SERVICES_SUPERVISOR_PLAN_EXECUTOR_H_
+#define ATOLL_SERVICES_SUPERVISOR_PLAN_EXECUTOR_H_
+
+#include "proto/plan.pb.h"
+#include "services/supervisor/archive.h"
+#include "services/supervisor/kernel_calls.h"
+#include "services/supervisor/log_line.h"
+#include "services/supervisor/objects.h"
+#include "services/supervisor/resources.h"
+#include "services/supervisor/tables.h"
+#include "services/supervisor/task_loader.h"
+
+namespace atoll {
+
+class PlanExecutor {
+ public:
+  constexpr PlanExecutor(KernelCalls& kernel, Objects& objects, const Resources& resources,
+               const Archive& archive, TaskLoader& loader, TaskTable& tasks, VmTable& vms)
+      : kernel_(kernel),
+        objects_(objects),
+        resources_(resources),
+        archive_(archive),
+        loader_(loader),
+        tasks_(tasks),
+        vms_(vms) {}
+
+  // The error names kind and reason; the caller knows which record it is.
+  Checked<void> Execute(const atoll_PlanRecord& record);
+
+ private:
+  Checked<void> Vm(const atoll_PlanVm& vm);
+  Checked<void> Object(const atoll_PlanObject& object);
+  Checked<void> Memory(const atoll_PlanMemory& memory);
+  Checked<void> FileMemory(const atoll_PlanMemory& memory);
+  Checked<void> Task(const atoll_PlanTask& task);
+  Checked<void> Config(const atoll_PlanConfig& config);
+  Checked<void> Grant(const atoll_PlanGrant& grant);
+  Checked<void> Mapping(const atoll_PlanMapping& mapping);
+  Checked<void> Mmio(const atoll_PlanMmio& mmio);
+  Checked<void> Doorbell(const atoll_PlanDoorbell& doorbell);
+  Checked<void> Hypercall(const atoll_PlanHypercall& hypercall);
+  Checked<void> Start(const atoll_PlanStart& start);
+
+  KernelCalls& kernel_;
+  Objects& objects_;
+  const Resources& resources_;
+  const Archive& archive_;
+  TaskLoader& loader_;
+  TaskTable& tasks_;
+  VmTable& vms_;
+};
+
+}  // namespace atoll
+
+#endif  // ATOLL_SERVICES_SUPERVISOR_PLAN_EXECUTOR_H_

@@ -1,0 +1,85 @@
+// The supervisor's behaviour: start everything, restart what dies, end when the
+// VMs have ended.
+#ifndef ATOLL_SERVICES_SUPERVISOR_SUPERVISOR_H_
+#define ATOLL_SERVICES_SUPERVISOR_SUPERVISOR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "services/supervisor/archive.h"
+#include "services/supervisor/kernel_calls.h"
+#include "services/supervisor/log_line.h"
+#include "services/supervisor/objects.h"
+#include "services/supervisor/page_allocator.h"
+#include "services/supervisor/plan.h"
+#include "services/supervisor/plan_executor.h"
+#include "services/supervisor/resources.h"
+#include "services/supervisor/tables.h"
+#include "services/supervisor/task_loader.h"
+
+namespace atoll {
+
+// Status with which the machine is powered off.
+inline constexpr uint32_t kExitOk = 0;        // every VM turned itself off
+inline constexpr uint32_t kExitFailed = 1;    // a VM crashed, or a service was given up
+inline constexpr uint32_t kExitBadInput = 2;  // plan, archive or ELF file refused
+
+// Where the kernel maps the boot archive, read-only.
+inline constexpr VirtAddr kArchiveBase{0x30'0000'0000};
+
+class Supervisor {
+ public:
+  constexpr explicit Supervisor(KernelCalls& kernel) : kernel_(kernel) {}
+  Supervisor(const Supervisor&) = delete;
+  Supervisor& operator=(const Supervisor&) = delete;
+
+  // Reads archive and plan and starts the system. If something is wrong with
+  // them: logs one line and powers the machine off.
+  void Boot();
+
+  // Bits of the supervisor's signal (services/supervisor/manifest.textproto).
+  void OnSignals(uint64_t bits);
+
+ private:
+  Checked<void> StartSystem();
+  Checked<void> ExecutePlan();
+
+  void LookAtTasks();
+  void OnDeath(TaskEntry& task, const InspectTaskReply& death);
+  void GiveUp(TaskEntry& task);
+  Checked<void> Restart(TaskEntry& task);
+
+  void LookAtVms();
+  void OnVmEnd(VmEntry& vm, VmEntry::State state);
+  Checked<void> ResetVm(VmEntry& vm);
+  Checked<void> ClearVmMemory(const VmEntry& vm);
+  Checked<void> StartVmTasks(const VmEntry& vm);
+
+  void StopAllVms();
+  // Lets the console write out what it has, then powers off; at once when there
+  // is no console.
+  void BeginPowerOff(uint32_t status);
+  void PowerOff();
+
+  void Info(const LogLine& line);
+  void Warn(const LogLine& line) { kernel_.Log(line.view()); }
+
+  KernelCalls& kernel_;
+  PageAllocator pages_;
+  Objects objects_{kernel_, pages_};
+  Resources resources_;
+  Archive archive_;
+  TaskTable tasks_;
+  VmTable vms_;
+  TaskLoader loader_{kernel_, objects_, archive_};
+  PlanExecutor executor_{kernel_, objects_, resources_, archive_, loader_, tasks_, vms_};
+  std::span<const std::byte> plan_;
+  bool quiet_ = false;
+  std::optional<uint32_t> ending_;  // the status to power off with, while the console writes
+};
+
+}  // namespace atoll
+
+#endif  // ATOLL_SERVICES_SUPERVISOR_SUPERVISOR_H_

@@ -1,0 +1,89 @@
+// The supervisor's memory of what it runs: one entry for each task and each VM
+// of the plan.
+#ifndef ATOLL_SERVICES_SUPERVISOR_TABLES_H_
+#define ATOLL_SERVICES_SUPERVISOR_TABLES_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "proto/plan.pb.h"
+
+namespace atoll {
+
+inline constexpr size_t kMaxTasks = 128;
+inline constexpr size_t kMaxVms = 8;
+
+// When a task died of late, to tell a crash loop from an accident.
+class DeathTimes {
+ public:
+  static constexpr uint32_t kUnlimited = ~uint32_t{0};
+  static constexpr uint32_t kMaxLimit = 15;  // larger limits count as unlimited
+
+  // Records a death at `now` and returns true if there were more than `limit`
+  // in the last `window` ticks.
+  bool TooMany(uint64_t now, uint32_t limit, uint64_t window) {
+    times_[next_] = now;
+    next_ = (next_ + 1) % times_.size();
+    if (recorded_ < times_.size()) ++recorded_;
+    if (limit > kMaxLimit) return false;
+    if (recorded_ <= limit) return false;
+    const size_t size = times_.size();
+    const uint64_t oldest =
+        times_[(next_ + size - 1 - limit) % size];  // limit deaths before this one
+    return now - oldest <= window;
+  }
+
+ private:
+  std::array<uint64_t, kMaxLimit + 1> times_{};
+  size_t next_ = 0;
+  size_t recorded_ = 0;
+};
+
+struct TaskEntry {
+  enum class State : uint8_t { kLoaded, kRunning, kStopped, kGivenUp };
+
+  atoll_PlanTask plan{};
+  State state = State::kLoaded;
+  uint64_t generation = 0;
+  DeathTimes deaths;
+};
+
+struct VmEntry {
+  enum class State : uint8_t { kOn, kOff, kCrashed };
+
+  atoll_PlanVm plan{};
+  State state = State::kOn;
+};
+
+// Entries with a slot in their plan, in the order of the plan.
+template <typename Entry, size_t kCapacity>
+class Table {
+ public:
+  // Null if it is full or the slot has an entry.
+  Entry* Add(const decltype(Entry::plan)& plan) {
+    if (count_ == kCapacity || Find(plan.slot) != nullptr) return nullptr;
+    entries_[count_] = Entry{};
+    entries_[count_].plan = plan;
+    return &entries_[count_++];
+  }
+  Entry* Find(uint32_t slot) {
+    for (Entry& entry : entries()) {
+      if (entry.plan.slot == slot) return &entry;
+    }
+    return nullptr;
+  }
+  std::span<Entry> entries() { return std::span(entries_).first(count_); }
+
+ private:
+  std::array<Entry, kCapacity> entries_{};
+  size_t count_ = 0;
+};
+
+using TaskTable = Table<TaskEntry, kMaxTasks>;
+using VmTable = Table<VmEntry, kMaxVms>;
+
+}  // namespace atoll
+
+#endif  // ATOLL_SERVICES_SUPERVISOR_TABLES_H_

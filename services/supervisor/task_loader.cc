@@ -1,0 +1,131 @@
+#include "services/supervisor/task_loader.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace atoll {
+namespace {
+
+constexpr uint32_t kReadOnly = Rights(Right::kRead);
+constexpr uint32_t kReadWrite = Rights(Right::kRead, Right::kWrite);
+constexpr uint32_t kReadExecute = Rights(Right::kRead, Right::kExecute);
+
+uint32_t SegmentRights(const ElfSegment& segment) {
+  if (segment.execute) return kReadExecute;
+  return segment.write ? kReadWrite : kReadOnly;
+}
+
+uint64_t ConfigPages(const atoll_PlanTask& task) {
+  return task.config_bytes == 0 ? 0 : abi::kConfigBytes;
+}
+
+// Says which part of the task's memory could not be had.
+Checked<void> Check(Status status, std::string_view part) {
+  if (IsOk(status)) return {};
+  return std::unexpected(LogLine(part).Append(": ").Append(StatusName(status)));
+}
+
+}  // namespace
+
+Checked<void> TaskLoader::Load(const atoll_PlanTask& task) {
+  if (task.stack_bytes == 0 || task.stack_bytes % kPageSize != 0 ||
+      task.stack_bytes > kMaxStackBytes) {
+    return std::unexpected(LogLine("stack_bytes is not a page multiple up to 1 MiB"));
+  }
+  if (task.config_bytes > abi::kConfigBytes) {
+    return std::unexpected(LogLine("config_bytes is above 16384"));
+  }
+  const Checked<ElfImage> image = Image(task);
+  if (!image) return std::unexpected(image.error());
+
+  if (auto ok = Check(objects_.CreateRam(task.image_slot, image->bytes()), "image"); !ok) return ok;
+  for (const ElfSegment& segment : image->segments()) {
+    // Filled first: the kernel makes the instruction cache see it when it maps
+    // it executable.
+    if (auto ok = Fill(task, *image, segment); !ok) return ok;
+    const VirtAddr address = segment.first_page();
+    if (auto ok =
+            Check(objects_.Map(task.image_slot, task.slot, address - image->first_page(),
+                               address.value, segment.end_page() - address, SegmentRights(segment)),
+                  "image");
+        !ok) {
+      return ok;
+    }
+  }
+
+  const uint64_t config_pages = ConfigPages(task);
+  Status status = objects_.CreateRam(task.private_slot, task.stack_bytes + config_pages);
+  if (IsOk(status)) {
+    const VirtAddr stack = abi::kStackTop - task.stack_bytes;
+    status =
+        objects_.Map(task.private_slot, task.slot, 0, stack.value, task.stack_bytes, kReadWrite);
+  }
+  if (IsOk(status) && config_pages != 0) {
+    status = objects_.Map(task.private_slot, task.slot, task.stack_bytes, abi::kConfigPage.value,
+                          config_pages, kReadOnly);
+  }
+  if (auto ok = Check(status, "stack and configuration"); !ok) return ok;
+
+  status = objects_.CreateRam(task.ipc_slot, abi::kIpcBytes);
+  if (IsOk(status)) {
+    status =
+        objects_.Map(task.ipc_slot, task.slot, 0, abi::kIpcPage.value, abi::kIpcBytes, kReadWrite);
+  }
+  return Check(status, "IPC page");
+}
+
+Checked<void> TaskLoader::WriteConfig(const atoll_PlanTask& task, uint64_t offset,
+                                      std::span<const std::byte> data) {
+  if (!InBounds(offset, data.size(), task.config_bytes)) {
+    return std::unexpected(LogLine("config.offset and data are beyond the task's config_bytes"));
+  }
+  const Result<std::span<std::byte>> memory =
+      objects_.Open(task.private_slot, task.stack_bytes, abi::kConfigBytes);
+  if (!memory.has_value()) return Check(memory.error(), "configuration");
+  std::ranges::copy(data, memory->begin() + offset);
+  return Check(objects_.Close(), "configuration");
+}
+
+Checked<void> TaskLoader::Start(const atoll_PlanTask& task, uint64_t generation) {
+  const Checked<ElfImage> image = Image(task);
+  if (!image) return std::unexpected(image.error());
+  return Check(kernel_.StartTask(abi::Handle{task.slot}, {.pc = image->entry().value,
+                                                          .sp = abi::kStackTop.value,
+                                                          .argument = task.config_bytes,
+                                                          .generation = generation,
+                                                          .ipc_memory = task.ipc_slot}),
+               "start");
+}
+
+Checked<void> TaskLoader::Refresh(const atoll_PlanTask& task) {
+  const Checked<ElfImage> image = Image(task);
+  if (!image) return std::unexpected(image.error());
+  for (const ElfSegment& segment : image->segments()) {
+    if (!segment.write) continue;  // the task could not change it
+    if (auto ok = Fill(task, *image, segment); !ok) return ok;
+  }
+  Status status = objects_.Clear(task.private_slot, 0, task.stack_bytes);
+  if (IsOk(status)) status = objects_.Clear(task.ipc_slot, 0, abi::kIpcBytes);
+  return Check(status, "stack and IPC page");
+}
+
+Checked<ElfImage> TaskLoader::Image(const atoll_PlanTask& task) const {
+  const Archive::File* file = archive_.Find(task.elf);
+  if (file == nullptr) {
+    return std::unexpected(LogLine("boot archive: there is no \"").Append(task.elf).Append("\""));
+  }
+  return ElfImage::Parse(file->name, file->data);
+}
+
+Checked<void> TaskLoader::Fill(const atoll_PlanTask& task, const ElfImage& image,
+                               const ElfSegment& segment) {
+  const VirtAddr first = segment.first_page();
+  const Result<std::span<std::byte>> memory =
+      objects_.Open(task.image_slot, first - image.first_page(), segment.end_page() - first);
+  if (!memory.has_value()) return Check(memory.error(), "image");
+  std::memset(memory->data(), 0, memory->size());
+  std::ranges::copy(segment.data, memory->begin() + (segment.address - first));
+  return Check(objects_.Close(), "image");
+}
+
+}  // namespace atoll
