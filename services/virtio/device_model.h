@@ -38,8 +38,6 @@ class DeviceModel {
   virtual bool AcceptsFeatures(uint64_t features) const { return true; }
   // A driver's write to the configuration space, within 8 bytes of any offset. Most devices have no writable field.
   virtual void WriteConfig(uint64_t offset, std::span<const std::byte> bytes) {}
-  // Whether the device's part of a journal that another instance left is one that this code could have written.
-  virtual bool Attach() { return true; }
   // The driver reset the device: device-specific state returns to its defaults.
   virtual void Reset() {}
 

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -76,6 +77,11 @@ struct QueueState {
   uint64_t cursor = 0;           // Cursor
   ChainRecord chain;
 };
+
+// A chain was accepted and not completed: by this instance in an earlier pass, or by one that died.
+inline bool InFlight(const QueueState& queue) {
+  return std::bit_cast<Cursor>(queue.cursor).phase == Phase::kAccepted;
+}
 
 struct TransportState {
   uint64_t magic = 0;  // 0: fresh; written last when the journal is formatted

@@ -99,7 +99,6 @@ bool MmioTransport::Attach() {
   for (uint32_t i = 0; i < state_.queue_count; ++i) {
     if (!queues_[i].Attach()) return false;
   }
-  if (!model_.Attach()) return false;
   SetQueueFeatures(state_.driver_features);
   if (live()) {
     for (uint32_t i = 0; i < state_.queue_count; ++i) {

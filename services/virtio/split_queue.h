@@ -48,8 +48,7 @@ class SplitQueue {
 
   // The chain in hand, from Fetch on until Complete.
   Chain chain() const { return Chain(state_->chain, *memory_); }
-  // A chain was accepted and not completed: by this instance in an earlier pass, or by one that died.
-  bool in_flight() const { return cursor().phase == Phase::kAccepted; }
+  bool in_flight() const { return InFlight(*state_); }
 
   Fetched Fetch();
   void Accept();

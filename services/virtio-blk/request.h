@@ -1,0 +1,48 @@
+// One block request: parsed from a chain and checked once, then executed from the private copy.
+#ifndef ATOLL_SERVICES_VIRTIO_BLK_REQUEST_H_
+#define ATOLL_SERVICES_VIRTIO_BLK_REQUEST_H_
+
+#include <array>
+#include <cstdint>
+
+#include "services/virtio-blk/specification.h"
+#include "services/virtio/chain.h"
+
+namespace atoll::virtio_blk {
+
+inline constexpr uint32_t kMaxRanges = 16;             // max_discard_seg, max_write_zeroes_seg
+inline constexpr uint32_t kMaxRangeSectors = 1 << 21;  // max_..._sectors: 1 GiB
+
+// Bytes of the disk that a request is about.
+struct Range {
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+};
+
+// A request in the journal. Executing it again from `done` on is harmless.
+struct RequestRecord {
+  uint32_t type = 0;
+  uint32_t status = 0;  // kStatusOk: to be executed; otherwise how it failed
+  uint32_t range_count = 0;
+  uint32_t reserved = 0;
+  uint64_t done = 0;  // bytes executed already, counted over all ranges
+  std::array<Range, kMaxRanges> ranges = {};
+};
+
+// What the requests are checked against.
+struct DiskLimits {
+  uint64_t sectors = 0;
+  bool read_only = false;
+};
+
+// Fills `request` from the chain. False: not even a status can be reported (no writable byte, or the last one is
+// outside guest RAM).
+bool ParseRequest(const virtio::Chain& chain, const DiskLimits& disk, uint64_t features,
+                  RequestRecord& request);
+
+// Whether ParseRequest can have made it: a journal is not believed.
+bool IsPlausible(const RequestRecord& request, const DiskLimits& disk);
+
+}  // namespace atoll::virtio_blk
+
+#endif  // ATOLL_SERVICES_VIRTIO_BLK_REQUEST_H_
