@@ -99,6 +99,30 @@ ATOLL_SYSTEM_REGISTER(ApdbKeyHiEl1, "S3_0_C2_C2_3");
 ATOLL_SYSTEM_REGISTER(ApgaKeyLoEl1, "S3_0_C2_C3_0");
 ATOLL_SYSTEM_REGISTER(ApgaKeyHiEl1, "S3_0_C2_C3_1");
 
+// A register by its encoding, for those that come in numbered rows.
+template <unsigned kOp0, unsigned kOp1, unsigned kCrn, unsigned kCrm, unsigned kOp2>
+struct EncodedRegister {
+#if __STDC_HOSTED__
+  static inline uint64_t value = 0;
+  static uint64_t Read() { return value; }
+  static void Write(uint64_t written) { value = written; }
+#else
+  static uint64_t Read() {
+    uint64_t value;
+    asm volatile("mrs %0, S%c1_%c2_C%c3_C%c4_%c5"
+                 : "=r"(value)
+                 : "i"(kOp0), "i"(kOp1), "i"(kCrn), "i"(kCrm), "i"(kOp2)
+                 : "memory");
+    return value;
+  }
+  static void Write(uint64_t value) {
+    asm volatile("msr S%c1_%c2_C%c3_C%c4_%c5, %0" ::"r"(value), "i"(kOp0), "i"(kOp1), "i"(kCrn), "i"(kCrm),
+                 "i"(kOp2)
+                 : "memory");
+  }
+#endif
+};
+
 #if __STDC_HOSTED__
 inline void Isb() {}
 inline void DsbSy() {}
