@@ -1,0 +1,65 @@
+// vmm: brings one VM up and answers its PSCI and SMCCC calls.
+#include "ipc/abi.h"
+#include "proto/vmm_config.atoll.h"
+#include "services/runtime/guest_memory.h"
+#include "services/runtime/log.h"
+#include "services/runtime/serve.h"
+#include "services/runtime/service.h"
+#include "services/vmm/config.h"
+#include "services/vmm/journal.h"
+#include "services/vmm/kernel_vm_control.h"
+#include "services/vmm/loader.h"
+#include "services/vmm/manifest.h"
+#include "services/vmm/psci.h"
+#include "services/vmm/smccc.h"
+
+namespace atoll {
+namespace {
+
+constinit VmmConfig config{};  // too large for the stack
+
+// The manifest grants no signal.
+class NoSignals final : public SignalHandler {
+ public:
+  void OnSignals(uint64_t) override {}
+};
+
+std::span<const std::byte> MappedFile(VirtAddr address, uint64_t bytes) {
+  return {reinterpret_cast<const std::byte*>(address.value), bytes};
+}
+
+std::optional<ErrorText> Start(const StartInfo& start, VmControl& vm) {
+  if (auto error = ReadConfig(start.config, config)) return error;
+  if (config.vcpu_affinity_count > vmm_manifest::kVcpuHandleCount) {
+    return ErrorText("vmm config: ", config.vcpu_affinity_count,
+                     " vCPUs, but the manifest has handles for ", vmm_manifest::kVcpuHandleCount);
+  }
+  auto* ram = reinterpret_cast<std::byte*>(abi::kGuestRamBase.value + config.ram_base);
+  return StartGuest(config, MappedFile(vmm_manifest::kKernelAddress, config.kernel_bytes),
+                    MappedFile(vmm_manifest::kInitrdAddress, config.initrd_bytes),
+                    GuestMemory(GuestPhys(config.ram_base), {ram, config.ram_bytes}), vm);
+}
+
+}  // namespace
+
+void ServiceMain(const StartInfo& start) {
+  KernelVmControl vm(vmm_manifest::kVm, vmm_manifest::kVcpu);
+  const auto error = Start(start, vm);
+  if (error.has_value()) {
+    // Trying again would fail again: the VM is given up, and this task stays as a server without
+    // clients.
+    Log(error->text());
+    if (const Status status = vm.StopVm(VmState::kCrashed); !IsOk(status)) {
+      Panic("the VM cannot be given up: ", status);
+    }
+    config.vcpu_affinity_count = 0;
+  }
+  auto& journal = *reinterpret_cast<VmmJournal*>(abi::kJournalBase.value);
+  Psci psci(vm, std::span(config.vcpu_affinity, config.vcpu_affinity_count),
+            GuestPhys(config.ram_base), config.ram_bytes, journal);
+  Hypercalls calls(psci);
+  NoSignals signals;
+  Serve(signals, calls);
+}
+
+}  // namespace atoll

@@ -1,0 +1,79 @@
+// A VM without a kernel: power states as proto/kernel.proto describes them.
+#ifndef ATOLL_TESTS_UNIT_VMM_FAKE_VM_H_
+#define ATOLL_TESTS_UNIT_VMM_FAKE_VM_H_
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "services/vmm/vm_control.h"
+
+namespace atoll {
+
+class FakeVm final : public VmControl {
+ public:
+  struct Vcpu {
+    VcpuState state = VcpuState::kOff;
+    GuestPhys entry;
+    uint64_t context = 0;
+    int starts = 0;
+    int suspends = 0;
+  };
+
+  explicit FakeVm(size_t count) : vcpus(count) {}
+
+  Status StartVcpu(uint32_t vcpu, GuestPhys entry, uint64_t context) override {
+    if (vcpu >= vcpus.size()) return Status::kNotFound;
+    if (!IsOk(start_error)) return start_error;
+    if (vcpus[vcpu].state == VcpuState::kOn) return Status::kAlreadyExists;
+    vcpus[vcpu].state = VcpuState::kOn;
+    vcpus[vcpu].entry = entry;
+    vcpus[vcpu].context = context;
+    ++vcpus[vcpu].starts;
+    if (state == VmState::kCreated) state = VmState::kRunning;
+    return Status::kOk;
+  }
+  Status StopVcpu(uint32_t vcpu) override {
+    if (vcpu >= vcpus.size()) return Status::kNotFound;
+    vcpus[vcpu].state = VcpuState::kOff;
+    return Status::kOk;
+  }
+  Status SuspendVcpu(uint32_t vcpu) override {
+    if (vcpu >= vcpus.size()) return Status::kNotFound;
+    ++vcpus[vcpu].suspends;
+    return Status::kOk;
+  }
+  Result<VcpuState> GetVcpuState(uint32_t vcpu) override {
+    if (vcpu >= vcpus.size()) return std::unexpected(Status::kNotFound);
+    return vcpus[vcpu].state;
+  }
+  Status StopVm(VmState why) override {
+    if (state != VmState::kRunning) return Status::kFailedPrecondition;
+    state = why;
+    ++stops;
+    for (Vcpu& vcpu : vcpus) vcpu.state = VcpuState::kOff;
+    return Status::kOk;
+  }
+  Result<VmState> GetVmState() override { return state; }
+  Result<uint64_t> GetIdRegister(uint32_t crm, uint32_t op2) override {
+    const auto found = id_registers.find({crm, op2});
+    if (found == id_registers.end()) return std::unexpected(Status::kInvalidArgument);
+    return found->second;
+  }
+  Status SetIdRegister(uint32_t crm, uint32_t op2, uint64_t value) override {
+    if (state != VmState::kCreated) return Status::kFailedPrecondition;
+    id_registers[{crm, op2}] = value;
+    return Status::kOk;
+  }
+
+  std::vector<Vcpu> vcpus;
+  VmState state = VmState::kCreated;
+  int stops = 0;
+  Status start_error = Status::kOk;  // what StartVcpu answers whatever it is asked
+  std::map<std::pair<uint32_t, uint32_t>, uint64_t> id_registers;
+};
+
+}  // namespace atoll
+
+#endif  // ATOLL_TESTS_UNIT_VMM_FAKE_VM_H_
