@@ -12,8 +12,7 @@ Result<GetInterruptsReply> Execute<KernelCall::kGetInterrupts>(Task&, HandleEntr
                                                                const GetInterruptsRequest& request) {
   const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
   if (!vm.has_value()) return std::unexpected(vm.error());
-  LockGuard guard((*vm)->interrupts_lock);
-  const auto value = (*vm)->gic->GetInterrupts(request);
+  const Result<uint64_t> value = GetInterrupts(**vm, request);
   if (!value.has_value()) return std::unexpected(value.error());
   return GetInterruptsReply{.value = *value};
 }
@@ -85,7 +84,7 @@ Result<Empty> Execute<KernelCall::kSetIdRegister>(Task&, HandleEntry* handle,
   const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
   if (!vm.has_value()) return std::unexpected(vm.error());
   if ((*vm)->state != VmState::kCreated) return std::unexpected(Status::kFailedPrecondition);
-  return FromStatus((*vm)->id_registers.Set(request.crm, request.op2, request.value));
+  return FromStatus((*vm)->id_registers.Set({request.crm, request.op2}, request.value));
 }
 
 template <>
@@ -93,7 +92,7 @@ Result<GetIdRegisterReply> Execute<KernelCall::kGetIdRegister>(Task&, HandleEntr
                                                                const GetIdRegisterRequest& request) {
   const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
   if (!vm.has_value()) return std::unexpected(vm.error());
-  return GetIdRegisterReply{.value = (*vm)->id_registers.Get(request.crm, request.op2)};
+  return GetIdRegisterReply{.value = (*vm)->id_registers.Get({request.crm, request.op2})};
 }
 
 template <>

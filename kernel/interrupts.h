@@ -41,8 +41,18 @@ void SetLine(Vm& vm, uint32_t intid, bool level);
 // The vCPUs in `mask` have something new: flush before entry, wake from WFI if it is deliverable.
 void Kick(Vm& vm, uint64_t mask);
 
+// Whether something would end a WFI of the vCPU, which does not run now.
 bool HasDeliverableInterrupt(Vcpu& vcpu);
+// Before a loaded vCPU runs, if kWorkInterrupts says so.
 void FlushInterrupts(Vcpu& vcpu);
+
+// The fields of virtual interrupts, for the VM's vgic service.
+Result<uint64_t> GetInterrupts(Vm& vm, const GetInterruptsRequest& request);
+Status SetInterrupts(Vm& vm, const SetInterruptsRequest& request);
+
+// Trapped writes of the current vCPU: ICC_SGI*R_EL1 and ICC_DIR_EL1.
+void SendSgi(Vcpu& source, uint64_t value, SgiRegister which);
+void DeactivateInterrupt(Vcpu& vcpu, uint32_t intid);
 
 }  // namespace atoll
 

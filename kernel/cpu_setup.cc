@@ -1,0 +1,73 @@
+#include "kernel/cpu_setup.h"
+
+#include "kernel/log/panic.h"
+#include "kernel/machine/gic_cpu_interface.h"
+#include "kernel/machine/timer.h"
+#include "kernel/memory/translation_registers.h"
+#include "kernel/physical_gic.h"
+#include "kernel/pools.h"
+#include "kernel/vcpu/sanitize.h"
+#include "kernel/vcpu/traps_configuration.h"
+
+extern "C" char ExceptionVectors[];
+
+namespace atoll {
+namespace {
+
+inline constexpr uint32_t kMaintenanceIntid = 25;
+
+ATOLL_SYSTEM_REGISTER(VbarEl2, "vbar_el2");
+ATOLL_SYSTEM_REGISTER(CptrEl2, "cptr_el2");
+ATOLL_SYSTEM_REGISTER(MdcrEl2, "mdcr_el2");
+ATOLL_SYSTEM_REGISTER(CnthctlEl2, "cnthctl_el2");
+ATOLL_SYSTEM_REGISTER(CntvoffEl2, "cntvoff_el2");
+ATOLL_SYSTEM_REGISTER(HstrEl2, "hstr_el2");
+
+}  // namespace
+
+void SetUpCpu(Cpu& cpu) {
+  TpidrEl2::Write(reinterpret_cast<uint64_t>(&cpu));
+  VbarEl2::Write(reinterpret_cast<uint64_t>(ExceptionVectors));
+  const CpuFeatures& features = ThisCpuFeatures();
+  VtcrEl2::Write(VtcrEl2Value(features.physical_range, features.vmid16));
+  CptrEl2::Write(kCptrEl2);
+  MdcrEl2::Write(MdcrEl2Value(MdcrEl2::Read()));
+  CnthctlEl2::Write(kCnthctlEl2);
+  CntvoffEl2::Write(0);
+  HstrEl2::Write(0);  // traps AArch32 accesses only, which do not exist here
+  ProgramHypervisorTimer(Timer::kNever);
+  CntvCtlEl02::Write(0);
+  CntpCtlEl02::Write(0);
+  Isb();
+}
+
+void SetUpInterruptController(const BootInfo& info) {
+  physical_gic.timers = info.machine.timers;
+  physical_gic.distributor = GicDistributor(info.distributor);
+  physical_gic.distributor.Initialize();
+  const uint64_t affinity = MpidrEl1::Read() & kAffinityMask;
+  for (size_t i = 0; i < info.redistributors.size(); ++i) {
+    const Result<GicRedistributor> found = GicRedistributor::Find(
+        info.redistributors[i], info.machine.redistributors[i].bytes, affinity);
+    if (found.has_value()) physical_gic.redistributors[0] = *found;
+  }
+  if (!IsOk(physical_gic.redistributors[0].Initialize())) {
+    Panic("this CPU's GIC redistributor is missing or does not wake");
+  }
+  if (!gic::InitializeCpuInterface()) Panic("the GIC CPU interface has no system registers");
+  const GicInterruptRegisters& own = physical_gic.redistributors[0].interrupts();
+  for (const uint32_t intid : {physical_gic.timers.hypervisor, physical_gic.timers.virtual_,
+                               physical_gic.timers.physical, kMaintenanceIntid}) {
+    own.Enable(intid);
+  }
+}
+
+void SetUpIds() {
+  const CpuFeatures& features = ThisCpuFeatures();
+  pools.asids.Initialize(features.asid16 ? 16 : 8);
+  pools.vmids.Initialize(features.vmid16 ? 16 : 8);
+  pools.task_limit = features.asid16 ? kMaxTasks : 256;
+  pools.vm_limit = kMaxVms;
+}
+
+}  // namespace atoll

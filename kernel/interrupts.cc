@@ -1,0 +1,231 @@
+#include "kernel/interrupts.h"
+
+#include <array>
+
+#include "kernel/boot/boot_info.h"
+#include "kernel/cpu_setup.h"
+#include "kernel/ipc.h"
+#include "kernel/log/panic.h"
+#include "kernel/machine/gic_cpu_interface.h"
+#include "kernel/machine/gicv3.h"
+#include "kernel/physical_gic.h"
+#include "kernel/scheduler.h"
+#include "kernel/vgic/list_register_hardware.h"
+
+namespace atoll {
+
+constinit PhysicalGic physical_gic;
+
+namespace {
+
+// The PPI of the virtual CPU interface's maintenance interrupt, by the Server Base System Architecture.
+inline constexpr uint32_t kMaintenanceIntid = 25;
+
+constinit std::array<Irq*, kGicSpiEnd> irqs = {};
+constinit ListRegisterHardware list_registers;
+
+void Finish(uint32_t intid) {
+  gic::EndOfInterrupt(intid);
+  gic::Deactivate(intid);
+}
+
+// A guest's timer. It stays active until the guest ends it (list register with HW = 1).
+void OnGuestTimer(Cpu& cpu, uint32_t intid) {
+  gic::EndOfInterrupt(intid);
+  Vcpu* const vcpu = cpu.loaded_vcpu;
+  if (vcpu == nullptr) {  // timers of unloaded vCPUs are off; one that fired just before is dropped
+    gic::Deactivate(intid);
+    return;
+  }
+  Vm& vm = *vcpu->vm;
+  VcpuMask kicks;
+  {
+    LockGuard guard(vm.interrupts_lock);
+    kicks = vm.gic->vcpu(vcpu->index).PhysicalPending(intid);
+  }
+  Kick(vm, kicks);
+}
+
+// The list registers need attention: some were used up, or the guest ended what was not in one.
+void OnMaintenance(Cpu& cpu) {
+  Vcpu* const vcpu = cpu.loaded_vcpu;
+  if (vcpu != nullptr) {
+    Vm& vm = *vcpu->vm;
+    VcpuMask kicks;
+    {
+      LockGuard guard(vm.interrupts_lock);
+      // Switches the conditions off until the next flush, so the level falls.
+      kicks = vm.gic->vcpu(vcpu->index).Sync(list_registers);
+    }
+    vcpu->work |= kWorkInterrupts;
+    Kick(vm, kicks);
+  }
+  Isb();
+  Finish(kMaintenanceIntid);
+}
+
+void OnShared(uint32_t intid) {
+  // Masked until the driver acknowledges: a level that it has not yet served must not come again.
+  physical_gic.distributor.interrupts().Disable(intid);
+  Finish(intid);
+  Irq* const irq = irqs[intid];
+  if (irq != nullptr) RaiseSignal(*irq->owner, irq->bits);
+}
+
+}  // namespace
+
+void ServeInterrupts(Cpu& cpu) {
+  for (;;) {
+    const uint32_t intid = gic::Acknowledge();
+    if (intid >= gic::kSpurious) return;
+    if (intid == physical_gic.timers.hypervisor) {
+      gic::EndOfInterrupt(intid);
+      RunTimers(cpu);  // programs the timer anew, which lowers its line
+      gic::Deactivate(intid);
+    } else if (intid == physical_gic.timers.virtual_ || intid == physical_gic.timers.physical) {
+      OnGuestTimer(cpu, intid);
+    } else if (intid == kMaintenanceIntid) {
+      OnMaintenance(cpu);
+    } else if (intid >= kGicFirstSpi) {
+      OnShared(intid);
+    } else {
+      Finish(intid);
+    }
+  }
+}
+
+// From kernel/vectors.S: an interrupt while a thread ran.
+extern "C" Thread* HandleInterrupt() {
+  Cpu& cpu = Cpu::This();
+  ServeInterrupts(cpu);
+  return Schedule(cpu);
+}
+
+Status BindIrq(uint32_t intid, Irq* irq) {
+  if (!physical_gic.distributor.HasSpi(intid)) return Status::kOutOfRange;
+  if (irq != nullptr && irqs[intid] != nullptr) return Status::kAlreadyExists;
+  physical_gic.distributor.interrupts().Disable(intid);
+  physical_gic.distributor.WaitForWrites();
+  irqs[intid] = irq;
+  if (irq != nullptr) {
+    physical_gic.distributor.Route(intid, MpidrEl1::Read() & kAffinityMask);
+    physical_gic.distributor.interrupts().Enable(intid);
+  }
+  return Status::kOk;
+}
+
+void UnmaskIrq(const Irq& irq) { physical_gic.distributor.interrupts().Enable(irq.intid); }
+
+void SetLine(Vm& vm, uint32_t intid, bool level) {
+  VcpuMask kicks;
+  {
+    LockGuard guard(vm.interrupts_lock);
+    kicks = vm.gic->SetLine(intid, level);
+  }
+  Kick(vm, kicks);
+}
+
+void Kick(Vm& vm, uint64_t mask) {
+  for (; mask != 0; mask &= mask - 1) {
+    Vcpu* const vcpu = vm.vcpus[static_cast<size_t>(__builtin_ctzll(mask))];
+    if (vcpu == nullptr) continue;
+    vcpu->work |= kWorkInterrupts;
+    if (vcpu->waiting_for_interrupt && HasDeliverableInterrupt(*vcpu)) {
+      vcpu->waiting_for_interrupt = false;
+      MakeReady(*vcpu);
+    }
+  }
+}
+
+bool HasDeliverableInterrupt(Vcpu& vcpu) {
+  Vm& vm = *vcpu.vm;
+  VcpuMask kicks = 0;
+  bool deliverable;
+  {
+    LockGuard guard(vm.interrupts_lock);
+    VirtualCpuInterface& interface = vm.gic->vcpu(vcpu.index);
+    if (interface.loaded() && !interface.at_rest()) {
+      kicks = interface.Sync(list_registers);
+      vcpu.work |= kWorkInterrupts;
+    }
+    deliverable = interface.HasDeliverable();
+  }
+  Kick(vm, kicks & ~(uint64_t{1} << vcpu.index));
+  return deliverable;
+}
+
+void FlushInterrupts(Vcpu& vcpu) {
+  Vm& vm = *vcpu.vm;
+  VcpuMask kicks = 0;
+  {
+    LockGuard guard(vm.interrupts_lock);
+    VirtualCpuInterface& interface = vm.gic->vcpu(vcpu.index);
+    if (interface.dirty()) kicks = interface.Flush(list_registers);
+  }
+  vcpu.work &= ~kWorkInterrupts;
+  Kick(vm, kicks);
+}
+
+namespace {
+
+// Brings the vCPUs to rest whose list registers hold what is to be read or written. On one CPU at most one
+// vCPU is loaded.
+VcpuMask BringToRest(Vm& vm, VcpuMask vcpus) {
+  VcpuMask kicks = 0;
+  for (; vcpus != 0; vcpus &= vcpus - 1) {
+    const auto index = static_cast<uint32_t>(__builtin_ctzll(vcpus));
+    kicks |= vm.gic->vcpu(index).Sync(list_registers) | uint64_t{1} << index;
+  }
+  return kicks;
+}
+
+}  // namespace
+
+Result<uint64_t> GetInterrupts(Vm& vm, const GetInterruptsRequest& request) {
+  VcpuMask kicks;
+  Result<uint64_t> value = 0;
+  {
+    LockGuard guard(vm.interrupts_lock);
+    kicks = BringToRest(vm, vm.gic->MustSync(request.field, request.first, request.count, request.vcpu));
+    value = vm.gic->Get(request.field, request.first, request.count, request.vcpu);
+  }
+  Kick(vm, kicks);
+  return value;
+}
+
+Status SetInterrupts(Vm& vm, const SetInterruptsRequest& request) {
+  VcpuMask kicks;
+  Result<VcpuMask> set = 0;
+  {
+    LockGuard guard(vm.interrupts_lock);
+    // The highest set bit of the mask bounds the interrupts; 32 is the most that any field has.
+    kicks = BringToRest(vm, vm.gic->MustSync(request.field, request.first, 32, request.vcpu));
+    set = vm.gic->Set(request.field, request.first, request.mask, request.value, request.vcpu);
+  }
+  Kick(vm, kicks | set.value_or(0));
+  return set.has_value() ? Status::kOk : set.error();
+}
+
+void SendSgi(Vcpu& source, uint64_t value, SgiRegister which) {
+  Vm& vm = *source.vm;
+  VcpuMask kicks;
+  {
+    LockGuard guard(vm.interrupts_lock);
+    kicks = vm.gic->SendSgi(source.index, value, which);
+  }
+  Kick(vm, kicks);
+}
+
+void DeactivateInterrupt(Vcpu& vcpu, uint32_t intid) {
+  Vm& vm = *vcpu.vm;
+  VcpuMask kicks;
+  {
+    LockGuard guard(vm.interrupts_lock);
+    kicks = vm.gic->vcpu(vcpu.index).Sync(list_registers) | uint64_t{1} << vcpu.index;
+    kicks |= BringToRest(vm, vm.gic->MustSync(InterruptField::kActive, intid, 1, vcpu.index));
+    kicks |= vm.gic->Deactivate(vcpu.index, intid).value_or(0);
+  }
+  Kick(vm, kicks);
+}
+
+}  // namespace atoll
