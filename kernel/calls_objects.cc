@@ -12,13 +12,21 @@
 #include "kernel/scheduler.h"
 #include "kernel/task_life.h"
 #include "kernel/vcpu/traps_configuration.h"
+#include "kernel/physical_gic.h"
+#include "kernel/vcpu/sanitize.h"
 #include "kernel/vcpu_switch.h"
+#include "kernel/vgic/list_register_hardware.h"
 
 namespace atoll {
 namespace {
 
 constexpr uint64_t Field(uint64_t word, unsigned low, unsigned bits) {
   return (word >> low) & ((uint64_t{1} << bits) - 1);
+}
+
+// Aff3.Aff2.Aff1.Aff0, one byte each, from the fields of MPIDR_EL1.
+constexpr uint32_t PackedAffinity(uint64_t mpidr) {
+  return static_cast<uint32_t>((mpidr & 0xff'ffff) | (mpidr >> 32 & 0xff) << 24);
 }
 
 uint64_t NextCaller() { return uint64_t{pools.next_caller++} << 48; }
@@ -85,7 +93,11 @@ Result<Object*> CreateVm(Task& caller, const CreateObjectRequest& request, Donat
   }
   Vm* const vm = donation.Construct<Vm>();
   std::byte* const gic_memory = donation.Take(gic_pages);
-  vm->gic = VirtualGic::Create({gic_memory, gic_pages * kPageSize}, intids, vcpus);
+  const Result<VirtualGic*> gic = VirtualGic::Create({gic_memory, gic_pages * kPageSize}, intids, vcpus,
+                                                      ListRegisterHardware::ReadType());
+  if (!gic.has_value()) return std::unexpected(gic.error());
+  vm->gic = *gic;
+  vm->id_registers = IdRegisters(Baseline(ReadHardwareIdRegisters()));
   if (!donation.next().IsAligned(Stage2Table::kRootBytes)) {
     vm->tables.Give(donation.next());
     donation.Take(1);
@@ -106,7 +118,7 @@ Result<Object*> CreateVcpu(Task& caller, const CreateObjectRequest& request, Don
   if (!vm.has_value()) return std::unexpected(vm.error());
   const uint32_t index = static_cast<uint32_t>(Field(request.a, 0, 8));
   const uint32_t priority = static_cast<uint32_t>(Field(request.a, 8, 8));
-  if (index >= (*vm)->vcpu_count || priority >= kPriorities) {
+  if (!IsAffinity(request.b) || index >= (*vm)->vcpu_count || priority >= kPriorities) {
     return std::unexpected(Status::kInvalidArgument);
   }
   if ((*vm)->vcpus[index] != nullptr) return std::unexpected(Status::kAlreadyExists);
@@ -118,12 +130,21 @@ Result<Object*> CreateVcpu(Task& caller, const CreateObjectRequest& request, Don
   vcpu->index = index;
   vcpu->mpidr = request.b;
   vcpu->hypercall = (*vm)->hypercall;
-  vcpu->hcr = kGuestHcr;
   vcpu->token = NextCaller();
   vcpu->schedule.priority = priority;
+  VcpuMask kicks = 0;
+  {
+    LockGuard guard((*vm)->interrupts_lock);
+    const Status status = (*vm)->gic->Attach(index, PackedAffinity(request.b), kicks);
+    if (!IsOk(status)) return std::unexpected(status);
+    // The EL1 timers' interrupts are the physical ones while the vCPU is loaded.
+    for (const uint32_t intid : {physical_gic.timers.virtual_, physical_gic.timers.physical}) {
+      (*vm)->gic->vcpu(index).MapPhysical(intid, intid);
+    }
+  }
   (*vm)->vcpus[index] = vcpu;
   ++(*vm)->references;
-  (*vm)->gic->SetAffinity(index, request.b);
+  Kick(**vm, kicks);
   ResetVcpu(*vcpu);
   return vcpu;
 }

@@ -86,6 +86,10 @@ bool PrepareVcpu(Cpu& cpu, Vcpu& vcpu) {
     }
   }
   if (cpu.loaded_vcpu != &vcpu) SwitchVcpu(cpu, vcpu);
+  if ((vcpu.work & kWorkDebug) != 0) {
+    const CpuFeatures& features = ThisCpuFeatures();
+    vcpu.context.debug.Load(features.breakpoints, features.watchpoints);
+  }
   if ((vcpu.work & kWorkInterrupts) != 0) FlushInterrupts(vcpu);
   return true;
 }
@@ -166,6 +170,10 @@ Thread* Schedule(Cpu& cpu) {
       HcrEl2::Write(next->hcr);
     } else {
       HcrEl2::Write(kHostHcr);
+      // A guest's breakpoints and steps must not happen in a task.
+      if (cpu.loaded_vcpu != nullptr && (cpu.loaded_vcpu->work & kWorkDebug) != 0) {
+        DebugRegisters::Disable();
+      }
       if (cpu.ttbr0 != next->ttbr0) {
         cpu.ttbr0 = next->ttbr0;
         Ttbr0El2::Write(next->ttbr0);  // eret synchronises

@@ -2,7 +2,7 @@
 
 #include "kernel/ipc.h"
 #include "kernel/scheduler.h"
-#include "kernel/vcpu/sanitize.h"
+#include "kernel/vcpu/pstate.h"
 #include "kernel/vcpu_switch.h"
 
 namespace atoll {
@@ -38,7 +38,7 @@ void TurnOn(Vcpu& vcpu, uint64_t entry, uint64_t context) {
   vcpu.frame = {};
   vcpu.frame.x[0] = context;
   vcpu.frame.pc = entry;
-  vcpu.frame.pstate = kResetPstate;
+  vcpu.frame.pstate = pstate::kEl1h | pstate::kDaif;
   vcpu.power = VcpuState::kOn;
   vcpu.vm->state = VmState::kRunning;
   vcpu.stopped = false;

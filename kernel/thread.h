@@ -44,6 +44,7 @@ enum class BlockedOn : uint32_t { kCall, kMmio, kHypercall };
 inline constexpr uint32_t kWorkNotLoaded = 1;   // vCPU: EL1 state is not in this CPU's registers
 inline constexpr uint32_t kWorkInterrupts = 2;  // vCPU: list registers need a flush
 inline constexpr uint32_t kWorkSuspend = 4;     // vCPU: wait as in WFI before it goes on
+inline constexpr uint32_t kWorkDebug = 16;      // vCPU: its debug registers are in use
 inline constexpr uint32_t kWorkBudget = 8;      // its budget ran out while a server worked for it
 
 // Scheduling context. Times are 1 ms ticks.

@@ -33,6 +33,8 @@ struct Vcpu : Thread, Object {
   VcpuState power = VcpuState::kOff;
   Range* last_range = &no_range;    // of the last access: consecutive accesses mostly hit one device
   Cpu* loaded_on = nullptr;         // where its EL1 state is in the registers
+  uint64_t mmio_far = 0;            // guest virtual address of the access it waits for
+  bool mmio_big_endian = false;
   El1Context context;
   // Stand in for its EL1 timers while it is not loaded: they wake it.
   Timer virtual_timer;
@@ -55,6 +57,8 @@ struct Vm : Object {
   IdRegisters id_registers;
   Spinlock interrupts_lock;
   VirtualGic* gic = nullptr;
+  Vcpu* last_loaded = nullptr;      // whose local TLB entries this CPU may hold
+  uint32_t unclaimed_logged = 0;
   Task* watcher = nullptr;          // whose signal bits tell of a change of state
   uint64_t watcher_bits = 0;
 };

@@ -1,0 +1,258 @@
+#include "kernel/exits.h"
+
+#include <array>
+
+#include "kernel/cpu.h"
+#include "kernel/interrupts.h"
+#include "kernel/ipc.h"
+#include "kernel/log/log.h"
+#include "kernel/log/panic.h"
+#include "kernel/scheduler.h"
+#include "kernel/task_life.h"
+#include "kernel/vcpu/exception_injection.h"
+#include "kernel/vcpu/exception_syndrome.h"
+#include "kernel/vcpu/mmio_access.h"
+#include "kernel/vcpu/system_register_traps.h"
+#include "kernel/vcpu_switch.h"
+
+namespace atoll {
+namespace {
+
+inline constexpr uint64_t kNotSupported = ~uint64_t{0};  // -1, DEN0028
+// Unclaimed accesses are logged once per VM: a guest that probes must not fill the log.
+inline constexpr uint32_t kLoggedUnclaimed = 1;
+
+GuestProgress ProgressOf(Vcpu& vcpu) { return {.pc = vcpu.frame.pc, .pstate = vcpu.frame.pstate}; }
+ExceptionInjector InjectorFor(Vcpu& vcpu) {
+  return ExceptionInjector(CpuFeatures::From(vcpu.vm->id_registers.values()).ssbs);
+}
+
+// The vCPU's EL1 registers must be in the hardware for an injection; after a wait they may not be.
+void MakeLoaded(Vcpu& vcpu) {
+  Cpu& cpu = Cpu::This();
+  if (cpu.loaded_vcpu != &vcpu) SwitchVcpu(cpu, vcpu);
+}
+
+void InjectAbort(Vcpu& vcpu, uint64_t esr_value, uint64_t far) {
+  MakeLoaded(vcpu);
+  InjectorFor(vcpu).InjectExternalAbort(ProgressOf(vcpu), esr_value, far);
+}
+
+void LogUnclaimed(Vcpu& vcpu, uint64_t esr_value, GuestPhys address) {
+  if (vcpu.vm->unclaimed_logged >= kLoggedUnclaimed) return;
+  ++vcpu.vm->unclaimed_logged;
+  LogWarning("vCPU ", vcpu.index, " of VMID ", vcpu.vm->vmid, ": nothing at guest physical ",
+             Hex(address.value), " (pc ", Hex(vcpu.frame.pc), ", esr ", Hex(esr_value),
+             "); the guest takes an external abort; further ones are not logged");
+}
+
+bool DataIsBigEndian(const Vcpu& vcpu) { return IsBigEndian(vcpu.frame.pstate, SctlrEl12::Read()); }
+
+// A store to a doorbell: the peer is signalled, the guest goes on.
+bool RingDoorbell(Vcpu& vcpu, const Range& range, uint64_t offset, const MmioAccess& access,
+                  uint64_t esr_value) {
+  if (!access.write || access.size != sizeof(uint32_t) || offset != range.doorbell) return false;
+  const uint64_t value = access.register_number == kZeroRegister
+                             ? 0
+                             : access.Outgoing(vcpu.frame.x[access.register_number]);
+  if (value >= range.bits) return false;  // the device decides what to do with it
+  SkipInstruction(ProgressOf(vcpu), esr_value);
+  RaiseSignal(*range.signal->owner, uint64_t{1} << (range.first_bit + value));
+  return true;
+}
+
+void OnDataAbort(Vcpu& vcpu, uint64_t esr_value) {
+  const uint64_t far = FarEl2::Read();
+  const GuestPhys address = FaultAddress(HpfarEl2::Read(), far);
+  const std::optional<MmioAccess> access =
+      IsFaultAddressValid(esr_value) ? MmioAccess::Decode(esr_value, DataIsBigEndian(vcpu)) : std::nullopt;
+  Range* const range = access ? vcpu.vm->ranges.Find(address) : nullptr;
+  const uint64_t offset = range != nullptr ? address.value - range->base : 0;
+  if (range == nullptr || !InBounds(offset, access->size, range->size)) {
+    LogUnclaimed(vcpu, esr_value, address);
+    return InjectAbort(vcpu, esr_value, far);
+  }
+  if (RingDoorbell(vcpu, *range, offset, *access, esr_value)) return;
+  // Big-endian and single-stepped guests stay on this path: the fast one knows neither.
+  if (!access->big_endian && !vcpu.context.debug.IsActive()) vcpu.last_range = range;
+  vcpu.mmio_syndrome = esr_value;
+  vcpu.mmio_far = far;
+  vcpu.mmio_range = range;
+  vcpu.mmio_offset = offset;
+  vcpu.mmio_big_endian = access->big_endian;
+  BeginCall(vcpu, *range->endpoint, BlockedOn::kMmio);
+}
+
+void OnInstructionAbort(Vcpu& vcpu, uint64_t esr_value) {
+  const uint64_t far = FarEl2::Read();
+  LogUnclaimed(vcpu, esr_value, FaultAddress(HpfarEl2::Read(), far));
+  InjectAbort(vcpu, esr_value, far);
+}
+
+void Hypercall(Vcpu& vcpu, bool smc) {
+  if (vcpu.vm->hypercall == nullptr) {
+    vcpu.frame.x[0] = kNotSupported;
+    return;
+  }
+  vcpu.mmio_syndrome = smc ? 1 : 0;
+  BeginCall(vcpu, *vcpu.vm->hypercall, BlockedOn::kHypercall);
+}
+
+// The preferred return address of HVC is the next instruction already.
+void OnHvc(Vcpu& vcpu, uint64_t esr_value) {
+  if ((esr_value & 0xffff) != 0) {
+    vcpu.frame.x[0] = kNotSupported;
+    return;
+  }
+  Hypercall(vcpu, false);
+}
+
+void OnSmc(Vcpu& vcpu, uint64_t esr_value) {
+  SkipInstruction(ProgressOf(vcpu), esr_value);
+  if ((esr_value & 0xffff) != 0) {
+    vcpu.frame.x[0] = kNotSupported;
+    return;
+  }
+  Hypercall(vcpu, true);
+}
+
+void OnWaitFor(Vcpu& vcpu, uint64_t esr_value) {
+  if ((esr_value & esr::kWfxTimed) != 0) {  // WFIT, WFET: hidden
+    return InjectorFor(vcpu).InjectUndefined(ProgressOf(vcpu));
+  }
+  SkipInstruction(ProgressOf(vcpu), esr_value);
+  Cpu& cpu = Cpu::This();
+  if ((esr_value & esr::kWfxEvent) != 0) {  // WFE: let an equal run, then go on
+    BlockCurrent(cpu);
+    MakeReady(vcpu);
+    return;
+  }
+  if (HasDeliverableInterrupt(vcpu)) return;
+  vcpu.waiting_for_interrupt = true;
+  BlockCurrent(cpu);
+}
+
+class Backend final : public SystemRegisterBackend {
+ public:
+  explicit Backend(Vcpu& vcpu) : vcpu_(vcpu) {}
+  void GenerateSgi(TrappedSgi which, uint64_t value) override {
+    SendSgi(vcpu_, value,
+            which == TrappedSgi::kGroup1 ? SgiRegister::kSgi1
+                                         : which == TrappedSgi::kGroup0 ? SgiRegister::kSgi0
+                                                                        : SgiRegister::kAsgi1);
+  }
+  void DeactivateInterrupt(uint64_t value) override {
+    atoll::DeactivateInterrupt(vcpu_, static_cast<uint32_t>(value & 0xff'ffff));
+  }
+
+ private:
+  Vcpu& vcpu_;
+};
+
+void OnSystemRegister(Vcpu& vcpu, uint64_t esr_value) {
+  Backend backend(vcpu);
+  TrappedVcpu trapped = {.cpu = ThisCpuFeatures(),
+                         .id_registers = vcpu.vm->id_registers,
+                         .debug = vcpu.context.debug,
+                         .backend = backend};
+  const TrapOutcome outcome =
+      HandleSystemRegister(esr_value, pstate::IsEl0(vcpu.frame.pstate), trapped,
+                           std::span<uint64_t, 31>(vcpu.frame.x));
+  if (outcome == TrapOutcome::kUndefined) return InjectorFor(vcpu).InjectUndefined(ProgressOf(vcpu));
+  SkipInstruction(ProgressOf(vcpu), esr_value);
+  UpdateDebug(vcpu);
+}
+
+// Whatever else EL2 traps is hidden from guests.
+void OnUndefined(Vcpu& vcpu, uint64_t) { InjectorFor(vcpu).InjectUndefined(ProgressOf(vcpu)); }
+
+using Handler = void (*)(Vcpu&, uint64_t);
+
+constexpr std::array<Handler, 64> MakeTable() {
+  std::array<Handler, 64> table;
+  table.fill(OnUndefined);
+  const auto set = [&](ExceptionClass exception_class, Handler handler) {
+    table[static_cast<size_t>(exception_class)] = handler;
+  };
+  set(ExceptionClass::kWfx, OnWaitFor);
+  set(ExceptionClass::kHvc64, OnHvc);
+  set(ExceptionClass::kSmc64, OnSmc);
+  set(ExceptionClass::kSystemRegister, OnSystemRegister);
+  set(ExceptionClass::kInstructionAbortLower, OnInstructionAbort);
+  set(ExceptionClass::kDataAbortLower, OnDataAbort);
+  return table;
+}
+constexpr std::array<Handler, 64> kTable = MakeTable();
+
+}  // namespace
+
+namespace {
+
+MmioAccess DecodeMmio(const Vcpu& vcpu) {
+  return *MmioAccess::Decode(vcpu.mmio_syndrome, vcpu.mmio_big_endian);
+}
+
+}  // namespace
+
+MmioAccessRequest MmioRequest(const Vcpu& vcpu) {
+  const MmioAccess access = DecodeMmio(vcpu);
+  const bool has_value = access.write && access.register_number != kZeroRegister;
+  return {.offset = vcpu.mmio_offset,
+          .size = access.size,
+          .write = access.write,
+          .value = has_value ? access.Outgoing(vcpu.frame.x[access.register_number]) : 0};
+}
+
+void CompleteMmio(Vcpu& vcpu, bool ok, uint64_t value) {
+  if (!ok) return InjectAbort(vcpu, vcpu.mmio_syndrome, vcpu.mmio_far);
+  const MmioAccess access = DecodeMmio(vcpu);
+  if (!access.write && access.register_number != kZeroRegister) {
+    vcpu.frame.x[access.register_number] = access.Complete(value);
+  }
+  SkipInstruction(ProgressOf(vcpu), vcpu.mmio_syndrome);
+}
+
+void CompleteHypercall(Vcpu& vcpu, bool ok, const abi::Words& words) {
+  if (!ok) {
+    vcpu.frame.x[0] = kNotSupported;
+    return;
+  }
+  for (size_t i = 0; i < 4; ++i) vcpu.frame.x[i] = words[i];
+}
+
+void UpdateDebug(Vcpu& vcpu) {
+  if (!vcpu.context.debug.IsActive()) {
+    if ((vcpu.work & kWorkDebug) == 0) return;
+    vcpu.work &= ~kWorkDebug;
+    vcpu.hypercall = vcpu.vm->hypercall;
+    DebugRegisters::Disable();
+    return;
+  }
+  // While debug events may happen, every exit takes the slow path, which keeps them away from tasks.
+  vcpu.work |= kWorkDebug;
+  vcpu.last_range = &no_range;
+  vcpu.hypercall = nullptr;
+}
+
+// From kernel/vectors.S: a synchronous exception that the fast path left alone. All registers are in the frame.
+extern "C" Thread* HandleSynchronous() {
+  Cpu& cpu = Cpu::This();
+  const uint64_t esr_value = EsrEl2::Read();
+  if (cpu.current->vcpu) {
+    Vcpu& vcpu = *static_cast<Vcpu*>(cpu.current);
+    kTable[static_cast<size_t>(esr::Class(esr_value))](vcpu, esr_value);
+  } else {
+    Task& task = *static_cast<Task*>(cpu.current);
+    task.death_esr = esr_value;
+    task.death_far = FarEl2::Read();
+    Die(task, DeathCause::kFault);
+  }
+  return Schedule(cpu);
+}
+
+// A physical SError while a thread ran: nobody can say whose data it was.
+extern "C" Thread* HandleSystemError() { Panic("SError: the machine reports an error that no thread can be blamed for"); }
+
+extern "C" void HandleKernelException(PanicFrame* frame) { PanicException(*frame); }
+
+}  // namespace atoll
