@@ -2,19 +2,11 @@
 #ifndef ATOLL_KERNEL_BOOT_BOOT_INFO_H_
 #define ATOLL_KERNEL_BOOT_BOOT_INFO_H_
 
-#include <cstdint>
-
 #include "ipc/address.h"
 #include "kernel/machine/bounded_vector.h"
 #include "kernel/machine/machine.h"
 
 namespace atoll {
-
-// Device registers as the kernel sees them.
-struct DeviceWindow {
-  VirtAddr base;
-  uint64_t bytes = 0;
-};
 
 struct BootInfo {
   const Machine& machine;
@@ -23,8 +15,7 @@ struct BootInfo {
   PhysAddr empty_table;             // for TTBR0_EL2 while no task's space is there
   FreeMemory free_memory;           // RAM that is nobody's yet; the boot archive lies in it
   VirtAddr distributor;             // GICD, in the device window
-  // GICR, one window for each of machine.redistributors, as much as kMaxCpus need
-  BoundedVector<DeviceWindow, kMaxRedistributorRegions> redistributors;
+  BoundedVector<VirtAddr, kMaxRedistributorRegions> redistributors;  // GICR, as in machine
 };
 
 }  // namespace atoll

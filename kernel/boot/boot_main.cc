@@ -1,13 +1,11 @@
 // The second half of boot, at the kernel's virtual addresses: reads the device tree, maps the machine, and
 // hands over to KernelMain.
-#include <algorithm>
 #include <array>
 
 #include "kernel/boot/boot_info.h"
 #include "kernel/boot/boot_phases.h"
 #include "kernel/boot/image.h"
 #include "kernel/boot/kernel_map.h"
-#include "kernel/boot/stacks.h"
 #include "kernel/direct_map.h"
 #include "kernel/log/log.h"
 #include "kernel/log/log_output.h"
@@ -20,7 +18,6 @@ namespace atoll::boot {
 namespace {
 
 constexpr uint64_t kPl011Bytes = 0x1000;
-constexpr uint64_t kRedistributorStride = 0x40000;  // at most; with VLPI frames
 
 // Written once, before KernelMain.
 constinit Machine machine;
@@ -128,10 +125,9 @@ extern "C" void boot_main(uint64_t device_tree, uint64_t image_physical) {
   if (!distributor) Require(distributor.error(), "the GIC distributor");
   info.distributor = *distributor;
   for (const PhysRange& region : machine.redistributors) {
-    const uint64_t bytes = std::min(region.bytes, kMaxCpus * kRedistributorStride);
-    const Result<VirtAddr> redistributors = MapDevice(image_base, region.base, bytes);
+    const Result<VirtAddr> redistributors = MapDevice(image_base, region.base, region.bytes);
     if (!redistributors) Require(redistributors.error(), "the GIC redistributors");
-    (void)info.redistributors.PushBack({*redistributors, bytes});  // the same capacity
+    (void)info.redistributors.PushBack(*redistributors);  // the same capacity
   }
   KernelMain(info);
 }

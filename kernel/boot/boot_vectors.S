@@ -12,6 +12,7 @@ boot_vectors:
   .balign 128
   .endr
 
+  .section .text.boot_exception, "ax"
 // Live: all registers. SP may be the fault's cause, so the report runs on the emergency stack; SP_EL0 is unused
 // before the first task and holds x0 meanwhile.
 boot_exception:

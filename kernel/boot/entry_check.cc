@@ -36,9 +36,13 @@ constexpr unsigned kCurrentElShift = 2;
 // The first enabled PL011, if it is a child of the root with 64-bit cells, as on QEMU virt. Good enough for
 // a message; ParseMachine reads the tree properly.
 PhysAddr FindUart(const void* tree) {
-  const int node = fdt_node_offset_by_compatible(tree, -1, "arm,pl011");
-  if (node < 0 || fdt_parent_offset(tree, node) != 0) return PhysAddr();
-  if (fdt_address_cells(tree, 0) != 2) return PhysAddr();
+  int node = fdt_node_offset_by_compatible(tree, -1, "arm,pl011");
+  while (node >= 0 && fdt_stringlist_search(tree, node, "status", "disabled") >= 0) {
+    node = fdt_node_offset_by_compatible(tree, node, "arm,pl011");  // the Secure state's
+  }
+  if (node < 0 || fdt_parent_offset(tree, node) != 0 || fdt_address_cells(tree, 0) != 2) {
+    return PhysAddr();
+  }
   int length = 0;
   const void* reg = fdt_getprop(tree, node, "reg", &length);
   if (reg == nullptr || length < static_cast<int>(sizeof(uint64_t))) return PhysAddr();

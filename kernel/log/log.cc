@@ -14,7 +14,7 @@ struct LogState {
   Spinlock lock;  // leaf
   LogRing<kRingBytes> ring;
   Pl011 uart;
-  bool to_uart = true;
+  bool ring_only = false;  // zero at first, so that all of this is in .bss
 };
 constinit LogState state;
 
@@ -42,13 +42,13 @@ void LogLine(LogLevel level, std::string_view text) {
   LockGuard guard(state.lock);
   for (std::string_view piece : {start.view(), text, std::string_view("\n")}) {
     state.ring.Append(piece);
-    if (state.to_uart) state.uart.Put(piece);
+    if (!state.ring_only) state.uart.Put(piece);
   }
 }
 
 void LogSetOutput(bool to_uart) {
   LockGuard guard(state.lock);
-  state.to_uart = to_uart;
+  state.ring_only = !to_uart;
 }
 
 size_t LogRead(uint64_t& from, std::span<char> out) {

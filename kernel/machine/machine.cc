@@ -3,6 +3,7 @@
 #include "kernel/machine/machine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernel/direct_map.h"
 #include "kernel/machine/device_tree.h"
@@ -57,10 +58,14 @@ class MachineParser {
   bool uart_is_console_ = false;
 };
 
+// Insertion sort: a few entries, mostly in order.
 template <typename Range>
 void SortByAddress(std::span<Range> ranges, PhysAddr (*key)(const Range&)) {
-  std::sort(ranges.begin(), ranges.end(),
-            [key](const Range& a, const Range& b) { return key(a) < key(b); });
+  for (size_t i = 1; i < ranges.size(); ++i) {
+    for (size_t j = i; j > 0 && key(ranges[j]) < key(ranges[j - 1]); --j) {
+      std::swap(ranges[j], ranges[j - 1]);
+    }
+  }
 }
 
 Check MachineParser::Parse() {
