@@ -5,6 +5,7 @@
 #include "kernel/direct_map.h"
 #include "kernel/memory/cache.h"
 #include "kernel/memory/page_table.h"
+#include "kernel/memory/translation_registers.h"
 #include "kernel/memory_object.h"
 #include "kernel/task.h"
 #include "kernel/vm.h"

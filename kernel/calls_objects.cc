@@ -71,7 +71,8 @@ Result<Object*> CreateTask(Task& caller, const CreateObjectRequest& request, Don
   task->token = NextCaller();
   task->schedule.priority = priority;
   task->port = &task->signal_port;
-  task->timer = {.expired = OnTaskTimer, .owner = task};
+  task->timer.expired = OnTaskTimer;
+  task->timer.owner = task;
   task->timer_bit = timer_bit;
   task->death_watcher = &caller;
   task->death_bits = request.b;

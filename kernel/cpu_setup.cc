@@ -6,6 +6,7 @@
 #include "kernel/memory/translation_registers.h"
 #include "kernel/physical_gic.h"
 #include "kernel/pools.h"
+#include "kernel/vcpu/debug_registers.h"
 #include "kernel/vcpu/sanitize.h"
 #include "kernel/vcpu/traps_configuration.h"
 
@@ -23,12 +24,18 @@ ATOLL_SYSTEM_REGISTER(CnthctlEl2, "cnthctl_el2");
 ATOLL_SYSTEM_REGISTER(CntvoffEl2, "cntvoff_el2");
 ATOLL_SYSTEM_REGISTER(HstrEl2, "hstr_el2");
 
+constinit CpuFeatures cpu_features;
+
 }  // namespace
+
+const CpuFeatures& ThisCpuFeatures() { return cpu_features; }
 
 void SetUpCpu(Cpu& cpu) {
   TpidrEl2::Write(reinterpret_cast<uint64_t>(&cpu));
   VbarEl2::Write(reinterpret_cast<uint64_t>(ExceptionVectors));
-  const CpuFeatures& features = ThisCpuFeatures();
+  cpu_features = CpuFeatures::From(ReadHardwareIdRegisters());
+  const CpuFeatures& features = cpu_features;
+  DebugRegisters::InitializeCpu();
   VtcrEl2::Write(VtcrEl2Value(features.physical_range, features.vmid16));
   CptrEl2::Write(kCptrEl2);
   MdcrEl2::Write(MdcrEl2Value(MdcrEl2::Read()));

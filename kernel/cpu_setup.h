@@ -4,11 +4,15 @@
 
 #include "kernel/boot/boot_info.h"
 #include "kernel/cpu.h"
+#include "kernel/vcpu/cpu_features.h"
 
 namespace atoll {
 
 // Vectors, per-CPU block, trap configuration, timers. On the CPU itself.
 void SetUpCpu(Cpu& cpu);
+
+// What the CPUs have; alike on all of them.
+const CpuFeatures& ThisCpuFeatures();
 
 // Distributor and this CPU's redistributor; the kernel's own interrupts on.
 void SetUpInterruptController(const BootInfo& info);

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "kernel/cpu.h"
+#include "kernel/cpu_setup.h"
 #include "kernel/interrupts.h"
 #include "kernel/ipc.h"
 #include "kernel/log/log.h"

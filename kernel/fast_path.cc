@@ -14,6 +14,7 @@
 #include "kernel/system_register.h"
 #include "kernel/task.h"
 #include "kernel/thread.h"
+#include "kernel/vcpu/pstate.h"
 #include "kernel/vcpu/traps_configuration.h"
 #include "kernel/vm.h"
 #include "proto/device.atoll.h"
@@ -171,7 +172,9 @@ extern "C" void FastReplyWait(ATOLL_MESSAGE) {
   HcrEl2::Write(caller->hcr);
   if (blocked_on == BlockedOn::kMmio) {
     const uint64_t esr = caller->mmio_syndrome;
+    // The instruction is done: PSTATE.SS is clear on this path, BTYPE becomes 0 (DDI0487, BTI).
     caller->frame.pc += 4;
+    caller->frame.pstate &= ~pstate::kBtype;
     if ((esr & kIssWrite) == 0) {
       const uint32_t destination = Register(esr);
       if (destination != kZeroRegister) caller->frame.x[destination] = LoadedValue(x2, esr);

@@ -10,6 +10,7 @@
 #include "kernel/machine/gicv3.h"
 #include "kernel/physical_gic.h"
 #include "kernel/scheduler.h"
+#include "kernel/vcpu/sanitize.h"
 #include "kernel/vgic/list_register_hardware.h"
 
 namespace atoll {

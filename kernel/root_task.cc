@@ -118,10 +118,10 @@ Task& CreateRootTask(BootPages& pages, const PhysRange& archive) {
   task.token = uint64_t{pools.next_caller++} << 48;
   task.schedule.priority = kPriority;
   task.port = &task.signal_port;
-  task.timer = {.expired = [](Timer& timer) {
-                  RaiseSignal(*static_cast<Task*>(timer.owner), uint64_t{1} << kTimerBit);
-                },
-                .owner = &task};
+  task.timer.expired = [](Timer& timer) {
+    RaiseSignal(*static_cast<Task*>(timer.owner), uint64_t{1} << kTimerBit);
+  };
+  task.timer.owner = &task;
   task.timer_bit = kTimerBit;
 
   Donation signal_page(pages.Take(1).value | 1);

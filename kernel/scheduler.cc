@@ -1,5 +1,6 @@
 #include "kernel/scheduler.h"
 
+#include "kernel/cpu_setup.h"
 #include "kernel/interrupts.h"
 #include "kernel/machine/timer.h"
 #include "kernel/task.h"
@@ -30,7 +31,7 @@ void EndPeriod(Timer& timer) {
 void Charge(Cpu& cpu, Thread& running) {
   ++running.ticks;
   Thread& charged = ChargedThread(running);
-  Schedule& schedule = charged.schedule;
+  SchedulingContext& schedule = charged.schedule;
   if (schedule.budget == 0) return;
   if (schedule.used++ == 0) {
     charged.replenish.expired = EndPeriod;

@@ -48,7 +48,7 @@ inline constexpr uint32_t kWorkDebug = 16;      // vCPU: its debug registers are
 inline constexpr uint32_t kWorkBudget = 8;      // its budget ran out while a server worked for it
 
 // Scheduling context. Times are 1 ms ticks.
-struct Schedule {
+struct SchedulingContext {
   uint32_t priority = 0;     // higher runs first
   uint32_t budget = 0;       // ticks per period; 0: unlimited
   uint32_t period = 0;
@@ -90,7 +90,7 @@ struct alignas(64) Thread {
   std::atomic<uint64_t> signals{0};
 
   // --- scheduling --------------------------------------------------------------------------------
-  Schedule schedule;
+  SchedulingContext schedule;
   ListNode<Thread> run_node;
   uint32_t run_priority = 0;     // the queue it is in
   bool ready = false;            // in a run queue

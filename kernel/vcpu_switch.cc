@@ -1,5 +1,6 @@
 #include "kernel/vcpu_switch.h"
 
+#include "kernel/cpu_setup.h"
 #include "kernel/interrupts.h"
 #include "kernel/machine/timer.h"
 #include "kernel/memory/tlb.h"
@@ -7,6 +8,7 @@
 #include "kernel/physical_gic.h"
 #include "kernel/scheduler.h"
 #include "kernel/vcpu/sanitize.h"
+#include "kernel/vcpu/traps_configuration.h"
 #include "kernel/vgic/list_register_hardware.h"
 
 namespace atoll {

@@ -29,15 +29,15 @@ std::optional<uint64_t> ReadRevision(TrappedVcpu&, RegisterEncoding) {
 // ---- GIC CPU interface --------------------------------------------------------------------------------
 
 bool WriteSgi1(TrappedVcpu& vcpu, RegisterEncoding, uint64_t value) {
-  vcpu.backend.GenerateSgi(SgiRegister::kGroup1, value);
+  vcpu.backend.GenerateSgi(TrappedSgi::kGroup1, value);
   return true;
 }
 bool WriteAliasSgi1(TrappedVcpu& vcpu, RegisterEncoding, uint64_t value) {
-  vcpu.backend.GenerateSgi(SgiRegister::kAliasGroup1, value);
+  vcpu.backend.GenerateSgi(TrappedSgi::kAliasGroup1, value);
   return true;
 }
 bool WriteSgi0(TrappedVcpu& vcpu, RegisterEncoding, uint64_t value) {
-  vcpu.backend.GenerateSgi(SgiRegister::kGroup0, value);
+  vcpu.backend.GenerateSgi(TrappedSgi::kGroup0, value);
   return true;
 }
 bool WriteDeactivate(TrappedVcpu& vcpu, RegisterEncoding, uint64_t value) {

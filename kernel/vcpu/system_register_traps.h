@@ -15,13 +15,13 @@
 
 namespace atoll {
 
-enum class SgiRegister { kGroup1, kAliasGroup1, kGroup0 };  // ICC_SGI1R, ICC_ASGI1R, ICC_SGI0R
+enum class TrappedSgi { kGroup1, kAliasGroup1, kGroup0 };  // ICC_SGI1R, ICC_ASGI1R, ICC_SGI0R
 
 // What the vCPU's interrupt controller has to do with it.
 class SystemRegisterBackend {
  public:
   // A write of `value` to the register: raise the SGI in whom it names.
-  virtual void GenerateSgi(SgiRegister which, uint64_t value) = 0;
+  virtual void GenerateSgi(TrappedSgi which, uint64_t value) = 0;
   // A write of `value` to ICC_DIR_EL1, trapped by ICH_HCR_EL2.TDIR.
   virtual void DeactivateInterrupt(uint64_t value) = 0;
 
