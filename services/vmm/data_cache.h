@@ -11,7 +11,7 @@ namespace atoll {
 // Writes what lies in the data caches back to the point of coherency. A guest starts with its MMU
 // off, and its reads then bypass the caches (DDI0487 D8.2.12). Instruction caches: the kernel, when
 // a vCPU starts.
-inline void CleanToCoherency([[maybe_unused]] std::span<const std::byte> memory) {
+[[gnu::noinline]] inline void CleanToCoherency([[maybe_unused]] std::span<const std::byte> memory) {
 #if !__STDC_HOSTED__
   uint64_t ctr;
   asm("mrs %0, ctr_el0" : "=r"(ctr));
@@ -20,9 +20,16 @@ inline void CleanToCoherency([[maybe_unused]] std::span<const std::byte> memory)
   const uint64_t line = uint64_t{4} << ((ctr >> kDminLineShift) & 0xf);
   const auto start = reinterpret_cast<uint64_t>(memory.data());
   const uint64_t end = start + memory.size();
-  for (uint64_t address = start & ~(line - 1); address < end; address += line) {
+  const auto clean = [](uint64_t address) {
     asm volatile("dc cvac, %0" ::"r"(address) : "memory");
+  };
+  uint64_t address = start & ~(line - 1);
+  // A Linux kernel has half a million lines: eight at a time halve the instructions.
+  constexpr uint64_t kGroup = 8;
+  for (; end - address >= kGroup * line; address += kGroup * line) {
+    for (uint64_t i = 0; i < kGroup; ++i) clean(address + i * line);
   }
+  for (; address < end; address += line) clean(address);
   // Complete before the kernel call that starts the vCPU.
   asm volatile("dsb sy" ::: "memory");
 #endif

@@ -315,6 +315,19 @@ TEST(Psci, PSCI_56_cpu_on_of_a_running_target_stays_already_on_when_redelivered)
   EXPECT_EQ(m.vm.vcpus[1].starts, 1);
 }
 
+TEST(Psci, PSCI_20_target_found_on_only_by_the_kernel_is_already_on) {
+  Machine m;
+  m.vm.start_error = Status::kAlreadyExists;
+  EXPECT_EQ(m.Call(0, kCpuOn, kAffinities[1], kEntry.value), kAlreadyOn);
+}
+
+TEST(Psci, PSCI_56_token_seen_before_counts_only_for_a_redelivered_call) {
+  Machine m;
+  ASSERT_EQ(m.Call(0, kCpuOn, kAffinities[1], kEntry.value), kSuccess);
+  --m.call_id;  // as after a reset that began to count anew
+  EXPECT_EQ(m.Call(0, kCpuOn, kAffinities[1], kEntry.value), kAlreadyOn);
+}
+
 TEST(Psci, PSCI_56_scribbled_journal_starts_nothing_twice) {
   Machine m;
   ASSERT_EQ(m.Call(0, kCpuOn, kAffinities[1], kEntry.value), kSuccess);
