@@ -1,0 +1,58 @@
+// The state of one virtual interrupt: what GICD and GICR registers show of it, and where it waits.
+#ifndef ATOLL_KERNEL_VGIC_INTERRUPT_H_
+#define ATOLL_KERNEL_VGIC_INTERRUPT_H_
+
+#include <cstdint>
+
+namespace atoll {
+
+inline constexpr uint32_t kPrivateIntids = 32;  // SGIs 0-15, PPIs 16-31: one set per vCPU
+inline constexpr uint32_t kSgis = 16;
+inline constexpr uint32_t kIntidLimit = 1020;   // 1020-1023 are special (IHI0069, "INTIDs")
+inline constexpr uint8_t kNoVcpu = 0xff;
+
+struct VirtualInterrupt {
+  enum class Place : uint8_t {
+    kNone,
+    kQueued,   // in a vCPU's pending queue: enabled, pending, not active
+    kListed,   // in a list register of a vCPU
+    kEvicted,  // active, acknowledged on a vCPU, and put out of its list register by a higher priority
+  };
+
+  // Of the queue or list that it is in.
+  VirtualInterrupt* next = nullptr;
+  VirtualInterrupt* previous = nullptr;
+
+  uint32_t route = 0;             // affinity: Aff3.Aff2.Aff1.Aff0, one byte each
+  uint16_t intid = 0;
+  uint8_t priority = 0;           // 5 bits, [7:3]
+  uint8_t target = kNoVcpu;       // vCPU that `route` names
+  Place place = Place::kNone;
+  uint8_t vcpu = kNoVcpu;         // whose queue, list register or evicted list
+  uint8_t list_register = 0;
+  uint8_t physical_intid = 0;     // PPI that it stands for; 0: emulated
+
+  bool group1 : 1 = false;
+  bool enabled : 1 = false;
+  bool edge : 1 = false;
+  bool line : 1 = false;           // level of the wire
+  bool latch : 1 = false;          // an edge, SGI or ISPENDR write, not yet acknowledged nor listed
+  bool listed_latch : 1 = false;   // the same while it is the list register that holds it
+  bool active : 1 = false;         // as of the last look at the list register, if listed
+  bool physical_active : 1 = false;  // the physical interrupt is active on its behalf
+
+  uint32_t group() const { return group1 ? 1 : 0; }
+  bool Pending() const { return latch || listed_latch || (line && !edge); }
+
+  // What the architecture resets (IHI0069); the wire and what it stands for stay.
+  void Reset() {
+    priority = 0;
+    group1 = enabled = latch = listed_latch = active = physical_active = false;
+    edge = intid < kSgis;
+  }
+};
+static_assert(sizeof(VirtualInterrupt) == 32);
+
+}  // namespace atoll
+
+#endif  // ATOLL_KERNEL_VGIC_INTERRUPT_H_
