@@ -70,7 +70,8 @@ class Comments:
         if location is None:
             return ""
         text = location.leading_comments.rstrip("\n") or location.trailing_comments.rstrip("\n")
-        return "\n".join(line[1:] if line.startswith(" ") else line for line in text.split("\n")).strip("\n")
+        lines = [line[1:] if line.startswith(" ") else line for line in text.split("\n")]
+        return "\n".join(line for line in lines if not line.startswith("----")).strip("\n")  # no section rules
 
 
 class Enum:
@@ -161,7 +162,20 @@ class Message:
         self.full_name = f".{file.package}.{self.name}"
         self.comment = file.comments.at(*path)
         self.fields = [MessageField(self, f, (*path, 2, i)) for i, f in enumerate(descriptor.field)]
+        self.path = path
         self.register_rpc = self.buffer_rpc = None  # an rpc that sends it so
+
+    def nested(self):
+        """Messages declared inside this one (not the entries of maps)."""
+        return [Message(self.file, m, (*self.path, 3, i)) for i, m in enumerate(self.descriptor.nested_type)
+                if not m.options.map_entry]
+
+    def nested_enums(self):
+        """(name, comment, [(value, number, comment)]) of the enums declared inside this message."""
+        at = self.file.comments.at
+        return [(e.name, at(*self.path, 4, i), [(v.name, v.number, at(*self.path, 4, i, 2, j))
+                                                for j, v in enumerate(e.value)])
+                for i, e in enumerate(self.descriptor.enum_type)]
 
     @property
     def empty(self) -> bool:

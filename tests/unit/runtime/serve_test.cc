@@ -1,0 +1,175 @@
+// The event loops, with a fake kernel on the other side of reply_wait.
+#include "services/runtime/serve.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "proto/device.atoll.h"
+#include "tests/unit/ipc/fake_kernel.h"
+
+namespace atoll {
+
+// The end of a task, on the host.
+struct Exited {
+  uint32_t code;
+};
+void Exit(uint32_t code) { throw Exited{code}; }
+void SendLogLine(size_t) {}
+
+namespace {
+
+class FakeDevice : public MmioDevice {
+ public:
+  Result<uint64_t> Access(const RegisterAccess& access) override {
+    accesses.push_back(access);
+    if (access.offset >= 0x1000) return std::unexpected(Status::kOutOfRange);
+    return access.write ? 0 : access.offset + 1;
+  }
+  void OnSignals(uint64_t bits) override { signals.push_back(bits); }
+
+  std::vector<RegisterAccess> accesses;
+  std::vector<uint64_t> signals;
+};
+
+class FakeVmm final : public HypercallServer, public SignalHandler {
+ public:
+  Result<SmcccReply> Smccc(const CallInfo& call, const SmcccRequest& request) override {
+    if (request.x0 == 0) return std::unexpected(kNoReply);
+    return SmcccReply{.x0 = request.x0 + call.badge};
+  }
+  void OnSignals(uint64_t bits) override { signals.push_back(bits); }
+
+  std::vector<uint64_t> signals;
+};
+
+abi::Received CallOf(uint64_t token, uint32_t code, const abi::Words& words, uint64_t badge = 0) {
+  return {.status = Status::kOk,
+          .call = {.badge = badge, .token = token, .attempt = 1},
+          .message = {.label = abi::MakeLabel(code), .words = words}};
+}
+abi::Received SignalsOf(uint64_t bits) {
+  return {.status = Status::kOk, .call = {}, .message = {.label = 0, .words = {bits}}};
+}
+abi::Received Failure(Status status) { return {.status = status, .call = {.badge = 3, .token = 4, .attempt = 5}, .message = {}}; }
+
+class ServeDevice : public testing::Test {
+ protected:
+  void Run() { EXPECT_THROW(Serve(device_), FakeKernel::NothingToReceive); }
+
+  FakeKernel kernel_;
+  FakeDevice device_;
+};
+
+TEST_F(ServeDevice, access_is_answered_with_its_token) {
+  kernel_.incoming = {CallOf(77, DeviceInterface::kMmioAccess, {0x18, 4, 0, 0}),
+                      CallOf(78, DeviceInterface::kMmioAccess, {0x20, 2, 1, 0xabcd})};
+  Run();
+  ASSERT_EQ(kernel_.replies.size(), 3u);
+  EXPECT_EQ(kernel_.replies[0].token, 0u);
+  EXPECT_EQ(kernel_.replies[1].token, 77u);
+  EXPECT_EQ(kernel_.replies[1].message.label, 0u);
+  EXPECT_EQ(kernel_.replies[1].message.words, (abi::Words{0x19}));
+  EXPECT_EQ(kernel_.replies[2].token, 78u);
+  EXPECT_EQ(kernel_.replies[2].message.words, (abi::Words{0}));
+  ASSERT_EQ(device_.accesses.size(), 2u);
+  EXPECT_EQ(device_.accesses[1].offset, 0x20u);
+  EXPECT_EQ(device_.accesses[1].size, 2u);
+  EXPECT_TRUE(device_.accesses[1].write);
+  EXPECT_EQ(device_.accesses[1].value, 0xabcdu);
+}
+
+TEST_F(ServeDevice, error_of_the_device_is_replied) {
+  kernel_.incoming = {CallOf(1, DeviceInterface::kMmioAccess, {0x1000, 4, 0, 0})};
+  Run();
+  EXPECT_EQ(ReplyStatus(kernel_.replies.at(1).message), Status::kOutOfRange);
+}
+
+TEST_F(ServeDevice, wrong_requests_do_not_reach_the_device) {
+  kernel_.incoming = {CallOf(1, DeviceInterface::kMmioAccess + 1, {0, 4}),
+                      CallOf(2, HypercallInterface::kSmccc, {0, 4}),
+                      CallOf(3, DeviceInterface::kMmioAccess, {0, 0}),
+                      CallOf(4, DeviceInterface::kMmioAccess, {0, 9}),
+                      CallOf(5, DeviceInterface::kMmioAccess, {0, 4, 2})};
+  Run();
+  EXPECT_TRUE(device_.accesses.empty());
+  ASSERT_EQ(kernel_.replies.size(), 6u);
+  EXPECT_EQ(ReplyStatus(kernel_.replies[1].message), Status::kUnimplemented);
+  EXPECT_EQ(ReplyStatus(kernel_.replies[2].message), Status::kUnimplemented);
+  for (size_t i = 3; i < 6; ++i) EXPECT_EQ(ReplyStatus(kernel_.replies[i].message), Status::kInvalidArgument);
+}
+
+TEST_F(ServeDevice, signals_reach_the_device_and_nobody_is_answered) {
+  kernel_.incoming = {SignalsOf(0x8000'0000'0000'0001)};
+  Run();
+  EXPECT_EQ(device_.signals, (std::vector<uint64_t>{0x8000'0000'0000'0001}));
+  EXPECT_EQ(kernel_.replies.at(1).token, 0u);
+}
+
+TEST_F(ServeDevice, caller_that_is_gone_is_forgotten) {
+  kernel_.incoming = {CallOf(9, DeviceInterface::kMmioAccess, {0, 4}), Failure(Status::kCancelled), SignalsOf(2)};
+  Run();
+  ASSERT_EQ(kernel_.replies.size(), 4u);
+  EXPECT_EQ(kernel_.replies[1].token, 9u);
+  EXPECT_EQ(kernel_.replies[2].token, 0u);
+  EXPECT_EQ(device_.signals, (std::vector<uint64_t>{2}));
+}
+
+TEST_F(ServeDevice, refusal_by_the_kernel_ends_the_task) {
+  kernel_.incoming = {Failure(Status::kPermissionDenied)};
+  try {
+    Serve(device_);
+  } catch (const Exited& exited) {
+    EXPECT_EQ(exited.code, kPanicExitCode);
+    return;
+  }
+  FAIL() << "went on";
+}
+
+class ServeInterfaces : public testing::Test {
+ protected:
+  class Registers final : public DeviceServer {
+   public:
+    Result<MmioAccessReply> MmioAccess(const CallInfo&, const MmioAccessRequest& request) override {
+      return MmioAccessReply{.value = request.offset};
+    }
+  };
+
+  void Run() { EXPECT_THROW(Serve(vmm_, vmm_, registers_), FakeKernel::NothingToReceive); }
+
+  FakeKernel kernel_;
+  FakeVmm vmm_;
+  Registers registers_;
+};
+
+TEST_F(ServeInterfaces, request_goes_to_the_server_of_its_interface) {
+  kernel_.incoming = {CallOf(1, HypercallInterface::kSmccc, {40}, 2), CallOf(2, DeviceInterface::kMmioAccess, {6, 4}),
+                      CallOf(3, 0x0300, {}), SignalsOf(5)};
+  Run();
+  ASSERT_EQ(kernel_.replies.size(), 5u);
+  EXPECT_EQ(kernel_.replies[1].message.words[0], 42u);
+  EXPECT_EQ(kernel_.replies[2].message.words[0], 6u);
+  EXPECT_EQ(ReplyStatus(kernel_.replies[3].message), Status::kUnimplemented);
+  EXPECT_EQ(kernel_.replies[4].token, 0u);
+  EXPECT_EQ(vmm_.signals, (std::vector<uint64_t>{5}));
+}
+
+TEST_F(ServeInterfaces, declined_reply_is_not_sent) {
+  kernel_.incoming = {CallOf(1, HypercallInterface::kSmccc, {0})};
+  Run();
+  EXPECT_EQ(kernel_.replies.at(1).token, 0u);
+}
+
+TEST_F(ServeInterfaces, caller_that_is_gone_is_forgotten) {
+  kernel_.incoming = {CallOf(1, HypercallInterface::kSmccc, {1}), Failure(Status::kCancelled)};
+  Run();
+  EXPECT_EQ(kernel_.replies.at(2).token, 0u);
+}
+
+TEST_F(ServeInterfaces, refusal_by_the_kernel_ends_the_task) {
+  kernel_.incoming = {Failure(Status::kNotFound)};
+  EXPECT_THROW(Serve(vmm_, vmm_, registers_), Exited);
+}
+
+}  // namespace
+}  // namespace atoll
