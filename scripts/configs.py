@@ -31,6 +31,10 @@ def _vmm(instance, _machine) -> dict:
         "devices": _device_nodes(vm)}
 
 
+def _vgic(instance, _machine) -> dict:
+    return {"vcpu_affinity": [instance.vm.affinity(i) for i in range(instance.vm.vcpus)]}
+
+
 def _block(instance, _machine) -> dict:
     disk = instance.disk
     return {"ram_base": manifest.GUEST_RAM_IPA, "ram_bytes": instance.vm.memory_bytes, "disk_bytes": disk.bytes,
@@ -46,5 +50,6 @@ def _console(_instance, machine) -> dict:
 CONFIGS = {
     "BlockConfig": _block,
     "ConsoleConfig": _console,
+    "VgicConfig": _vgic,
     "VmmConfig": _vmm,
 }

@@ -185,12 +185,11 @@ VcpuMask VirtualGic::SetOne(InterruptField field, VirtualInterrupt& interrupt, u
 VcpuMask VirtualGic::SetActive(VirtualInterrupt& interrupt, bool active) {
   if (interrupt.active == active) return 0;
   if (active) {
-    NoteActivation();
     interrupt.active = true;
     if (interrupt.place == Place::kListed) {
       vcpus_[interrupt.vcpu].SetListedActive(interrupt.list_register, true);
     }
-    return Evaluate(interrupt);
+    return NoteActivation() | Evaluate(interrupt);
   }
   if (interrupt.place == Place::kListed) {
     vcpus_[interrupt.vcpu].SetListedActive(interrupt.list_register, false);

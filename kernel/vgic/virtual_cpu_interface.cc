@@ -307,14 +307,14 @@ VcpuMask VirtualCpuInterface::ResetInterface() {
     const uint32_t index = std::countr_zero(left);
     VirtualInterrupt& interrupt = *listed_[index];
     Unlist(index);
-    if (interrupt.active) gic_.NoteActivation();
+    if (interrupt.active) kicks |= gic_.NoteActivation();
     kicks |= gic_.Evaluate(interrupt);
   }
   while (!evicted_.empty()) {
     VirtualInterrupt& interrupt = *evicted_.head();
     evicted_.Remove(interrupt);
     interrupt.place = VirtualInterrupt::Place::kNone;
-    gic_.NoteActivation();
+    kicks |= gic_.NoteActivation();
   }
   vmcr_ = VirtualMachineControl::Reset(preemption_bits_);
   active_priorities_ = {};

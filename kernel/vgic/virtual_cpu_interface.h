@@ -50,7 +50,8 @@ class VirtualCpuInterface {
   VcpuMask Flush(Hardware& hardware);
 
   // Learns what the guest acknowledged and ended. On a maintenance interrupt, before WFI is served, and
-  // before Get and Set of VirtualGic if its MustSync says so. Dirty afterwards.
+  // before Get and Set of VirtualGic if its MustSync says so. Dirty afterwards; the virtual interface is off
+  // until Flush, so that a maintenance interrupt's level falls (ISB before its deactivation).
   template <typename Hardware>
   VcpuMask Sync(Hardware& hardware);
 
@@ -90,8 +91,6 @@ class VirtualCpuInterface {
 
  private:
   friend class VirtualGic;
-
-  static constexpr uint64_t kControlUnknown = ~uint64_t{0};
 
   uint32_t BitOf(uint32_t list_register) const { return 1u << list_register; }
 
@@ -152,7 +151,7 @@ class VirtualCpuInterface {
   uint32_t newer_ = 0;               // those whose image the hardware does not have yet
   uint32_t marked_ = 0;              // used ones whose interrupt changed while the guest ran
   uint32_t deactivate_ = 0;          // PPIs whose physical interrupt Flush deactivates
-  uint64_t control_ = kControlUnknown;  // ICH_HCR_EL2 as last written
+  uint64_t control_ = 0;             // ICH_HCR_EL2 as last written
   VirtualMachineControl vmcr_;
   std::array<std::array<uint32_t, kMaxActivePriorityRegisters>, kGroups> active_priorities_ = {};
   std::array<ListRegister, kMaxListRegisters> image_ = {};

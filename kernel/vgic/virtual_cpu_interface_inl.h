@@ -14,6 +14,8 @@ inline bool VirtualCpuInterface::MoreToList() const {
 template <typename Hardware>
 void VirtualCpuInterface::Load(Hardware& hardware) {
   WriteAll(hardware);
+  hardware.WriteControl(0);
+  control_ = 0;
   deactivate_ = 0;  // the caller sets the physical active state
   loaded_ = true;
   dirty_ = true;
@@ -22,7 +24,6 @@ void VirtualCpuInterface::Load(Hardware& hardware) {
 template <typename Hardware>
 VcpuMask VirtualCpuInterface::Save(Hardware& hardware) {
   const VcpuMask kicks = Sync(hardware);
-  hardware.WriteControl(0);
   loaded_ = false;
   return kicks;
 }
@@ -32,14 +33,13 @@ VcpuMask VirtualCpuInterface::Sync(Hardware& hardware) {
   if (at_rest_) return 0;
   VcpuMask kicks = Refresh(hardware, used_);
   ReadInterface(hardware);
-  if (!evicted_.empty()) {
-    const uint32_t ended = ich_hcr::EoiCount(hardware.ReadControl());
-    // With EOImode 1 an EOI ends nothing and DIR is trapped, whatever the count says.
-    if (ended != 0) {
-      control_ = kControlUnknown;  // writing it clears the count
-      if (!vmcr_.separate_deactivation()) kicks |= EndEvicted(ended);
-    }
+  // With EOImode 1 an EOI ends nothing and DIR is trapped, whatever the count says.
+  if (!evicted_.empty() && !vmcr_.separate_deactivation()) {
+    kicks |= EndEvicted(ich_hcr::EoiCount(hardware.ReadControl()));
   }
+  // Off until Flush, and with it the maintenance interrupt, which is a level; this clears the EOI count too.
+  hardware.WriteControl(0);
+  control_ = 0;
   kicks |= ReconcileMarked();
   at_rest_ = true;
   dirty_ = true;
@@ -120,7 +120,6 @@ void VirtualCpuInterface::WriteAll(Hardware& hardware) {
   }
   hardware.WriteMachineControl(vmcr_);
   newer_ = 0;
-  control_ = kControlUnknown;
   reload_ = false;
 }
 

@@ -158,9 +158,11 @@ void VirtualGic::Dequeue(VirtualInterrupt& interrupt) {
   interrupt.place = Place::kNone;
 }
 
-void VirtualGic::NoteActivation() {
+VcpuMask VirtualGic::NoteActivation() {
+  if (traps_deactivation()) return 0;
   activated_ = true;
-  for (VirtualCpuInterface& vcpu : vcpus_) vcpu.dirty_ = true;  // TDIR, if there is one vCPU only
+  vcpus_.front().dirty_ = true;  // the only one: TDIR must reach the hardware
+  return 1;
 }
 
 VirtualInterrupt* VirtualGic::Find(uint32_t intid, uint32_t vcpu) const {

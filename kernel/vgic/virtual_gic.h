@@ -90,7 +90,7 @@ class VirtualGic {
   // An interrupt is or may become active without being in a list register of the vCPU that will deactivate
   // it by ICC_DIR_EL1.
   bool traps_deactivation() const { return vcpus_.size() > 1 || activated_; }
-  void NoteActivation();
+  VcpuMask NoteActivation();
 
  private:
   VirtualGic(uint32_t intids, std::span<VirtualCpuInterface> vcpus,
