@@ -17,7 +17,7 @@ namespace atoll {
 class PlanExecutor {
  public:
   constexpr PlanExecutor(KernelCalls& kernel, Objects& objects, const Resources& resources,
-               const Archive& archive, TaskLoader& loader, TaskTable& tasks, VmTable& vms)
+                         const Archive& archive, TaskLoader& loader, TaskTable& tasks, VmTable& vms)
       : kernel_(kernel),
         objects_(objects),
         resources_(resources),

@@ -1,0 +1,281 @@
+// A kernel for the supervisor's tests: objects, physical memory and bounded calls as
+// proto/kernel.proto describes them. It fails the test when the supervisor breaks a rule of memory:
+// pages given twice, pages that are not RAM, or pages of the boot archive.
+#ifndef ATOLL_TESTS_UNIT_SUPERVISOR_FAKE_KERNEL_H_
+#define ATOLL_TESTS_UNIT_SUPERVISOR_FAKE_KERNEL_H_
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "services/supervisor/kernel_calls.h"
+#include "services/supervisor/supervisor.h"
+
+namespace atoll {
+
+class FakeKernel final : public KernelCalls {
+ public:
+  static constexpr uint64_t kRamBase = 0x4000'0000;
+  static constexpr uint64_t kRamBytes = 24 << 20;
+  static constexpr uint64_t kArchiveOffset = 8
+                                             << 20;  // inside the RAM entry, as a boot loader does
+  static constexpr uint64_t kMapBytesPerCall = 64 << 10;
+  static constexpr uint64_t kClearBytesPerCall = 1 << 20;
+
+  struct Object {
+    CreateObjectRequest request;
+    uint64_t free_tables = 0;  // pages left for page tables
+    TaskState task_state = TaskState::kCreated;
+    InspectTaskReply death{};
+    VmState vm_state = VmState::kCreated;
+    std::vector<StartTaskRequest> starts{};
+    uint64_t base() const { return request.a & ~uint64_t{3}; }
+  };
+  struct Mapping {
+    uint32_t memory = 0;
+    uint64_t offset = 0;
+    uint64_t bytes = 0;
+    uint32_t rights = 0;
+  };
+  struct Grant {
+    uint32_t object = 0;
+    uint32_t rights = 0;
+    uint64_t badge = 0;
+  };
+
+  explicit FakeKernel(std::vector<std::byte> archive) : archive_bytes_(archive.size()) {
+    std::ranges::fill(ram_, std::byte{0xa5});  // whatever an earlier user left there
+    std::ranges::copy(archive, ram_.begin() + kArchiveOffset);
+    Use(kRamBase + kArchiveOffset, AlignUp(archive.size(), kPageSize), "boot archive");
+    objects_[1] = {.request = {.type = ObjectType::kTask}, .free_tables = 2};
+    objects_[2] = {.request = {.type = ObjectType::kSignal}};
+    resources_ = {{ResourceKind::kCpus, 1, 0, 0},
+                  {ResourceKind::kRam, kRamBase, kRamBytes, 0},
+                  {ResourceKind::kArchive, kRamBase + kArchiveOffset, archive_bytes_, 0},
+                  {ResourceKind::kUart, 0x900'0000, 0x1000, 33}};
+  }
+
+  // ---- what a test sees and does
+  // -----------------------------------------------------------------
+  Object& object(uint32_t slot) { return objects_.at(slot); }
+  bool has(uint32_t slot) const { return objects_.contains(slot); }
+  const std::map<uint64_t, Mapping>& space(uint32_t slot) { return spaces_[slot]; }
+  const Grant* grant(uint32_t task, uint32_t slot) {
+    const auto found = grants_.find({task, slot});
+    return found == grants_.end() ? nullptr : &found->second;
+  }
+  // The bytes that a task sees at an address; empty if nothing is mapped there.
+  std::span<std::byte> Look(uint32_t space, VirtAddr address, uint64_t bytes) {
+    for (const auto& [start, mapping] : spaces_[space]) {
+      if (address.value < start || !InBounds(address.value - start, bytes, mapping.bytes)) continue;
+      return Ram(objects_.at(mapping.memory).base() + mapping.offset + (address.value - start),
+                 bytes);
+    }
+    return {};
+  }
+  std::span<std::byte> Contents(uint32_t memory) {
+    return Ram(objects_.at(memory).base(), objects_.at(memory).request.b);
+  }
+  void Die(uint32_t task, DeathCause cause = DeathCause::kFault) {
+    objects_.at(task).task_state = TaskState::kDead;
+    objects_.at(task).death = {.state = TaskState::kDead,
+                               .cause = cause,
+                               .pc = 0x400010,
+                               .esr = 0x92000046,
+                               .far = 0xdead};
+  }
+  bool Logged(std::string_view text) const {
+    return std::ranges::any_of(log, [&](const auto& line) { return line.find(text) != line.npos; });
+  }
+
+  std::vector<std::string> log;
+  std::vector<uint32_t> power_offs;
+  std::vector<uint64_t> timers;
+  std::vector<uint32_t> signalled;  // objects, through the supervisor's own slots
+  std::vector<std::string> bindings;
+  std::vector<uint32_t> killed, reset;
+  std::map<std::pair<uint32_t, uint32_t>, Grant> grants_;
+  std::vector<GetResourceReply> resources_;
+  uint64_t now = 1000;
+  uint64_t frequency = 1000;
+  Status next_start = Status::kOk;
+
+  // ---- KernelCalls
+  // -------------------------------------------------------------------------------
+  Status CreateObject(const CreateObjectRequest& request) override {
+    if (objects_.contains(request.slot)) return Status::kAlreadyExists;
+    const uint64_t pages = request.backing & (kPageSize - 1);
+    const uint64_t needed = request.type == ObjectType::kVm     ? 40
+                            : request.type == ObjectType::kTask ? 4
+                                                                : 1;
+    const uint64_t backing = AlignDown(request.backing, kPageSize);
+    if (pages < needed) return Status::kResourceExhausted;
+    const bool owned = request.type == ObjectType::kVcpu || request.type == ObjectType::kIrqLine ||
+                       request.type == ObjectType::kSignal ||
+                       request.type == ObjectType::kEndpoint || request.type == ObjectType::kIrq;
+    if (owned && !objects_.contains(request.owner)) return Status::kNotFound;
+    Use(backing, pages * kPageSize, "object");
+    if (request.type == ObjectType::kMemory && (request.a & 3) == 0 && !InArchive(request.a)) {
+      Use(request.a, request.b, "memory");
+    }
+    objects_[request.slot] = {.request = request, .free_tables = pages - needed};
+    return Status::kOk;
+  }
+  Status GrantHandle(abi::Handle object, const GrantHandleRequest& request) override {
+    if (!objects_.contains(object.slot) || !objects_.contains(request.task))
+      return Status::kNotFound;
+    grants_[{request.task, request.slot}] = {object.slot, request.rights, request.badge};
+    return Status::kOk;
+  }
+  Result<MapMemoryReply> MapMemory(abi::Handle memory, const MapMemoryRequest& request) override {
+    if (!objects_.contains(memory.slot) || !objects_.contains(request.space)) {
+      return std::unexpected(Status::kNotFound);
+    }
+    Object& space = objects_.at(request.space);
+    if (!InBounds(request.offset, request.bytes, objects_.at(memory.slot).request.b)) {
+      return std::unexpected(Status::kOutOfRange);
+    }
+    if (space.free_tables == 0) return std::unexpected(Status::kResourceExhausted);
+    const uint64_t bytes = std::min(request.bytes, kMapBytesPerCall);
+    --space.free_tables;  // dearer than a real one
+    auto& mappings = spaces_[request.space];
+    for (auto& [start, mapping] : mappings) {
+      if (request.address < start + mapping.bytes && start < request.address + bytes) {
+        return std::unexpected(Status::kAlreadyExists);
+      }
+      if (start + mapping.bytes == request.address && mapping.memory == memory.slot &&
+          mapping.offset + mapping.bytes == request.offset && mapping.rights == request.rights) {
+        mapping.bytes += bytes;
+        return MapMemoryReply{.bytes = bytes};
+      }
+    }
+    mappings[request.address] = {memory.slot, request.offset, bytes, request.rights};
+    return MapMemoryReply{.bytes = bytes};
+  }
+  Result<MapMemoryReply> UnmapMemory(abi::Handle space,
+                                     const UnmapMemoryRequest& request) override {
+    auto& mappings = spaces_[space.slot];
+    const auto found = mappings.find(request.address);
+    if (found == mappings.end()) return std::unexpected(Status::kNotFound);
+    Mapping mapping = found->second;
+    const uint64_t bytes = std::min({request.bytes, mapping.bytes, kMapBytesPerCall});
+    mappings.erase(found);
+    mapping.offset += bytes;
+    mapping.bytes -= bytes;
+    if (mapping.bytes != 0) mappings[request.address + bytes] = mapping;
+    return MapMemoryReply{.bytes = bytes};
+  }
+  Result<MapMemoryReply> ClearMemory(abi::Handle memory,
+                                     const ClearMemoryRequest& request) override {
+    if (!objects_.contains(memory.slot)) return std::unexpected(Status::kNotFound);
+    const uint64_t bytes = std::min(request.bytes, kClearBytesPerCall);
+    std::ranges::fill(Ram(objects_.at(memory.slot).base() + request.offset, bytes), std::byte{0});
+    return MapMemoryReply{.bytes = bytes};
+  }
+  Status DonateTables(abi::Handle space, const DonateTablesRequest& request) override {
+    const uint64_t pages = request.backing & (kPageSize - 1);
+    Use(AlignDown(request.backing, kPageSize), pages * kPageSize, "tables");
+    objects_.at(space.slot).free_tables += pages;
+    return Status::kOk;
+  }
+  Status BindMmio(abi::Handle vm, const BindMmioRequest& request) override {
+    return Bind("mmio", vm.slot, request.endpoint);
+  }
+  Status BindDoorbell(abi::Handle vm, const BindDoorbellRequest& request) override {
+    return Bind("doorbell", vm.slot, request.signal);
+  }
+  Status BindHypercall(abi::Handle vm, const BindHypercallRequest& request) override {
+    return Bind("hypercall", vm.slot, request.endpoint);
+  }
+  Status StartTask(abi::Handle task, const StartTaskRequest& request) override {
+    if (!IsOk(next_start)) return next_start;
+    Object& object = objects_.at(task.slot);
+    if (object.task_state == TaskState::kRunning) return Status::kFailedPrecondition;
+    object.task_state = TaskState::kRunning;
+    object.starts.push_back(request);
+    return Status::kOk;
+  }
+  Status KillTask(abi::Handle task) override {
+    objects_.at(task.slot).task_state = TaskState::kDead;
+    killed.push_back(task.slot);
+    return Status::kOk;
+  }
+  Result<InspectTaskReply> InspectTask(abi::Handle task) override {
+    const Object& object = objects_.at(task.slot);
+    if (object.task_state == TaskState::kDead) return object.death;
+    return InspectTaskReply{.state = object.task_state};
+  }
+  Status StopVm(abi::Handle vm, const StopVmRequest& request) override {
+    Object& object = objects_.at(vm.slot);
+    if (object.vm_state != VmState::kRunning) return Status::kFailedPrecondition;
+    object.vm_state = request.state;
+    return Status::kOk;
+  }
+  Status ResetVm(abi::Handle vm) override {
+    objects_.at(vm.slot).vm_state = VmState::kCreated;
+    reset.push_back(vm.slot);
+    return Status::kOk;
+  }
+  Result<GetVmStateReply> GetVmState(abi::Handle vm) override {
+    return GetVmStateReply{.state = objects_.at(vm.slot).vm_state};
+  }
+  Result<GetResourceReply> GetResource(const GetResourceRequest& request) override {
+    return request.index < resources_.size() ? resources_[request.index] : GetResourceReply{};
+  }
+  Status SetSignal(abi::Handle signal) override {
+    const Grant* own = grant(kOwnTask.slot, signal.slot);
+    if (own == nullptr) return Status::kNotFound;
+    signalled.push_back(own->object);
+    return Status::kOk;
+  }
+  Status SetTimer(const SetTimerRequest& request) override {
+    timers.push_back(request.deadline);
+    return Status::kOk;
+  }
+  void Log(std::string_view line) override { log.emplace_back(line); }
+  void PowerOff(const PowerOffRequest& request) override { power_offs.push_back(request.status); }
+  uint64_t Ticks() override { return now; }
+  uint64_t TicksPerSecond() override { return frequency; }
+  std::span<std::byte> OwnMemory(VirtAddr address, uint64_t bytes) override {
+    if (address == kArchiveBase) return Ram(kRamBase + kArchiveOffset, bytes);
+    const auto own = Look(kOwnTask.slot, address, bytes);
+    EXPECT_EQ(own.size(), bytes) << "the supervisor looks at memory that it has not mapped";
+    return own;
+  }
+
+ private:
+  std::span<std::byte> Ram(uint64_t base, uint64_t bytes) {
+    EXPECT_TRUE(InBounds(base - kRamBase, bytes, kRamBytes));
+    return std::span(ram_).subspan(base - kRamBase, bytes);
+  }
+  bool InArchive(uint64_t address) const {
+    return address - kRamBase - kArchiveOffset < archive_bytes_;
+  }
+  void Use(uint64_t base, uint64_t bytes, const char* for_what) {
+    EXPECT_EQ(base % kPageSize, 0u) << for_what;
+    ASSERT_TRUE(InBounds(base - kRamBase, bytes, kRamBytes)) << for_what << " is not in RAM";
+    for (uint64_t page = base; page < base + bytes; page += kPageSize) {
+      EXPECT_TRUE(used_.emplace(page, for_what).second)
+          << "page " << page << " given for " << for_what << " is " << used_[page] << " already";
+    }
+  }
+  Status Bind(const char* what, uint32_t vm, uint32_t target) {
+    if (!objects_.contains(vm) || !objects_.contains(target)) return Status::kNotFound;
+    bindings.emplace_back(what);
+    return Status::kOk;
+  }
+
+  uint64_t archive_bytes_;
+  std::vector<std::byte> ram_ = std::vector<std::byte>(kRamBytes);
+  std::map<uint64_t, const char*> used_;
+  std::map<uint32_t, Object> objects_;
+  std::map<uint32_t, std::map<uint64_t, Mapping>> spaces_;
+};
+
+}  // namespace atoll
+
+#endif  // ATOLL_TESTS_UNIT_SUPERVISOR_FAKE_KERNEL_H_

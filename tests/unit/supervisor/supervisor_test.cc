@@ -1,0 +1,728 @@
+#include "services/supervisor/supervisor.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+
+#include "services/supervisor/manifest.h"
+#include "tests/unit/supervisor/fake_kernel.h"
+#include "tests/unit/supervisor/samples.h"
+
+namespace atoll {
+namespace {
+
+using samples::ArchiveBuilder;
+using samples::Bytes;
+using samples::PlanBuilder;
+using samples::ToBytes;
+namespace bit = supervisor_manifest;
+
+// Slots of the sample plan; a task's image, private and IPC memory follow its own slot.
+constexpr uint32_t kVm = 32, kRam = 33, kConsole = 40, kConsoleSignal = 44, kUart = 50,
+                   kUartEndpoint = 54, kUartSignal = 55, kUartJournal = 56, kVmm = 60,
+                   kVmmEndpoint = 64, kRing = 70, kUartRegisters = 71, kUartIrq = 72, kKernel = 73,
+                   kRtc = 74, kConsoleJournal = 75, kSecondVm = 80;
+constexpr uint64_t kRamBytes = 4 << 20;
+constexpr uint32_t kReadWrite = 12, kReadOnly = 4;
+
+void AddObject(PlanBuilder& plan, ObjectType type, uint32_t slot, uint32_t owner = 0) {
+  auto& object = plan.Add(atoll_PlanRecord_object_tag).record.object;
+  object.type = static_cast<uint32_t>(type);
+  object.slot = slot;
+  object.owner = owner;
+}
+
+atoll_PlanMemory& AddMemory(PlanBuilder& plan, uint32_t slot, uint64_t bytes, uint32_t vm = 0) {
+  auto& memory = plan.Add(atoll_PlanRecord_memory_tag).record.memory;
+  memory.slot = slot;
+  memory.bytes = bytes;
+  memory.alignment = kPageSize;
+  memory.vm = vm;
+  return memory;
+}
+
+void AddTask(PlanBuilder& plan, uint32_t slot, std::string_view name, uint32_t vm) {
+  AddObject(plan, ObjectType::kTask, slot);
+  auto& task = plan.Add(atoll_PlanRecord_task_tag).record.task;
+  task.slot = slot;
+  samples::Copy(task.name, name);
+  samples::Copy(task.elf, "services/sample.elf");
+  task.vm = vm;
+  task.image_slot = slot + 1;
+  task.private_slot = slot + 2;
+  task.ipc_slot = slot + 3;
+  task.stack_bytes = 4 * kPageSize;
+  task.config_bytes = name == "pl011.linux" ? 1500 : 0;
+  task.restart_deaths = 5;
+  task.restart_seconds = 1;
+}
+
+void AddMapping(PlanBuilder& plan, uint32_t memory, uint32_t space, VirtAddr address,
+                uint64_t bytes, uint32_t rights = kReadWrite, bool optional = false) {
+  plan.Add(atoll_PlanRecord_mapping_tag).record.mapping = {memory, space,  address.value,
+                                                           bytes,  rights, optional};
+}
+
+void AddConfig(PlanBuilder& plan, uint32_t task, uint32_t offset, uint16_t bytes) {
+  auto& config = plan.Add(atoll_PlanRecord_config_tag).record.config;
+  config.task = task;
+  config.offset = offset;
+  config.data.size = bytes;
+  std::memset(config.data.bytes, 'a' + static_cast<int>(offset % 26), bytes);
+}
+
+constexpr VirtAddr kGrant = abi::kGrantBase;
+
+PlanBuilder SamplePlan() {
+  PlanBuilder plan;
+  AddObject(plan, ObjectType::kVm, kVm);
+  auto& vm = plan.Add(atoll_PlanRecord_vm_tag).record.vm;
+  vm.slot = kVm;
+  samples::Copy(vm.name, "linux");
+  AddMemory(plan, kRam, kRamBytes).alignment = kBlockSize;
+  AddMapping(plan, kRam, kVm, VirtAddr{0x4000'0000}, kRamBytes, 28);
+  AddTask(plan, kConsole, "console", 0);
+  AddObject(plan, ObjectType::kSignal, kConsoleSignal, kConsole);
+  AddMemory(plan, kConsoleJournal, kPageSize);
+  AddMapping(plan, kConsoleJournal, kConsole, abi::kJournalBase, kPageSize);
+  AddTask(plan, kUart, "pl011.linux", kVm);
+  AddConfig(plan, kUart, 0, 1024);
+  AddConfig(plan, kUart, 1024, 476);
+  AddObject(plan, ObjectType::kEndpoint, kUartEndpoint, kUart);
+  AddObject(plan, ObjectType::kSignal, kUartSignal, kUart);
+  AddMemory(plan, kUartJournal, kPageSize, kVm);
+  AddMapping(plan, kUartJournal, kUart, abi::kJournalBase, kPageSize);
+  AddTask(plan, kVmm, "vmm.linux", kVm);
+  AddObject(plan, ObjectType::kEndpoint, kVmmEndpoint, kVmm);
+  AddMemory(plan, kRing, 2 * kPageSize, kVm);
+  AddMapping(plan, kRing, kConsole, kGrant, 2 * kPageSize);
+  AddMapping(plan, kRing, kUart, kGrant, 2 * kPageSize);
+  auto& registers = AddMemory(plan, kUartRegisters, kPageSize);
+  registers.source = atoll_PlanMemory_Source_DEVICE;
+  registers.resource = static_cast<uint32_t>(ResourceKind::kUart);
+  AddMapping(plan, kUartRegisters, kConsole, kGrant + kBlockSize, kPageSize);
+  AddObject(plan, ObjectType::kIrq, kUartIrq, kConsoleSignal);
+  plan.records().back().record.object.resource = static_cast<uint32_t>(ResourceKind::kUart);
+  plan.records().back().record.object.b = 1;
+  auto& rtc = AddMemory(plan, kRtc, kPageSize);
+  rtc.source = atoll_PlanMemory_Source_DEVICE;
+  rtc.resource = static_cast<uint32_t>(ResourceKind::kRtc);
+  rtc.optional = true;
+  AddMapping(plan, kRtc, kUart, kGrant + kBlockSize, kPageSize, kReadOnly, true);
+  auto& kernel = AddMemory(plan, kKernel, 5000);
+  kernel.source = atoll_PlanMemory_Source_FILE;
+  samples::Copy(kernel.file, "linux/kernel");
+  AddMapping(plan, kKernel, kVmm, kGrant, 2 * kPageSize, kReadOnly);
+  plan.Add(atoll_PlanRecord_grant_tag).record.grant = {kConsoleSignal, kUart, 2, 1, 256, false};
+  plan.Add(atoll_PlanRecord_grant_tag).record.grant = {
+      kConsoleSignal, kOwnTask.slot, bit::kConsoleFlush.slot, 1, 4, true};
+  plan.Add(atoll_PlanRecord_grant_tag).record.grant = {999, kUart, 3, 1, 0, true};
+  plan.Add(atoll_PlanRecord_mmio_tag).record.mmio = {kVm, 0x900'0000, kPageSize, kUartEndpoint, 0};
+  plan.Add(atoll_PlanRecord_doorbell_tag).record.doorbell = {kVm, 0x900'0050, kUartSignal, 0, 1};
+  plan.Add(atoll_PlanRecord_hypercall_tag).record.hypercall = {kVm, kVmmEndpoint};
+  for (const uint32_t task : {kConsole, kUart, kVmm})
+    plan.Add(atoll_PlanRecord_start_tag).record.start.task = task;
+  return plan;
+}
+
+Bytes SampleArchive(const Bytes& plan) {
+  return ArchiveBuilder()
+      .Add("plan.pb", plan)
+      .Add("services/sample.elf", samples::ServiceElf())
+      .Add("linux/kernel", Bytes(5000, std::byte{'K'}))
+      .Build();
+}
+
+std::string Text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+bool AllZero(std::span<const std::byte> bytes) {
+  return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
+}
+
+class SupervisorTest : public testing::Test {
+ protected:
+  using Edit = std::function<void(PlanBuilder&)>;
+
+  void Boot(const Edit& edit = [](PlanBuilder&) {}) {
+    PlanBuilder plan = SamplePlan();
+    edit(plan);
+    BootArchive(SampleArchive(plan.Build()));
+  }
+  void BootArchive(const Bytes& archive) {
+    Make(archive);
+    supervisor->Boot();
+  }
+  void Make(const Bytes& archive) {
+    kernel = std::make_unique<FakeKernel>(archive);
+    supervisor = std::make_unique<Supervisor>(*kernel);
+  }
+  // The system runs: vmm has started a vCPU.
+  void BootAndRun() {
+    Boot();
+    ASSERT_EQ(kernel->log, std::vector<std::string>{"started 3 services for 1 VMs"});
+    kernel->object(kVm).vm_state = VmState::kRunning;
+  }
+  void Die(uint32_t task, DeathCause cause = DeathCause::kFault) {
+    kernel->Die(task, cause);
+    supervisor->OnSignals(bit::kTaskDeathSignal);
+  }
+  void EndVm(VmState state, uint32_t vm = kVm) {
+    kernel->object(vm).vm_state = state;
+    supervisor->OnSignals(bit::kVmStateSignal);
+  }
+  // Refused with this line, and the machine is off with the status of bad input.
+  void ExpectRefused(const std::string& line) {
+    EXPECT_EQ(kernel->log, std::vector<std::string>{line});
+    EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitBadInput});
+  }
+
+  std::unique_ptr<FakeKernel> kernel;
+  std::unique_ptr<Supervisor> supervisor;
+};
+
+// ---- start
+// ----------------------------------------------------------------------------------------
+
+TEST_F(SupervisorTest, StartsTasksWithTheirMemory) {
+  Boot();
+  for (const uint32_t task : {kConsole, kUart, kVmm}) {
+    ASSERT_EQ(kernel->object(task).starts.size(), 1u);
+    const StartTaskRequest& start = kernel->object(task).starts[0];
+    EXPECT_EQ(start.pc, 0x40'0000u);
+    EXPECT_EQ(start.sp, abi::kStackTop.value);
+    EXPECT_EQ(start.argument, task == kUart ? 1500u : 0u);
+    EXPECT_EQ(start.generation, 0u);
+    EXPECT_EQ(start.ipc_memory, task + 3);
+    EXPECT_EQ(Text(kernel->Look(task, abi::kImageBase, 4)), "code");
+    EXPECT_EQ(Text(kernel->Look(task, VirtAddr{0x40'1000}, 4)), "data");
+    EXPECT_TRUE(AllZero(kernel->Look(task, VirtAddr{0x40'1004}, 0x1ffc)));
+    EXPECT_TRUE(AllZero(kernel->Look(task, abi::kStackTop - 4 * kPageSize, 4 * kPageSize)));
+    EXPECT_TRUE(kernel->Look(task, abi::kStackTop - 4 * kPageSize - 1, 1).empty()) << "guard page";
+    EXPECT_TRUE(AllZero(kernel->Look(task, abi::kIpcPage, kPageSize)));
+    EXPECT_EQ(kernel->space(task).at(abi::kImageBase.value).rights, 20u);
+    EXPECT_EQ(kernel->space(task).at(0x40'1000).rights, kReadWrite);
+  }
+  EXPECT_TRUE(kernel->power_offs.empty());
+}
+
+TEST_F(SupervisorTest, LeavesNothingMappedInItself) {
+  Boot();
+  EXPECT_TRUE(kernel->space(kOwnTask.slot).empty());
+}
+
+TEST_F(SupervisorTest, WritesTheConfigurationReadOnly) {
+  Boot();
+  const auto config = kernel->Look(kUart, abi::kConfigPage, abi::kConfigBytes);
+  EXPECT_EQ(Text(config.first(1500)), std::string(1024, 'a') + std::string(476, 'a' + 1024 % 26));
+  EXPECT_TRUE(AllZero(config.subspan(1500)));
+  EXPECT_EQ(kernel->space(kUart).at(abi::kConfigPage.value).rights, kReadOnly);
+  EXPECT_TRUE(kernel->Look(kConsole, abi::kConfigPage, 1).empty());
+}
+
+TEST_F(SupervisorTest, GivesMemoryByItsSource) {
+  Boot();
+  EXPECT_EQ(kernel->object(kRam).base() % kBlockSize, 0u);
+  EXPECT_TRUE(AllZero(kernel->Contents(kRam)));
+  EXPECT_EQ(kernel->space(kVm).at(0x4000'0000).bytes, kRamBytes);
+  EXPECT_TRUE(AllZero(kernel->Contents(kRing)));
+  EXPECT_EQ(kernel->object(kUartRegisters).base(), 0x900'0000u);
+  EXPECT_EQ(kernel->object(kUartRegisters).request.a & 3,
+            static_cast<uint64_t>(MemoryType::kDevice));
+  EXPECT_EQ(Text(kernel->Look(kVmm, kGrant, 5000)), std::string(5000, 'K'));
+  EXPECT_TRUE(AllZero(kernel->Look(kVmm, kGrant + 5000, 2 * kPageSize - 5000)));
+  EXPECT_EQ(kernel->object(kUartIrq).request.a, 33u);
+}
+
+TEST_F(SupervisorTest, GrantsBindsAndSkipsWhatIsOptional) {
+  Boot();
+  const auto* grant = kernel->grant(kUart, 2);
+  ASSERT_NE(grant, nullptr);
+  EXPECT_EQ(grant->object, kConsoleSignal);
+  EXPECT_EQ(grant->badge, 256u);
+  EXPECT_EQ(kernel->grant(kUart, 3), nullptr);
+  EXPECT_FALSE(kernel->has(kRtc));
+  EXPECT_EQ(kernel->bindings, (std::vector<std::string>{"mmio", "doorbell", "hypercall"}));
+}
+
+TEST_F(SupervisorTest, LogsNothingOfSuccessWhenQuiet) {
+  PlanBuilder plan = SamplePlan();
+  BootArchive(SampleArchive(plan.Build(kPlanVersion, 0, /*quiet=*/true)));
+  EXPECT_EQ(kernel->object(kVmm).starts.size(), 1u);
+  EXPECT_TRUE(kernel->log.empty());
+}
+
+// ---- bad input
+// ------------------------------------------------------------------------------------
+
+TEST_F(SupervisorTest, RefusesABadArchive) {
+  BootArchive(ToBytes("not an archive"));
+  ExpectRefused("boot archive: header at 0x0: the archive ends before its trailer");
+  BootArchive(ArchiveBuilder().Add("plan", ToBytes("x")).Build());
+  ExpectRefused("boot archive: there is no \"plan.pb\"");
+}
+
+TEST_F(SupervisorTest, RefusesAMachineWithoutArchive) {
+  Make(SampleArchive(SamplePlan().Build()));
+  std::erase_if(kernel->resources_, [](const auto& r) { return r.kind == ResourceKind::kArchive; });
+  supervisor->Boot();
+  ExpectRefused("boot archive: there is none; give it as initrd");
+  Make(SampleArchive(SamplePlan().Build()));
+  kernel->resources_[2].base += 16;
+  supervisor->Boot();
+  ExpectRefused("boot archive: its base 0x40800010 is not page aligned");
+}
+
+TEST_F(SupervisorTest, RefusesATruncatedPlan) {
+  BootArchive(SampleArchive(SamplePlan().Build(kPlanVersion, 1)));
+  const auto records = SamplePlan().records().size() + 1;
+  ExpectRefused("plan.pb: record " + std::to_string(records) + ": the plan ends before it");
+}
+
+TEST_F(SupervisorTest, RefusesAMissingOrBrokenElf) {
+  PlanBuilder plan = SamplePlan();
+  BootArchive(ArchiveBuilder().Add("plan.pb", plan.Build()).Build());
+  ExpectRefused(
+      "plan.pb: record 6: task console: boot archive: there is no \"services/sample.elf\"");
+  Bytes elf = samples::ServiceElf();
+  samples::Put<uint16_t>(elf, 18, 62);
+  BootArchive(
+      ArchiveBuilder().Add("plan.pb", plan.Build()).Add("services/sample.elf", elf).Build());
+  ExpectRefused("plan.pb: record 6: task console: services/sample.elf: e_machine: is not AArch64");
+}
+
+TEST_F(SupervisorTest, RefusesFilesThatAreNotAsPlanned) {
+  const PlanBuilder plan = SamplePlan();
+  const auto boot = [&](const Bytes& kernel_file, bool whole_pages) {
+    BootArchive(ArchiveBuilder()
+                    .Add("plan.pb", plan.Build())
+                    .Add("services/sample.elf", samples::ServiceElf())
+                    .Add("linux/kernel", kernel_file, whole_pages)
+                    .Build());
+  };
+  const std::string where = "plan.pb: record 29: boot archive: file \"linux/kernel\": ";
+  boot(Bytes(4000), true);
+  ExpectRefused(where + "its size is not the one in the plan");
+  boot(Bytes(9000), true);
+  ExpectRefused(where + "its size is not the one in the plan");
+  boot(Bytes(5000), false);
+  ExpectRefused(where + "does not fill whole pages: write the archive with scripts/archive.py");
+  BootArchive(ArchiveBuilder()
+                  .Add("plan.pb", plan.Build())
+                  .Add("services/sample.elf", samples::ServiceElf())
+                  .Build());
+  ExpectRefused(where + "is not there");
+}
+
+struct BadRecord {
+  const char* name;
+  std::function<void(PlanBuilder&)> edit;
+  const char* reason;  // after "plan.pb: record N: "
+};
+
+// The record appended to (or edited in) the sample plan that is refused.
+class BadRecordTest : public SupervisorTest, public testing::WithParamInterface<BadRecord> {};
+
+TEST_P(BadRecordTest, IsRefusedWithItsReason) {
+  Boot(GetParam().edit);
+  ASSERT_EQ(kernel->log.size(), 1u);
+  const std::string& line = kernel->log[0];
+  EXPECT_TRUE(line.starts_with("plan.pb: record "));
+  const size_t reason = line.find(": ", sizeof("plan.pb: "));
+  EXPECT_EQ(line.substr(reason + 2), GetParam().reason);
+  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitBadInput});
+}
+
+void AddNewTask(PlanBuilder& plan, const std::function<void(atoll_PlanTask&)>& edit) {
+  AddTask(plan, 100, "new", 0);
+  edit(plan.records().back().record.task);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Plan, BadRecordTest,
+    testing::Values(
+        BadRecord{"second_header", [](PlanBuilder& p) { p.Add(atoll_PlanRecord_header_tag); },
+                  "is a second header"},
+        BadRecord{"object_type",
+                  [](PlanBuilder& p) { AddObject(p, static_cast<ObjectType>(9), 100); },
+                  "object.type is not a kernel object other than memory"},
+        BadRecord{"object_memory", [](PlanBuilder& p) { AddObject(p, ObjectType::kMemory, 100); },
+                  "object.type is not a kernel object other than memory"},
+        BadRecord{"object_slot_0", [](PlanBuilder& p) { AddObject(p, ObjectType::kVm, 0); },
+                  "object of slot 0: OUT_OF_RANGE"},
+        BadRecord{"object_slot_2048", [](PlanBuilder& p) { AddObject(p, ObjectType::kVm, 2048); },
+                  "object of slot 2048: OUT_OF_RANGE"},
+        BadRecord{"object_slot_taken",
+                  [](PlanBuilder& p) { AddObject(p, ObjectType::kVm, kConsole); },
+                  "object of slot 40: ALREADY_EXISTS"},
+        BadRecord{"object_without_owner",
+                  [](PlanBuilder& p) { AddObject(p, ObjectType::kSignal, 100, 101); },
+                  "object of slot 100: NOT_FOUND"},
+        BadRecord{"object_no_device",
+                  [](PlanBuilder& p) {
+                    AddObject(p, ObjectType::kIrq, 100, kConsoleSignal);
+                    p.records().back().record.object.resource =
+                        static_cast<uint32_t>(ResourceKind::kRtc);
+                  },
+                  "object.resource: the machine has no such device"},
+        BadRecord{"vm_without_object",
+                  [](PlanBuilder& p) { p.Add(atoll_PlanRecord_vm_tag).record.vm.slot = 100; },
+                  "vm of slot 100: NOT_FOUND"},
+        BadRecord{"vm_twice",
+                  [](PlanBuilder& p) { p.Add(atoll_PlanRecord_vm_tag).record.vm.slot = kVm; },
+                  "vm: more than 8, or the slot is there twice"},
+        BadRecord{"memory_source",
+                  [](PlanBuilder& p) {
+                    AddMemory(p, 100, kPageSize).source = 7;
+                  },
+                  "memory.source is none that there is"},
+        BadRecord{"memory_too_much", [](PlanBuilder& p) { AddMemory(p, 100, uint64_t{1} << 40); },
+                  "memory of slot 100: RESOURCE_EXHAUSTED"},
+        BadRecord{"memory_no_page", [](PlanBuilder& p) { AddMemory(p, 100, 100); },
+                  "memory of slot 100: INVALID_ARGUMENT"},
+        BadRecord{"memory_alignment",
+                  [](PlanBuilder& p) { AddMemory(p, 100, kPageSize).alignment = 5000; },
+                  "memory of slot 100: INVALID_ARGUMENT"},
+        BadRecord{"memory_no_device",
+                  [](PlanBuilder& p) {
+                    AddMemory(p, 100, kPageSize).source = atoll_PlanMemory_Source_DEVICE;
+                  },
+                  "memory.resource: the machine has no such device"},
+        BadRecord{"memory_beyond_device",
+                  [](PlanBuilder& p) {
+                    auto& memory = AddMemory(p, 100, 2 * kPageSize);
+                    memory.source = atoll_PlanMemory_Source_DEVICE;
+                    memory.resource = static_cast<uint32_t>(ResourceKind::kUart);
+                  },
+                  "memory.bytes is more than the device has"},
+        BadRecord{"file_of_no_bytes",
+                  [](PlanBuilder& p) {
+                    auto& memory = AddMemory(p, 100, 0);
+                    memory.source = atoll_PlanMemory_Source_FILE;
+                    samples::Copy(memory.file, "linux/kernel");
+                  },
+                  "boot archive: file \"linux/kernel\": its size is not the one in the plan"},
+        BadRecord{"file_of_wrapping_bytes",
+                  [](PlanBuilder& p) {
+                    auto& memory = AddMemory(p, 100, ~uint64_t{0});
+                    memory.source = atoll_PlanMemory_Source_FILE;
+                    samples::Copy(memory.file, "linux/kernel");
+                  },
+                  "boot archive: file \"linux/kernel\": its size is not the one in the plan"},
+        BadRecord{"task_without_object",
+                  [](PlanBuilder& p) { p.Add(atoll_PlanRecord_task_tag).record.task.slot = 100; },
+                  "task of slot 100: NOT_FOUND"},
+        BadRecord{"task_of_no_vm",
+                  [](PlanBuilder& p) { AddNewTask(p, [](auto& task) { task.vm = 99; }); },
+                  "task.vm is not a VM of the plan"},
+        BadRecord{"task_no_stack",
+                  [](PlanBuilder& p) { AddNewTask(p, [](auto& task) { task.stack_bytes = 0; }); },
+                  "task new: stack_bytes is not a page multiple up to 1 MiB"},
+        BadRecord{
+            "task_odd_stack",
+            [](PlanBuilder& p) { AddNewTask(p, [](auto& task) { task.stack_bytes = 4097; }); },
+            "task new: stack_bytes is not a page multiple up to 1 MiB"},
+        BadRecord{"task_huge_stack",
+                  [](PlanBuilder& p) {
+                    AddNewTask(p,
+                               [](auto& task) { task.stack_bytes = kMaxStackBytes + kPageSize; });
+                  },
+                  "task new: stack_bytes is not a page multiple up to 1 MiB"},
+        BadRecord{
+            "task_huge_config",
+            [](PlanBuilder& p) { AddNewTask(p, [](auto& task) { task.config_bytes = 16385; }); },
+            "task new: config_bytes is above 16384"},
+        BadRecord{
+            "task_slots_taken",
+            [](PlanBuilder& p) { AddNewTask(p, [](auto& task) { task.image_slot = kConsole; }); },
+            "task new: image: ALREADY_EXISTS"},
+        BadRecord{"task_ipc_slot",
+                  [](PlanBuilder& p) { AddNewTask(p, [](auto& task) { task.ipc_slot = 5000; }); },
+                  "task new: IPC page: OUT_OF_RANGE"},
+        BadRecord{"config_of_no_task", [](PlanBuilder& p) { AddConfig(p, 99, 0, 4); },
+                  "config.task is not a task of the plan"},
+        BadRecord{"config_beyond", [](PlanBuilder& p) { AddConfig(p, kUart, 1498, 4); },
+                  "config.offset and data are beyond the task's config_bytes"},
+        BadRecord{"config_wrapping", [](PlanBuilder& p) { AddConfig(p, kUart, ~uint32_t{0}, 4); },
+                  "config.offset and data are beyond the task's config_bytes"},
+        BadRecord{"grant_of_nothing",
+                  [](PlanBuilder& p) {
+                    p.Add(atoll_PlanRecord_grant_tag).record.grant = {99, kUart, 4, 1, 0, false};
+                  },
+                  "grant of slot 99: NOT_FOUND"},
+        BadRecord{
+            "mapping_of_nothing",
+            [](PlanBuilder& p) { AddMapping(p, 99, kUart, kGrant + 2 * kBlockSize, kPageSize); },
+            "mapping of slot 99: NOT_FOUND"},
+        BadRecord{"mapping_beyond",
+                  [](PlanBuilder& p) {
+                    AddMapping(p, kRing, kUart, kGrant + 2 * kBlockSize, 3 * kPageSize);
+                  },
+                  "mapping of slot 70: OUT_OF_RANGE"},
+        BadRecord{"mapping_into_supervisor",
+                  [](PlanBuilder& p) { AddMapping(p, kRing, kOwnTask.slot, kGrant, kPageSize); },
+                  "mapping.space is the supervisor itself"},
+        BadRecord{"mmio_of_nothing",
+                  [](PlanBuilder& p) {
+                    p.Add(atoll_PlanRecord_mmio_tag).record.mmio = {99, 0, kPageSize, 1, 0};
+                  },
+                  "mmio of slot 1: NOT_FOUND"},
+        BadRecord{"doorbell_of_nothing",
+                  [](PlanBuilder& p) {
+                    p.Add(atoll_PlanRecord_doorbell_tag).record.doorbell = {kVm, 0, 99, 0, 1};
+                  },
+                  "doorbell of slot 99: NOT_FOUND"},
+        BadRecord{"hypercall_of_nothing",
+                  [](PlanBuilder& p) {
+                    p.Add(atoll_PlanRecord_hypercall_tag).record.hypercall = {kVm, 99};
+                  },
+                  "hypercall of slot 99: NOT_FOUND"},
+        BadRecord{"start_of_nothing",
+                  [](PlanBuilder& p) { p.Add(atoll_PlanRecord_start_tag).record.start.task = 99; },
+                  "start.task is not a task of the plan"},
+        BadRecord{
+            "start_twice",
+            [](PlanBuilder& p) { p.Add(atoll_PlanRecord_start_tag).record.start.task = kUart; },
+            "start.task is started already"}),
+    [](const auto& test) { return std::string(test.param.name); });
+
+// ---- deaths
+// ---------------------------------------------------------------------------------------
+
+TEST_F(SupervisorTest, RestartsADeadTaskWithFreshMemory) {
+  BootAndRun();
+  std::ranges::fill(kernel->Look(kUart, VirtAddr{0x40'1000}, 0x2000), std::byte{0xee});
+  std::ranges::fill(kernel->Look(kUart, abi::kStackTop - 4 * kPageSize, 4 * kPageSize),
+                    std::byte{0xee});
+  std::ranges::fill(kernel->Look(kUart, abi::kIpcPage, kPageSize), std::byte{0xee});
+  std::ranges::fill(kernel->Look(kUart, abi::kJournalBase, kPageSize), std::byte{0x77});
+  std::ranges::fill(kernel->Look(kUart, kGrant, 2 * kPageSize), std::byte{0x66});
+  Die(kUart);
+
+  ASSERT_EQ(kernel->object(kUart).starts.size(), 2u);
+  EXPECT_EQ(kernel->object(kUart).starts[1].generation, 1u);
+  EXPECT_EQ(kernel->object(kUart).starts[1].argument, 1500u);
+  EXPECT_EQ(Text(kernel->Look(kUart, VirtAddr{0x40'1000}, 4)), "data");
+  EXPECT_TRUE(AllZero(kernel->Look(kUart, VirtAddr{0x40'1004}, 0x1ffc)));
+  EXPECT_TRUE(AllZero(kernel->Look(kUart, abi::kStackTop - 4 * kPageSize, 4 * kPageSize)));
+  EXPECT_TRUE(AllZero(kernel->Look(kUart, abi::kIpcPage, kPageSize)));
+  EXPECT_EQ(kernel->Look(kUart, abi::kJournalBase, 1)[0], std::byte{0x77})
+      << "the journal outlives it";
+  EXPECT_EQ(kernel->Look(kUart, kGrant, 1)[0], std::byte{0x66}) << "rings are not its own";
+  EXPECT_EQ(Text(kernel->Look(kUart, abi::kConfigPage, 1)), "a");
+  EXPECT_EQ(kernel->object(kVmm).starts.size(), 1u);
+  EXPECT_TRUE(kernel->space(kOwnTask.slot).empty());
+}
+
+TEST_F(SupervisorTest, LogsOneLineOfADeath) {
+  BootAndRun();
+  kernel->log.clear();
+  Die(kUart, DeathCause::kExit);
+  EXPECT_EQ(kernel->log, std::vector<std::string>{
+                             "pl011.linux died: exit pc 0x400010 esr 0x92000046 far 0xdead; "
+                             "restarting as generation 1"});
+}
+
+TEST_F(SupervisorTest, FindsAllTasksThatShareASignal) {
+  BootAndRun();
+  kernel->Die(kConsole);
+  kernel->Die(kVmm);
+  supervisor->OnSignals(bit::kTaskDeathSignal);
+  EXPECT_EQ(kernel->object(kConsole).starts.size(), 2u);
+  EXPECT_EQ(kernel->object(kVmm).starts.size(), 2u);
+  EXPECT_EQ(kernel->object(kUart).starts.size(), 1u);
+}
+
+TEST_F(SupervisorTest, IgnoresASignalWithoutADeath) {
+  BootAndRun();
+  supervisor->OnSignals(~uint64_t{0} & ~bit::kPowerOffSignal);
+  for (const uint32_t task : {kConsole, kUart, kVmm})
+    EXPECT_EQ(kernel->object(task).starts.size(), 1u);
+  EXPECT_TRUE(kernel->power_offs.empty());
+}
+
+TEST_F(SupervisorTest, GivesUpAtTheSixthDeathInASecondAndEndsTheVm) {
+  BootAndRun();
+  for (int i = 0; i < 5; ++i) {
+    Die(kUart);
+    kernel->now += 100;
+  }
+  EXPECT_EQ(kernel->object(kUart).starts.size(), 6u);
+  Die(kUart);
+  EXPECT_EQ(kernel->object(kUart).starts.size(), 6u);
+  EXPECT_TRUE(kernel->Logged("; given up: more than 5 deaths in 1 s"));
+  EXPECT_EQ(kernel->object(kVm).vm_state, VmState::kCrashed);
+  supervisor->OnSignals(bit::kVmStateSignal);  // what the kernel does next
+  EXPECT_TRUE(kernel->Logged("VM linux crashed"));
+  supervisor->OnSignals(bit::kFlushedSignal);
+  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitFailed});
+}
+
+TEST_F(SupervisorTest, DoesNotGiveUpOnSlowDeaths) {
+  BootAndRun();
+  for (int i = 0; i < 40; ++i) {
+    Die(kUart);
+    kernel->now += 201;  // five in 1005 ms
+  }
+  EXPECT_EQ(kernel->object(kUart).starts.size(), 41u);
+  EXPECT_EQ(kernel->object(kUart).starts.back().generation, 40u);
+}
+
+TEST_F(SupervisorTest, RestartsForEverOrNeverWhenThePlanSaysSo) {
+  Boot([](PlanBuilder& plan) {
+    for (auto& record : plan.records()) {
+      if (record.which_record != atoll_PlanRecord_task_tag) continue;
+      record.record.task.restart_deaths = record.record.task.slot == kUart ? ~uint32_t{0} : 0;
+    }
+  });
+  kernel->object(kVm).vm_state = VmState::kRunning;
+  for (int i = 0; i < 100; ++i) Die(kUart);
+  EXPECT_EQ(kernel->object(kUart).starts.size(), 101u);
+  Die(kVmm);
+  EXPECT_EQ(kernel->object(kVmm).starts.size(), 1u);
+}
+
+TEST_F(SupervisorTest, EndsTheMachineWhenASystemServiceIsGivenUp) {
+  BootAndRun();
+  for (int i = 0; i < 6; ++i) Die(kConsole);
+  EXPECT_TRUE(kernel->Logged("console died"));
+  supervisor->OnSignals(bit::kTimerSignal);
+  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitFailed});
+}
+
+TEST_F(SupervisorTest, GivesUpWhenTheKernelRefusesTheRestart) {
+  BootAndRun();
+  kernel->next_start = Status::kInternal;
+  Die(kVmm);
+  EXPECT_TRUE(kernel->Logged("vmm.linux cannot be restarted, given up: start: INTERNAL"));
+  EXPECT_EQ(kernel->object(kVm).vm_state, VmState::kCrashed);
+}
+
+TEST_F(SupervisorTest, GivesUpAVmThatNeverRan) {
+  Boot();  // vmm dies before it starts a vCPU: the kernel has no running VM to stop
+  for (int i = 0; i < 6; ++i) Die(kVmm, DeathCause::kExit);
+  EXPECT_TRUE(kernel->Logged("VM linux crashed"));
+  supervisor->OnSignals(bit::kFlushedSignal);
+  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitFailed});
+}
+
+// ---- ends of VMs
+// ----------------------------------------------------------------------------------
+
+void AddSecondVm(PlanBuilder& plan) {
+  AddObject(plan, ObjectType::kVm, kSecondVm);
+  auto& vm = plan.Add(atoll_PlanRecord_vm_tag).record.vm;
+  vm.slot = kSecondVm;
+  samples::Copy(vm.name, "second");
+}
+
+TEST_F(SupervisorTest, FlushesTheConsoleAndPowersOffWhenTheVmIsOff) {
+  BootAndRun();
+  EndVm(VmState::kOff);
+  EXPECT_TRUE(kernel->Logged("VM linux is off"));
+  EXPECT_EQ(kernel->signalled, std::vector<uint32_t>{kConsoleSignal});
+  EXPECT_EQ(kernel->timers, std::vector<uint64_t>{kernel->now + kernel->frequency});
+  EXPECT_TRUE(kernel->power_offs.empty()) << "the console has not answered yet";
+  supervisor->OnSignals(bit::kFlushedSignal);
+  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitOk});
+}
+
+TEST_F(SupervisorTest, PowersOffAfterASecondWithoutTheConsole) {
+  BootAndRun();
+  EndVm(VmState::kOff);
+  supervisor->OnSignals(bit::kTimerSignal);
+  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitOk});
+}
+
+TEST_F(SupervisorTest, PowersOffAtOnceInASystemWithoutConsole) {
+  Boot([](PlanBuilder& plan) {
+    std::erase_if(plan.records(), [](const auto& record) {
+      return record.which_record == atoll_PlanRecord_grant_tag &&
+             record.record.grant.task == kOwnTask.slot;
+    });
+  });
+  EndVm(VmState::kOff);
+  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitOk});
+}
+
+TEST_F(SupervisorTest, AsksAgainWhenTheConsoleDiesWhileItFlushes) {
+  BootAndRun();
+  EndVm(VmState::kOff);
+  Die(kConsole);
+  EXPECT_EQ(kernel->signalled, (std::vector<uint32_t>{kConsoleSignal, kConsoleSignal}));
+  EXPECT_EQ(kernel->timers.size(), 1u) << "the second is not extended";
+}
+
+TEST_F(SupervisorTest, WaitsForTheLastVm) {
+  Boot(AddSecondVm);
+  EndVm(VmState::kOff);
+  EXPECT_TRUE(kernel->signalled.empty());
+  EndVm(VmState::kOff, kSecondVm);
+  supervisor->OnSignals(bit::kFlushedSignal);
+  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitOk});
+}
+
+TEST_F(SupervisorTest, OneCrashedVmMakesTheStatus) {
+  Boot(AddSecondVm);
+  EndVm(VmState::kCrashed);
+  EXPECT_TRUE(kernel->Logged("VM linux crashed"));
+  EndVm(VmState::kOff, kSecondVm);
+  supervisor->OnSignals(bit::kFlushedSignal);
+  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitFailed});
+}
+
+TEST_F(SupervisorTest, LeavesWhenTheConsoleAsksForIt) {
+  Boot(AddSecondVm);
+  kernel->object(kVm).vm_state = VmState::kRunning;
+  supervisor->OnSignals(bit::kPowerOffSignal);
+  EXPECT_EQ(kernel->object(kVm).vm_state, VmState::kOff);
+  EXPECT_TRUE(kernel->power_offs.empty());
+  supervisor->OnSignals(bit::kVmStateSignal | bit::kFlushedSignal);
+  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitOk});
+}
+
+TEST_F(SupervisorTest, IgnoresFlushedAndTimerWhenNothingEnds) {
+  BootAndRun();
+  supervisor->OnSignals(bit::kFlushedSignal | bit::kTimerSignal);
+  EXPECT_TRUE(kernel->power_offs.empty());
+}
+
+TEST_F(SupervisorTest, ResetsAVm) {
+  BootAndRun();
+  Die(kUart);
+  std::ranges::fill(kernel->Contents(kUartJournal), std::byte{1});
+  std::ranges::fill(kernel->Contents(kRing), std::byte{2});
+  std::ranges::fill(kernel->Contents(kConsoleJournal), std::byte{3});
+  std::ranges::fill(kernel->Look(kVmm, VirtAddr{0x40'1000}, 0x2000), std::byte{0xee});
+  EndVm(VmState::kReset);
+
+  EXPECT_EQ(kernel->killed, (std::vector<uint32_t>{kUart, kVmm}));
+  EXPECT_EQ(kernel->reset, std::vector<uint32_t>{kVm});
+  EXPECT_TRUE(AllZero(kernel->Contents(kUartJournal)));
+  EXPECT_TRUE(AllZero(kernel->Contents(kRing)));
+  EXPECT_EQ(kernel->Contents(kConsoleJournal)[0], std::byte{3}) << "of a service that lives on";
+  EXPECT_EQ(Text(kernel->Look(kVmm, VirtAddr{0x40'1000}, 4)), "data");
+  EXPECT_EQ(kernel->object(kUart).starts.back().generation, 0u) << "a fresh VM";
+  EXPECT_EQ(kernel->object(kVmm).starts.size(), 2u);
+  EXPECT_EQ(kernel->object(kConsole).starts.size(), 1u);
+  EXPECT_TRUE(kernel->power_offs.empty());
+
+  supervisor->OnSignals(bit::kTaskDeathSignal);  // of the kills
+  EXPECT_EQ(kernel->object(kVmm).starts.size(), 2u);
+  EndVm(VmState::kReset);  // and again
+  EXPECT_EQ(kernel->object(kVmm).starts.size(), 3u);
+}
+
+TEST_F(SupervisorTest, TreatsAVmThatCannotBeResetAsCrashed) {
+  BootAndRun();
+  kernel->next_start = Status::kInternal;
+  EndVm(VmState::kReset);
+  EXPECT_TRUE(kernel->Logged("VM linux cannot be reset: start: INTERNAL"));
+  supervisor->OnSignals(bit::kFlushedSignal);
+  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitFailed});
+}
+
+}  // namespace
+}  // namespace atoll
