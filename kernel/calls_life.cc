@@ -26,6 +26,12 @@ bool AnyVcpuOn(const Vm& vm) {
 
 void Drop(Object& object) { --object.references; }
 
+void ReleaseLater(const LaterDonations& donations) {
+  for (const LaterDonation& donation : donations) {
+    static_cast<void>(pools.frames.Release(donation.base, donation.pages * kPageSize, FrameState::kObject));
+  }
+}
+
 Status DestroyTask(Task& task) {
   if (task.state == TaskState::kRunning) return Status::kFailedPrecondition;
   if (task.mappings.InUse() || task.port != &task.signal_port) return Status::kFailedPrecondition;
@@ -36,6 +42,7 @@ Status DestroyTask(Task& task) {
   Cpu& cpu = Cpu::This();
   if (cpu.ttbr0 == task.ttbr0) cpu.ttbr0 = 0;  // forces the write at the next switch
   TaskTlb(task.asid).InvalidateAll();
+  ReleaseLater(task.later_donations);
   pools.asids.Release(task.asid_tag);
   --pools.tasks;
   return Status::kOk;
@@ -49,6 +56,7 @@ Status DestroyVm(Vm& vm) {
   }
   if (vm.hypercall != nullptr) Drop(*vm.hypercall);
   Stage2Tlb(TranslationBase(vm.root, vm.vmid)).InvalidateAll();
+  ReleaseLater(vm.later_donations);
   pools.vmids.Release(vm.vmid_tag);
   --pools.vms;
   return Status::kOk;
@@ -162,10 +170,28 @@ Result<InspectTaskReply> Execute<KernelCall::kInspectTask>(Task&, HandleEntry* h
 
 template <>
 Result<Empty> Execute<KernelCall::kDonateTables>(Task&, HandleEntry* handle,
-                                                 const DonateTablesRequest&) {
-  // Page tables come back with their object, as one range of backing pages; what is given later would not.
-  static_cast<void>(handle);
-  return std::unexpected(Status::kUnimplemented);
+                                                 const DonateTablesRequest& request) {
+  LockGuard guard(objects_lock);
+  PagePool* tables = nullptr;
+  LaterDonations* later = nullptr;
+  if (handle->type() == ObjectType::kTask) {
+    tables = &static_cast<Task*>(handle->object)->tables;
+    later = &static_cast<Task*>(handle->object)->later_donations;
+  } else if (handle->type() == ObjectType::kVm) {
+    tables = &static_cast<Vm*>(handle->object)->tables;
+    later = &static_cast<Vm*>(handle->object)->later_donations;
+  } else {
+    return std::unexpected(Status::kInvalidArgument);
+  }
+  Donation donation(request.backing);
+  if (donation.pages() == 0) return std::unexpected(Status::kInvalidArgument);
+  if (later->full()) return std::unexpected(Status::kResourceExhausted);
+  const Status status =
+      pools.frames.Claim(donation.base(), donation.pages() * kPageSize, FrameState::kObject);
+  if (!IsOk(status)) return std::unexpected(status);
+  static_cast<void>(later->PushBack({donation.base(), donation.pages()}));  // there is room
+  donation.GiveRest(*tables);
+  return Empty{};
 }
 
 template <>

@@ -9,10 +9,18 @@
 #include <cstdint>
 
 #include "ipc/address.h"
+#include "kernel/machine/bounded_vector.h"
 #include "kernel/spinlock.h"
 #include "proto/kernel.atoll.h"
 
 namespace atoll {
+
+// Pages for page tables that were given after an object's creation; they go back with it.
+struct LaterDonation {
+  PhysAddr base;
+  uint32_t pages = 0;
+};
+using LaterDonations = BoundedVector<LaterDonation, 24>;
 
 struct Object {
   explicit Object(ObjectType object_type) : type(object_type) {}

@@ -32,6 +32,7 @@ struct Task : Thread, Object {
 
   PagePool tables;              // donated pages for its page tables
   PhysAddr root;                // level 1 table
+  LaterDonations later_donations;
   MappingRecords mappings;
   AddressSpaceTag asid_tag;
   uint32_t asid = 0;

@@ -49,6 +49,7 @@ struct Vm : Object {
   AddressSpaceTag vmid_tag;
   uint32_t vmid = 0;
   PagePool tables;
+  LaterDonations later_donations;
   MappingRecords mappings;
   RangeTable ranges;
   Endpoint* hypercall = nullptr;    // its vmm

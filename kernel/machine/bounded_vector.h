@@ -18,6 +18,7 @@ class BoundedVector {
     return true;
   }
   constexpr size_t size() const { return size_; }
+  constexpr bool full() const { return size_ == N; }
   constexpr bool empty() const { return size_ == 0; }
   constexpr T& operator[](size_t i) { return span()[i]; }
   constexpr const T& operator[](size_t i) const { return span()[i]; }

@@ -19,6 +19,7 @@ constexpr uint64_t SaneGuestPstate(uint64_t wanted, bool aarch32_el0) {
   using namespace pstate;
   constexpr uint64_t kCommon = kModeMask | kDaif | kIl | kSs | kPan | kNzcv;
   constexpr uint64_t kAarch64 = kCommon | kBtype | kSsbs | kUao | kDit | kTco;
+  static_assert(kE == kD);  // one bit, two meanings
   constexpr uint64_t kIn32 = kCommon | kT | kE | kItHigh | kGe | kAarch32Ssbs | kDit | kItLow | kQ;
   switch (wanted & kModeMask) {
     case kEl0t:
@@ -26,7 +27,7 @@ constexpr uint64_t SaneGuestPstate(uint64_t wanted, bool aarch32_el0) {
     case kEl1h:
       return wanted & kAarch64;
     case kAarch32User:
-      if (aarch32_el0) return wanted & (kIn32 & ~kD);  // bit 9 is E there
+      if (aarch32_el0) return wanted & kIn32;
       break;
     default:
       break;
