@@ -8,7 +8,7 @@ namespace {
 constexpr char kEscape = 0x01;  // Ctrl-A
 
 constexpr std::string_view kHelp =
-    "\r\nCtrl-A 1..8  guest    Ctrl-A x  power off    Ctrl-A Ctrl-A  a Ctrl-A    Ctrl-A ?  this\r\n";
+    "Ctrl-A 1..8: guest, Ctrl-A x: power off, Ctrl-A Ctrl-A: a Ctrl-A, Ctrl-A ?: this";
 
 // Bytes in one turn of the event loop, so that commands are seen under endless output and the reverse.
 constexpr size_t kOutputPerTurn = 4096;
@@ -20,6 +20,9 @@ constexpr size_t kLongestRun = 2048;
 
 // Bytes looked at in one go.
 constexpr size_t kChunk = 64;
+
+// So long a guest in focus may leave its full input ring alone before input is dropped. A real UART would overrun.
+constexpr uint64_t kPatienceSeconds = 5;
 
 // How soon to look again at a guest that has no room for input, and at a UART that is to become idle.
 constexpr uint64_t kRetriesPerSecond = 500;
@@ -72,7 +75,7 @@ bool Console::ReceiveInput() {
   const uint32_t receiver = state_.focus;
   // A byte gives at most one byte to the guest; it is taken from the UART only if that has a place.
   for (size_t i = 0; i < kInputPerTurn && receiver == state_.focus; ++i) {
-    room = guest_count_ == 0 || guests_[receiver]->line.input.Free() != 0;
+    room = HasRoom(receiver);
     if (!room) break;
     const std::optional<std::byte> byte = ports_.uart.Receive();
     if (!byte.has_value()) break;
@@ -80,6 +83,17 @@ bool Console::ReceiveInput() {
   }
   if (delivered) guests_[receiver]->input.Notify();
   return room;
+}
+
+// Room for a byte, or no hope for it: then input is dropped for the sake of the commands among it.
+bool Console::HasRoom(uint32_t guest) {
+  if (guest_count_ == 0 || guests_[guest]->line.input.Free() != 0) {
+    full_since_.reset();
+    return true;
+  }
+  const uint64_t now = ports_.counter.Ticks();
+  if (!full_since_.has_value()) full_since_ = now;
+  return now - *full_since_ >= kPatienceSeconds * ports_.counter.TicksPerSecond();
 }
 
 void Console::TakeByte(std::byte byte, bool& delivered) {
@@ -94,8 +108,11 @@ void Console::TakeByte(std::byte byte, bool& delivered) {
     return;
   }
   if (guest_count_ != 0) {
-    guests_[state_.focus]->line.input.Put(byte);
-    delivered = true;
+    if (guests_[state_.focus]->line.input.Put(byte) != 0) {
+      delivered = true;
+    } else {
+      ++state_.dropped_input;
+    }
   }
   state_.command = 0;
 }
@@ -105,22 +122,21 @@ void Console::Command(char key) {
     SetFocus(static_cast<uint32_t>(key - '1'));
   } else if (key == 'x' || key == 'X') {
     state_.power_off = 1;
-    Say("\r\n[console] power off\r\n");
+    SayLine("power off");
     ports_.power_off.Notify();
   } else {
-    Say(kHelp);
+    SayLine(kHelp);
   }
 }
 
 void Console::SetFocus(uint32_t guest) {
   if (guest >= guest_count_) {
-    Say("\r\n[console] there is no such guest\r\n");
+    SayLine("there is no such guest");
     return;
   }
   state_.focus = guest;
-  Say("\r\n[console] ");
-  Say(guests_[guest]->name);
-  Say("\r\n");
+  full_since_.reset();
+  SayLine(guests_[guest]->name);
 }
 
 Console::Progress Console::SendOutput() {
@@ -140,6 +156,7 @@ Console::Progress Console::SendFrom(uint32_t guest, size_t& budget) {
     if (state_.mid_line != 0) Say("\r\n");
     state_.mid_line = 0;
     state_.writer = guest;
+    if (!SendText()) return Progress::kBlocked;
   }
   ByteRingReader& ring = guests_[guest]->line.output;
   const bool labelled = guest != state_.focus;
@@ -190,6 +207,14 @@ bool Console::SendText() {
   }
   text_begin_ = text_end_ = 0;
   return true;
+}
+
+// A line of its own.
+void Console::SayLine(std::string_view text) {
+  Say("\r\n[console] ");
+  Say(text);
+  Say("\r\n");
+  state_.mid_line = 0;
 }
 
 void Console::Say(std::string_view text) {

@@ -3,7 +3,8 @@
 // One guest has the focus: it gets the keyboard, and its output appears as it is. The others' output stays in their
 // rings until they get the focus. When such a ring is half full it is printed too, each line headed by the guest's name:
 // so no guest ever waits for a user, and no byte is dropped. Input that the guest in focus does not take stays in its
-// ring, and beyond that in the UART; it is never dropped either.
+// ring, and beyond that in the UART; only if the guest takes none for seconds it is dropped, since commands come the same
+// way.
 #ifndef ATOLL_SERVICES_CONSOLE_CONSOLE_H_
 #define ATOLL_SERVICES_CONSOLE_CONSOLE_H_
 
@@ -54,6 +55,7 @@ class Console {
   enum class Progress { kDone, kBlocked, kMore };
 
   bool ReceiveInput();  // false: the guest in focus has no room
+  bool HasRoom(uint32_t guest);
   void TakeByte(std::byte byte, bool& delivered);
   void Command(char key);
   void SetFocus(uint32_t guest);
@@ -62,6 +64,7 @@ class Console {
   Progress SendFrom(uint32_t guest, size_t& budget);
   bool SendText();  // false: the UART is full
   std::optional<uint32_t> NextWriter();
+  void SayLine(std::string_view text);
   void Say(std::string_view text);
 
   void SetTimer(Progress output, bool input_has_room);
@@ -70,6 +73,7 @@ class Console {
   ConsoleState& state_;
   std::array<std::optional<Guest>, kMaxGuests> guests_;  // the first guest_count_ are there
   uint32_t guest_count_ = 0;
+  std::optional<uint64_t> full_since_;  // ticks: the guest in focus has no room for input
   uint32_t spilling_ = 0;  // bit per guest: without focus, but its ring is printed until it is empty
 
   // The console's own words, sent before anything else. Lost with the instance.

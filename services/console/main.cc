@@ -18,8 +18,8 @@ namespace atoll {
 
 namespace manifest = console_manifest;
 static_assert(Console::kFlushSignal == manifest::kFlushSignal);
-static_assert(Console::kMaxGuests == manifest::kGuestCount);
-static_assert(manifest::kRingCount == manifest::kGuestCount);
+static_assert(Console::kMaxGuests == manifest::kGuestBitCount);
+static_assert(manifest::kRingCount == manifest::kGuestBitCount);
 
 namespace {
 

@@ -22,6 +22,7 @@ struct ConsoleState {
   uint32_t command = 0;        // 1: Ctrl-A was typed, its command comes next
   uint32_t flushing = 0;       // 1: the supervisor waits until everything is on the wire
   uint32_t power_off = 0;      // 1: the user asked for it
+  uint32_t dropped_input = 0;  // bytes
 };
 static_assert(std::is_trivially_copyable_v<ConsoleState> && std::is_standard_layout_v<ConsoleState>);
 
