@@ -35,21 +35,29 @@ Line& AppendAddress(Line& line, uint64_t address) {
   return line << Hex(address, 16);
 }
 
+void PrintFrame(size_t depth, uint64_t pc) {
+  Line line;
+  AppendAddress(line << "  #" << depth << ' ', pc);
+  PrintLine(line);
+}
+
+// Follows the chain of frame records. A run of equal callers (recursion) is printed once.
 void PrintBacktrace(uint64_t pc, uint64_t frame_pointer) {
-  Line first;
-  AppendAddress(first << "  #0 ", pc);
-  PrintLine(first);
-  for (size_t depth = 1; depth < kMaxBacktrace; ++depth) {
+  PrintFrame(0, pc);
+  size_t printed = 1;
+  for (size_t depth = 1; printed < kMaxBacktrace; ++depth) {
     if (frame_pointer % kFrameRecordBytes != 0 ||
         !InKernelStack(VirtAddr(frame_pointer), kFrameRecordBytes)) {
       return;
     }
     const auto* record = reinterpret_cast<const uint64_t*>(frame_pointer);
     if (record[1] == 0) return;  // boot and the vectors start chains with zeros
-    Line line;
-    // The call, not the instruction after it.
-    AppendAddress(line << "  #" << depth << ' ', record[1] - 4);
-    PrintLine(line);
+    const uint64_t caller = record[1] - 4;  // the call, not the instruction after it
+    if (caller != pc) {
+      PrintFrame(depth, caller);
+      ++printed;
+    }
+    pc = caller;
     if (record[0] <= frame_pointer) return;  // frames only go up
     frame_pointer = record[0];
   }

@@ -25,6 +25,10 @@ std::string_view NodeName(const void* tree, int offset) {
 // Every tag, name and property lies in its block, and nodes nest: what libfdt's readers rely on.
 bool IsWellFormed(const void* tree, size_t bytes) {
   if (fdt_check_header(tree) != 0 || fdt_totalsize(tree) > bytes) return false;
+  // Devicetree Specification 5.6; libfdt reads entries and tags as whole words.
+  if (fdt_off_mem_rsvmap(tree) % sizeof(uint64_t) != 0 || fdt_off_dt_struct(tree) % kCellBytes != 0) {
+    return false;
+  }
   if (fdt_num_mem_rsv(tree) < 0) return false;
   size_t depth = 0;
   for (int offset = 0;;) {

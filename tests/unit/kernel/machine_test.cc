@@ -347,6 +347,15 @@ TEST(Machine, RefusesNodesThatDoNotNest) {
   EXPECT_THAT(tree.Error(), HasSubstr("damaged"));
 }
 
+TEST(Machine, RefusesMisalignedBlocks) {
+  Tree reservations;
+  fdt_set_off_mem_rsvmap(reservations.fdt(), fdt_off_mem_rsvmap(reservations.fdt()) + 4);
+  EXPECT_THAT(reservations.Error(), HasSubstr("damaged"));
+  Tree structure;
+  fdt_set_off_dt_struct(structure.fdt(), fdt_off_dt_struct(structure.fdt()) + 2);
+  EXPECT_THAT(structure.Error(), HasSubstr("damaged"));
+}
+
 // Damaged trees, from a fixed seed: whatever comes out, nothing is read outside of the tree (ASan) and what is
 // accepted keeps its promises.
 TEST(Machine, SurvivesRandomDamage) {
