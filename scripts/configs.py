@@ -25,7 +25,7 @@ def _vmm(instance, _machine) -> dict:
     return {
         "ram_base": manifest.GUEST_RAM_IPA, "ram_bytes": vm.memory_bytes,
         "kernel_bytes": vm.kernel.bytes, "initrd_bytes": vm.initrd.bytes if vm.initrd else 0,
-        "command_line": vm.command_line, "vcpu_affinity": [vm.affinity(i) for i in range(vm.vcpus)],
+        "command_line": vm.command_line, "vcpu_affinity": _affinities(vm),
         "gic_distributor": distributor,
         "gic_redistributors": distributor + gic.manifest.mmio[0].bytes if gic else 0,
         "devices": _device_nodes(vm)}
@@ -46,10 +46,19 @@ def _console(_instance, machine) -> dict:
     return {"guest": [name for _, name in uarts]}
 
 
+def _affinities(vm) -> list:
+    return [vm.affinity(vcpu) for vcpu in range(vm.vcpus)]
+
+
+def _vgic(instance, _machine) -> dict:
+    return {"vcpu_affinity": _affinities(instance.vm)}
+
+
 # A service without an entry here has no configuration; a new one is one function.
 CONFIGS = {
     "BlockConfig": _block,
     "ConsoleConfig": _console,
+    "VgicConfig": _vgic,
     "VgicConfig": _vgic,
     "VmmConfig": _vmm,
 }

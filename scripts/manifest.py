@@ -22,9 +22,11 @@ GUEST_RAM_IPA = 0x4000_0000    # where a guest's RAM begins
 JOURNAL_MAX = GRANT_BASE - 0x1010_0000
 STACK_MAX = 1 << 20
 IMAGE_MAX = 4 << 30            # default window of an image
-HANDLES_MAX = 63               # slots of a service's handle table
+HANDLES_MAX = 63               # highest slot of a service's handle table
+HANDLES_MIN = 2                # the smallest table that the kernel makes
 SUPERVISOR_FIRST_SLOT = 3      # slots 1 and 2: its task and its signal
 SERVICE_NAME_MAX = 16
+RESTART_DEATHS_MAX = 15        # DeathTimes::kMaxLimit of services/supervisor/tables.h
 NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*\Z")
 
 
@@ -88,6 +90,9 @@ def load(schemas: Schemas, path: pathlib.Path) -> Service:
     if (m.mmio or m.hypercalls) and (not m.receive or m.scope == schemas.enum("Scope")["SCOPE_SYSTEM"]):
         refuse("mmio" if m.mmio else "hypercalls", "needs `receive: true` and a scope within a VM")
 
+    if m.restart.deaths > RESTART_DEATHS_MAX:
+        refuse("restart.deaths", f"{m.restart.deaths} is above {RESTART_DEATHS_MAX}; for no limit: kind: ALWAYS")
+
     _check_signals(m, refuse)
     slots, handles = _place_handles(schemas, m, refuse)
     addresses = _place_mappings(schemas, m, refuse)
@@ -147,7 +152,7 @@ def _place_handles(schemas, m, refuse):
         slot += max(h.count, 1)
         if slot - 1 > HANDLES_MAX:
             refuse(field, f"slot {slot - 1} is beyond {HANDLES_MAX}")
-    return slots, slot
+    return slots, max(slot, HANDLES_MIN)
 
 
 def _place_mappings(schemas, m, refuse):

@@ -12,6 +12,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 class InputError(Exception):
     """What is wrong with the user's files: one line that names file, field and reason."""
 
+    def __init__(self, message: str):  # names in it come from files: no control characters, no second line
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
+
 
 class Schemas:
     """The messages of proto/*.proto by name, compiled by protoc when asked for."""

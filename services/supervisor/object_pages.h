@@ -3,8 +3,10 @@
 #ifndef ATOLL_SERVICES_SUPERVISOR_OBJECT_PAGES_H_
 #define ATOLL_SERVICES_SUPERVISOR_OBJECT_PAGES_H_
 
+#include <algorithm>
 #include <cstdint>
 
+#include "ipc/address.h"
 #include "proto/kernel.atoll.h"
 
 namespace atoll {
@@ -25,9 +27,13 @@ constexpr uint64_t ObjectPages(ObjectType type) {
 }
 inline constexpr uint64_t kMaxObjectPages = 256;
 
-// Given when a mapping runs out of page tables: one call maps 64 KiB, at most a
-// new table of each level.
-inline constexpr uint64_t kTablePages = 4;
+// How many pages to donate when a mapping runs out of page tables with `bytes` left to map: a last-level table
+// for each 2 MiB if that is mapped by pages, one of each level above, and no more than kMaxTablePages at once.
+inline constexpr uint64_t kMaxTablePages = 256;
+constexpr uint64_t TablePages(uint64_t bytes) {
+  constexpr uint64_t kUpperLevels = 3;
+  return std::min(bytes / kBlockSize + kUpperLevels, kMaxTablePages);
+}
 
 }  // namespace atoll
 

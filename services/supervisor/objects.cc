@@ -71,7 +71,7 @@ Status Objects::Map(uint32_t memory, uint32_t space, uint64_t offset, uint64_t a
                                                 .rights = rights});
     Status status = CheckProgress(reply, bytes - done);
     if (status == Status::kResourceExhausted && !donated) {
-      status = DonateTables(space);
+      status = DonateTables(space, TablePages(bytes - done));
       if (!IsOk(status)) return status;
       donated = true;
       continue;
@@ -109,10 +109,10 @@ Status Objects::Close() {
   return Unmap(kOwnTask.slot, kWorkspace.value, bytes);
 }
 
-Status Objects::DonateTables(uint32_t space) {
-  const Result<PhysAddr> base = pages_.Allocate(kTablePages * kPageSize);
+Status Objects::DonateTables(uint32_t space, uint64_t pages) {
+  const Result<PhysAddr> base = pages_.Allocate(pages * kPageSize);
   if (!base.has_value()) return base.error();
-  return kernel_.DonateTables(abi::Handle{space}, {.backing = Backing(*base, kTablePages)});
+  return kernel_.DonateTables(abi::Handle{space}, {.backing = Backing(*base, pages)});
 }
 
 Status Objects::Unmap(uint32_t space, uint64_t address, uint64_t bytes) {

@@ -59,7 +59,7 @@ class Objects {
   static constexpr Status kBrokenKernel = Status::kInternal;
 
  private:
-  Status DonateTables(uint32_t space);
+  Status DonateTables(uint32_t space, uint64_t pages);
   Status Unmap(uint32_t space, uint64_t address, uint64_t bytes);
 
   KernelCalls& kernel_;

@@ -1,0 +1,377 @@
+"""scripts/describe.py: what it refuses and why, and the plan that it makes."""
+import re
+import unittest
+
+import describe
+from schemas import ROOT
+from tool_case import SERVICES, ToolCase
+
+ONE_VM = 'vm { name: "linux" kernel: "kernel" %s }'
+
+
+class BadDescriptions(ToolCase):
+    def refuse(self, text: str, *parts: str):
+        self.assert_refused(lambda: self.describe(text), "system.textproto", *parts)
+
+    def refuse_vm(self, fields: str, *parts: str):
+        self.refuse(ONE_VM % fields, *parts)
+
+    def test_syntax(self):
+        self.refuse("vm {", "1:")
+        self.refuse('vm { name: "a" cpus: 4 }', "1:", "cpus")
+        self.refuse_vm('memory_mib: "512"', "memory_mib")
+        self.refuse_vm("memory_mib: -1", "-1")
+        self.refuse_vm("vcpus: 99999999999", "99999999999")
+        self.refuse_vm("vcpus: 1 vcpus: 2", "vcpus")
+        self.refuse('log_level: LOUD', "LOUD")
+
+    def test_missing_files(self):
+        self.system.unlink(missing_ok=True)
+        self.assert_refused(lambda: describe.describe(self.system, self.manifests, {}),
+                            "system.textproto", "cannot be read", "No such file")
+        self.refuse('vm { name: "a" kernel: "absent" }', "vm a.kernel", "no such file", "--file absent=PATH")
+        self.refuse_vm('initrd: "absent"', "vm linux.initrd", "no such file")
+        self.refuse_vm('disk { file: "absent" }', "vm linux.disk[0].file", "no such file")
+        self.refuse_vm('initrd: "services"', "vm linux.initrd", "no such file")
+        self.refuse_vm('initrd: "empty"', "vm linux.initrd", "0 bytes")
+        self.assert_refused(lambda: self.describe(ONE_VM % "", {"kernel": "/absent"}), 'no such file: "/absent"')
+
+    def test_binary_file(self):
+        self.system.write_bytes(b"\xff\xfe\x00")
+        self.assert_refused(lambda: describe.describe(self.system, self.manifests, {}), "not a text file")
+
+    def test_number_of_vms(self):
+        self.refuse("", "vm: 0 VMs", "1..8")
+        self.refuse(" ".join(f'vm {{ name: "v{i}" kernel: "kernel" memory_mib: 2 }}' for i in range(9)), "9 VMs")
+
+    def test_names(self):
+        for name in ("", "Linux", "1st", "a b", "a.b", "a/b", "-a", "a-", "a\\n", "x" * 25, "\\303\\244"):
+            self.refuse(f'vm {{ name: "{name}" kernel: "kernel" }}', "vm[0].name")
+        self.refuse(ONE_VM % "" + ONE_VM % "", "vm[1].name", "twice")
+
+    def test_vcpus(self):
+        for count in (0, 9, 4294967295):
+            self.refuse_vm(f"vcpus: {count}", "vm linux.vcpus", f"{count} is not in 1..8")
+
+    def test_memory(self):
+        for mib in (0, 1, 3, 511, 8194, 4294967295):
+            self.refuse_vm(f"memory_mib: {mib}", "vm linux.memory_mib", f"{mib} is not an even number in 2..8192")
+        (self.folder / "kernel").write_bytes(b"x" * (3 << 20))
+        self.refuse_vm("memory_mib: 2", "vm linux.memory_mib", "cannot hold kernel and initrd")
+
+    def test_kernel(self):
+        self.refuse('vm { name: "a" }', "vm a.kernel", "missing")
+
+    def test_command_line(self):
+        self.refuse_vm(f'command_line: "{"x" * 2048}"', "vm linux.command_line", "2048")
+        self.refuse_vm(r'command_line: "a\000b"', "vm linux.command_line", "NUL")
+        self.describe(ONE_VM % f'command_line: "{"x" * 2047}"')
+
+    def test_priority(self):
+        for priority in (0, 16):
+            self.refuse_vm(f"priority: {priority}", "vm linux.priority", "1..15")
+
+    def test_disks(self):
+        self.refuse_vm("disk { }", "vm linux.disk[0]", "one of file, zero_mib, null_mib")
+        self.refuse_vm("disk { zero_mib: 0 }", "vm linux.disk[0].zero_mib", "0 is not in")
+        self.refuse_vm("disk { null_mib: 5000 }", "vm linux.disk[0].null_mib", "5000 is not in 1..4096")
+        self.refuse_vm('disk { file: "tiny" }', "vm linux.disk[0].file", "less than a sector")
+        self.refuse_vm('disk { file: "" }', "vm linux.disk[0].file", "is empty")
+        self.refuse_vm('disk { file: "disk" zero_mib: 3 }', "oneof")
+        self.refuse_vm(f'disk {{ zero_mib: 1 id: "{"x" * 21}" }}', "vm linux.disk[0].id", "20")
+        self.refuse_vm("disk { null_mib: 1 } " * 33, "vm linux.disk", "virtio slot")
+
+    def test_devices_and_services(self):
+        self.refuse_vm('device: "floppy"', "vm linux.device", 'no service "floppy"', "virtio-blk")
+        self.refuse_vm('device: "pl011"', "vm linux.device", "not a device service")
+        self.refuse_vm('device: "virtio-blk"', "vm linux.device", "comes with a `disk`")
+        self.refuse_vm('without: "virtio-blk"', "vm linux.without", "vgic, pl011, pl031, vmm")
+        self.refuse('service: "pl011" ' + ONE_VM % "", "service", "is a service of VMs")
+        self.refuse('service: "x" ' + ONE_VM % "", "service", 'no service "x"')
+
+    def test_too_many_tasks(self):
+        text = " ".join(f'vm {{ name: "v{i}" kernel: "kernel" {"disk { null_mib: 1 } " * 32} }}' for i in range(8))
+        self.refuse(text, "tasks in all", "128")
+
+
+class BadManifests(ToolCase):
+    """What only shows when manifests meet: their errors name the manifest."""
+
+    def refuse(self, *parts: str):
+        self.assert_refused(lambda: self.describe(ONE_VM % "disk { zero_mib: 1 }"), *parts)
+
+    def test_missing(self):
+        self.assert_refused(lambda: describe.load_services(self.schemas, self.folder / "none"),
+                            "has no NAME/manifest.textproto")
+        (self.manifests / "supervisor/manifest.textproto").unlink()
+        self.refuse("supervisor/manifest.textproto")
+
+    def test_peer(self):
+        self.edit_manifest("pl011", 'peer: "console" bit: "guest"', 'peer: "consul" bit: "guest"')
+        self.refuse("pl011/manifest.textproto", "console.peer", 'no service "consul"')
+
+    def test_peer_bit(self):
+        self.edit_manifest("pl011", 'bit: "guest"', 'bit: "gast"')
+        self.refuse("pl011/manifest.textproto", "handle console.bit", 'console has no signal "gast"')
+
+    def test_peer_bit_count(self):
+        self.edit_manifest("console", 'bit: 8 count: 8', 'bit: 8 count: 1')
+        self.assert_refused(lambda: self.describe(ONE_VM % "" + ONE_VM.replace("linux", "b") % ""),
+                            "console/manifest.textproto", "signal guest.count", "too few")
+
+    def test_handle_count(self):
+        self.edit_manifest("console", 'kind: SIGNAL count: 8', 'kind: SIGNAL count: 1')
+        self.assert_refused(lambda: self.describe(ONE_VM % "" + ONE_VM.replace("linux", "b") % ""),
+                            "console/manifest.textproto", "guest.count", "too few for pl011.b")
+
+    def test_peer_that_is_left_out(self):
+        self.edit_manifest("vmm", 'handle { name: "vm"', 'handle { name: "rtc" kind: SIGNAL peer: "pl031" bit: "timer" } '
+                           'handle { name: "vm"')
+        self.describe(ONE_VM % "")
+        self.assert_refused(lambda: self.describe(ONE_VM % 'without: "pl031"'),
+                            "vmm/manifest.textproto", "rtc.peer", "needs one instance of pl031, the system has 0")
+
+    def test_rank_order(self):
+        for rank in (2, 3):
+            self.setUp()
+            self.edit_manifest("pl031", "rank: 2", f"rank: {rank}")
+            self.edit_manifest("vgic", 'handle {', 'handle { name: "rtc" kind: ENDPOINT peer: "pl031" } handle {')
+            self.refuse("vgic/manifest.textproto", "handle rtc", f"rank 2 may not call pl031 of rank {rank}")
+
+    def test_endpoint_that_is_none(self):
+        self.edit_manifest("pl011", 'handle {', 'handle { name: "c" kind: ENDPOINT peer: "console" } handle {')
+        self.refuse("pl011/manifest.textproto", "handle c", "console receives no calls")
+
+    def test_overlapping_ranges(self):
+        self.edit_manifest("pl031", "base: 0x09010000", "base: 0x09000000")
+        self.refuse("vm linux", "pl031.linux serves 0x9000000..0x9001000", "overlaps pl011.linux")
+
+    def test_same_interrupt(self):
+        self.edit_manifest("pl031", "intid: 34", "intid: 33")
+        self.refuse("vm linux", "INTID 33 of pl031.linux", "pl011.linux")
+        self.setUp()
+        self.edit_manifest("pl031", "intid: 34", "intid: 48")
+        self.refuse("vm linux", "INTID 48 of virtio-blk.linux.0", "pl031.linux")
+
+    def test_two_that_answer_hypercalls(self):
+        self.edit_manifest("vgic", "receive: true", "receive: true hypercalls: true")
+        self.refuse("vm linux", "vgic.linux and vmm.linux both answer hypercalls")
+
+    def test_shared_memory_of_one_side(self):
+        self.edit_manifest("console", 'mapping { name: "ring"', 'mapping { name: "loop"')
+        self.refuse("pl011/manifest.textproto", "mapping loop", "SHARED")
+        self.setUp()
+        path = self.manifests / "pl011/manifest.textproto"
+        path.write_text(re.sub(r"(what: SHARED .*bytes: )\d+", r"\g<1>4096", path.read_text()))
+        self.refuse("mapping ring", "must be SHARED with")
+
+    def test_image_that_does_not_fit(self):
+        self.edit_manifest("vmm", 'what: KERNEL', 'what: KERNEL bytes: 4096')
+        self.refuse("vmm/manifest.textproto", "mapping kernel.bytes", "4096 is less than the 5000 of vmm.linux")
+
+    def test_unknown_config(self):
+        self.edit_manifest("vmm", 'config: "VmmConfig"', 'config: "Vmm"')
+        self.refuse("vmm/manifest.textproto", "config", 'scripts/configs.py has no "Vmm"')
+
+    def test_slot_of_a_service_without_devices(self):
+        self.edit_manifest("pl031", "base: 0x09010000", "base: 0")
+        self.refuse("pl031/manifest.textproto", "base 0 needs SCOPE_DEVICE")
+
+
+class Plans(ToolCase):
+    def one(self, fields: str = "", **named):
+        return self.describe(ONE_VM % fields, named)
+
+    def of(self, records, kind: str) -> list:
+        return [message for k, message in records if k == kind]
+
+    def slot_of(self, records, task: str) -> int:
+        return next(t.slot for t in self.of(records, "task") if t.name == task)
+
+    def test_shipped_descriptions(self):
+        for path in sorted((ROOT / "guests").glob("*.textproto")):
+            with self.subTest(path.name):
+                named = {name: str(self.folder / "disk") for name in ("linux", "initramfs", "disk", "bare")}
+                plan, machine = describe.describe(path, SERVICES, named)
+                self.assertGreater(len(self.decode(plan)), 20)
+                self.assertEqual(len(machine.vms), 1)
+
+    def test_header_counts_records(self):
+        records, _ = self.one()
+        self.assertEqual(records[0][0], "header")
+        self.assertEqual(records[0][1].records, len(records))
+        self.assertEqual(records[0][1].version, 1)
+        self.assertFalse(records[0][1].quiet)
+        self.assertTrue(self.describe("log_level: LOG_WARNING " + ONE_VM % "")[0][0][1].quiet)
+
+    def test_defaults(self):
+        records, machine = self.one()
+        self.assertEqual([t.name for t in self.of(records, "task")],
+                         ["console", "vgic.linux", "pl011.linux", "pl031.linux", "vmm.linux"])
+        self.assertEqual((machine.vms[0].vcpus, machine.vms[0].memory_bytes), (1, 512 << 20))
+
+    def test_every_slot_is_made_once_and_before_its_use(self):
+        records, _ = self.describe((ONE_VM % 'disk { zero_mib: 1 } disk { null_mib: 1 } vcpus: 8')
+                                   + 'vm { name: "b" kernel: "kernel" disk { file: "disk" } }')
+        made = {1, 2}
+
+        def make(slot):
+            self.assertNotIn(slot, made)
+            self.assertTrue(32 <= slot <= 2047)
+            made.add(slot)
+
+        for kind, m in records:
+            if kind in ("object", "memory"):
+                make(m.slot)
+                if kind == "object" and m.owner:
+                    self.assertIn(m.owner, made)
+            elif kind == "task":
+                self.assertIn(m.slot, made)
+                for slot in (m.image_slot, m.private_slot, m.ipc_slot):
+                    make(slot)
+            uses = {"vm": ["slot"], "grant": ["object", "task"], "mapping": ["memory", "space"], "config": ["task"],
+                    "mmio": ["vm", "endpoint"], "doorbell": ["vm", "signal"], "hypercall": ["vm", "endpoint"],
+                    "start": ["task"]}
+            for field in uses.get(kind, []):
+                self.assertIn(getattr(m, field), made, kind)
+
+    def test_handles_are_where_the_header_says(self):
+        records, machine = self.describe((ONE_VM % "vcpus: 3") + 'vm { name: "b" kernel: "kernel" }')
+        rights = {name: n for name, n in self.schemas.enum("Right").items()}
+        console, uart_b = self.slot_of(records, "console"), self.slot_of(records, "pl011.b")
+        vmm = self.slot_of(records, "vmm.linux")
+        grants = {(g.task, g.slot): g for g in self.of(records, "grant")}
+        service = machine.services["pl011"]
+        to_console = grants[uart_b, service.slots["console"]]
+        console_signal = next(o.slot for o in self.of(records, "object") if o.type == 6 and o.owner == console)
+        self.assertEqual(to_console.object, console_signal)
+        self.assertEqual(to_console.badge, machine.services["console"].signal_mask("guest", 1))
+        self.assertEqual(to_console.rights, rights["RIGHT_SEND"])
+        from_console = grants[console, machine.services["console"].slots["guest"] + 1]
+        self.assertEqual(from_console.badge, service.signal_mask("console"))
+        vcpus = [grants.get((vmm, machine.services["vmm"].slots["vcpu"] + i)) for i in range(8)]
+        self.assertEqual([g.rights for g in vcpus if g], [rights["RIGHT_POWER"]] * 3)
+        self.assertIn((1, machine.services["supervisor"].slots["console_flush"]), grants)
+
+    def test_grants_are_only_those_of_the_manifest(self):
+        records, machine = self.one("disk { zero_mib: 1 }")
+        block = self.slot_of(records, "virtio-blk.linux.0")
+        self.assertEqual(len([g for g in self.of(records, "grant") if g.task == block]), 1)
+        self.assertEqual({m.address for m in self.of(records, "mapping") if m.space == block},
+                         {0x1010_0000, *machine.services["virtio-blk"].addresses.values()})
+
+    def test_bindings(self):
+        records, _ = self.one("vcpus: 4 disk { zero_mib: 1 } disk { zero_mib: 1 }")
+        ranges = {m.address: m.bytes for m in self.of(records, "mmio")}
+        self.assertEqual(ranges, {0x0800_0000: 0xa0000 + 4 * 0x20000, 0x0900_0000: 0x1000, 0x0901_0000: 0x1000,
+                                  0x0a00_0000: 0x1000, 0x0a00_1000: 0x1000})
+        self.assertEqual([d.address for d in self.of(records, "doorbell")], [0x0a00_0050, 0x0a00_1050])
+        self.assertEqual(len(self.of(records, "hypercall")), 1)
+        lines = [o.a for o in self.of(records, "object") if o.type == 8]
+        self.assertEqual(sorted(lines), [33, 34, 48, 49])
+
+    def test_vmm_configuration(self):
+        records, _ = self.one('vcpus: 2 memory_mib: 64 initrd: "initrd" command_line: "quiet" disk { zero_mib: 1 }')
+        vmm = self.slot_of(records, "vmm.linux")
+        data = b"".join(c.data for c in self.of(records, "config") if c.task == vmm)
+        config = self.schemas.message("VmmConfig").FromString(data)
+        self.assertEqual((config.ram_base, config.ram_bytes), (0x4000_0000, 64 << 20))
+        self.assertEqual((config.kernel_bytes, config.initrd_bytes, config.command_line), (5000, 300, "quiet"))
+        self.assertEqual(list(config.vcpu_affinity), [0, 1])
+        self.assertEqual((config.gic_distributor, config.gic_redistributors), (0x0800_0000, 0x080a_0000))
+        self.assertEqual([(d.name, d.address, d.intid, d.console) for d in config.devices],
+                         [("pl011", 0x0900_0000, 33, True), ("pl031", 0x0901_0000, 34, False),
+                          ("virtio_mmio", 0x0a00_0000, 48, False)])
+
+    def test_long_configurations_come_in_pieces(self):
+        records, _ = self.one(f'command_line: "{"x" * 2000}"')
+        task = next(t for t in self.of(records, "task") if t.name == "vmm.linux")
+        pieces = [c for c in self.of(records, "config") if c.task == task.slot]
+        self.assertGreater(len(pieces), 1)
+        self.assertEqual([c.offset for c in pieces], [1024 * i for i in range(len(pieces))])
+        self.assertEqual(sum(len(c.data) for c in pieces), task.config_bytes)
+
+    def test_disks(self):
+        records, machine = self.one('disk { file: "disk" } disk { file: "disk" read_only: true } '
+                                    'disk { file: "disk" read_only: true } disk { zero_mib: 4 } disk { null_mib: 8 }')
+        files = [(m.file, m.bytes) for m in self.of(records, "memory") if m.file]
+        self.assertEqual(sorted(files), [("linux/disk0", 8192), ("linux/disk1", 8192), ("linux/kernel", 5000)],
+                         "a writable file is its own copy, read-only ones share theirs")
+        address = machine.services["virtio-blk"].addresses["disk"]
+        rights = {m.space: m.rights for m in self.of(records, "mapping") if m.address == address and m.rights != 28}
+        slots = [self.slot_of(records, f"virtio-blk.linux.{i}") for i in range(5)]
+        self.assertEqual([rights.get(slot) for slot in slots], [12, 4, 4, 12, None])
+
+    def test_same_kernel_of_two_vms_is_there_once(self):
+        records, machine = self.describe(ONE_VM % "" + ONE_VM.replace("linux", "b") % "")
+        self.assertEqual([m.file for m in self.of(records, "memory") if m.file], ["linux/kernel"])
+        self.assertEqual(len(machine.files), 1)
+
+    def test_reset_clears_journals_and_rings_of_the_vm_only(self):
+        records, _ = self.one()
+        vm = self.of(records, "vm")[0].slot
+        console = self.slot_of(records, "console")
+        mapped = {}
+        for m in self.of(records, "mapping"):
+            mapped.setdefault(m.memory, []).append(m.space)
+        for memory in self.of(records, "memory"):
+            spaces = mapped[memory.slot]
+            if memory.vm:
+                self.assertEqual(memory.vm, vm)
+                self.assertNotEqual(spaces, [console])
+                self.assertNotIn(vm, spaces, "guest RAM is the guest's")
+        self.assertEqual(sum(m.vm != 0 for m in self.of(records, "memory")), 4)  # pl011, pl031, vmm; ring
+
+    def test_leaving_out_the_uart_leaves_out_the_console(self):
+        records, _ = self.one('without: "pl011"')
+        self.assertNotIn("console", [t.name for t in self.of(records, "task")])
+        self.assertFalse([g for g in self.of(records, "grant") if g.task == 1])
+
+    def test_bare_vm_needs_no_kernel(self):
+        records, _ = self.describe('vm { name: "a" without: ["vmm", "vgic", "pl011", "pl031"] }')
+        self.assertEqual([t.name for t in self.of(records, "task")], [])
+
+    def test_files_by_name_come_before_the_folder(self):
+        (self.folder / "other").write_bytes(b"y" * 7777)
+        records, machine = self.one(kernel=str(self.folder / "other"))
+        self.assertEqual([f.bytes for f in machine.files.values()], [7777])
+
+    def test_same_input_same_plan(self):
+        self.system.write_text(ONE_VM % "disk { zero_mib: 1 }")
+        plans = [describe.describe(self.system, self.manifests, {})[0] for _ in range(2)]
+        self.assertEqual(*plans)
+
+    def test_vm_has_interrupts_for_its_devices(self):
+        for disks, intids in ((0, 64), (1, 64), (16, 64), (17, 96)):
+            records, _ = self.one("disk { null_mib: 1 } " * disks)
+            vm = next(o for o in self.of(records, "object") if o.type == 3)
+            self.assertEqual(vm.a & 0xffff, intids)
+
+
+class CommandLine(ToolCase):
+    def run_tool(self, *arguments):
+        describe.main([str(a) for a in arguments])
+
+    def test_lists_what_the_archive_needs(self):
+        self.system.write_text(ONE_VM % 'disk { file: "disk" }')
+        out, listing = self.folder / "plan.pb", self.folder / "list"
+        self.run_tool("--system", self.system, "--manifests", self.manifests, "--out", out, "--elfs", "/elfs",
+                      "--list", listing, "--file", f"kernel={self.folder / 'initrd'}")
+        lines = dict(line.split("=", 1) for line in listing.read_text().splitlines())
+        self.assertEqual(lines["plan.pb"], str(out.resolve()))
+        self.assertEqual(lines["services/vmm.elf"], "/elfs/vmm.elf")
+        self.assertEqual(lines["linux/kernel"], str((self.folder / "initrd").resolve()))
+        self.assertEqual(lines["linux/disk0"], str((self.folder / "disk").resolve()))
+        self.assertNotIn("services/supervisor.elf", lines)
+
+    def test_bad_options(self):
+        self.system.write_text(ONE_VM % "")
+        base = ["--system", self.system, "--manifests", self.manifests, "--out", self.folder / "plan.pb"]
+        for pair in ("kernel", "=x", "kernel="):
+            self.assert_refused(lambda pair=pair: self.run_tool(*base, "--file", pair), "--file", "NAME=PATH")
+        self.assert_refused(lambda: self.run_tool(*base, "--list", self.folder / "list"), "--elfs")
+        self.assertFalse((self.folder / "plan.pb").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
