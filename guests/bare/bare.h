@@ -1,0 +1,94 @@
+// What bare-metal guests share: console, PSCI, exceptions, the GIC and the timers. EL1, MMU off.
+#ifndef ATOLL_GUESTS_BARE_BARE_H_
+#define ATOLL_GUESTS_BARE_BARE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace bare {
+
+// The machine that every VM is given (docs/guest-machine.md).
+inline constexpr uintptr_t kDistributor = 0x0800'0000;
+inline constexpr uintptr_t kRedistributor = 0x080a'0000;  // 128 KiB per vCPU
+inline constexpr uintptr_t kUart = 0x0900'0000;
+inline constexpr uintptr_t kRtc = 0x0901'0000;
+inline constexpr uintptr_t kVirtio = 0x0a00'0000;  // + n * 0x1000
+inline constexpr uintptr_t kRam = 0x4000'0000;
+inline constexpr uint32_t kUartIntid = 33;
+inline constexpr uint32_t kRtcIntid = 34;
+inline constexpr uint32_t kVirtioIntid = 48;  // + n
+inline constexpr uint32_t kVirtualTimerIntid = 27;
+inline constexpr uint32_t kPhysicalTimerIntid = 30;
+
+// Layout known to start.S.
+struct Frame {
+  uint64_t x[31];
+  uint64_t elr;
+  uint64_t spsr;
+  uint64_t esr;
+  uint64_t far;
+};
+
+template <typename T>
+T Load(uintptr_t address) {
+  return *reinterpret_cast<volatile T*>(address);
+}
+template <typename T>
+void Store(uintptr_t address, T value) {
+  *reinterpret_cast<volatile T*>(address) = value;
+}
+inline uint32_t Load32(uintptr_t address) { return Load<uint32_t>(address); }
+inline void Store32(uintptr_t address, uint32_t value) { Store<uint32_t>(address, value); }
+
+// BARE_READ("cntfrq_el0"): the register's value.
+#define BARE_READ(name)                               \
+  [] {                                                \
+    uint64_t bare_value;                              \
+    asm volatile("mrs %0, " name : "=r"(bare_value)); \
+    return bare_value;                                \
+  }()
+#define BARE_WRITE(name, value) \
+  asm volatile("msr " name ", %0\n\tisb" ::"r"(static_cast<uint64_t>(value)) : "memory")
+
+void Print(std::string_view text);
+void PrintNumber(uint64_t value);
+void PrintHex(uint64_t value);
+
+struct SmcccResult {
+  uint64_t x0, x1, x2, x3;
+};
+SmcccResult Hvc(uint64_t x0, uint64_t x1 = 0, uint64_t x2 = 0, uint64_t x3 = 0);
+SmcccResult Smc(uint64_t x0, uint64_t x1 = 0, uint64_t x2 = 0, uint64_t x3 = 0);
+[[noreturn]] void PowerOff();
+
+// The counter, read in program order.
+inline uint64_t Counter() {
+  asm volatile("isb" ::: "memory");
+  return BARE_READ("cntvct_el0");
+}
+
+// IRQs: handler called with the INTID between acknowledge and end of interrupt. null: interrupts unexpected.
+using InterruptHandler = void (*)(uint32_t intid);
+void SetInterruptHandler(InterruptHandler handler);
+
+// Synchronous exceptions: the handler may change the frame (skip an instruction: elr += 4) and returns true
+// if it was expected. null: none is.
+using FaultHandler = bool (*)(Frame& frame);
+void SetFaultHandler(FaultHandler handler);
+
+// Distributor, this vCPU's redistributor and CPU interface on, everything in Group 1 at priority 0xa0.
+void InitializeGic(uint32_t vcpu = 0);
+void EnableInterrupt(uint32_t intid, uint32_t vcpu = 0);
+void DisableInterrupt(uint32_t intid, uint32_t vcpu = 0);
+inline void UnmaskInterrupts() { asm volatile("msr daifclr, #2" ::: "memory"); }
+inline void MaskInterrupts() { asm volatile("msr daifset, #2" ::: "memory"); }
+inline void WaitForInterrupt() { asm volatile("dsb sy\n\twfi" ::: "memory"); }
+
+}  // namespace bare
+
+// Defined by each guest.
+extern "C" void GuestMain(uint64_t device_tree);
+extern "C" void SecondaryMain();
+
+#endif  // ATOLL_GUESTS_BARE_BARE_H_
