@@ -28,10 +28,12 @@ FrameTable::FrameTable(PhysAddr base, std::span<FrameState> states) : base_(base
 }
 
 Status FrameTable::Change(PhysAddr start, uint64_t bytes, FrameState from, FrameState to) {
-  if (!start.IsAligned(kPageSize) || bytes % kPageSize != 0 || bytes == 0) return Status::kInvalidArgument;
+  if (!start.IsAligned(kPageSize) || bytes % kPageSize != 0 || bytes == 0)
+    return Status::kInvalidArgument;
   // A start below the base wraps to a large offset.
   if (!InBounds(start - base_, bytes, states_.size() * kPageSize)) return Status::kOutOfRange;
-  const std::span<FrameState> range = states_.subspan((start - base_) / kPageSize, bytes / kPageSize);
+  const std::span<FrameState> range =
+      states_.subspan((start - base_) / kPageSize, bytes / kPageSize);
   if (!AllAre(range, from)) return Status::kFailedPrecondition;
   std::memset(range.data(), static_cast<int>(to), range.size());
   return Status::kOk;

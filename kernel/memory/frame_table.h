@@ -1,7 +1,7 @@
 // What each 4 KiB page of RAM is used for: one byte per page.
 //
-// Every page has one use at a time, so memory of a task or guest can never be kernel object or page table
-// memory as well. The caller serialises.
+// Every page has one use at a time, so memory of a task or guest can never be kernel object or page
+// table memory as well. The caller serialises.
 #ifndef ATOLL_KERNEL_MEMORY_FRAME_TABLE_H_
 #define ATOLL_KERNEL_MEMORY_FRAME_TABLE_H_
 
@@ -28,9 +28,9 @@ class FrameTable {
   // One state per page of RAM from `base` (page aligned) on; all pages begin as kKernel.
   FrameTable(PhysAddr base, std::span<FrameState> states);
 
-  // All pages of [start, start + bytes) must be in state `from` and are then in state `to`; otherwise nothing
-  // changes. INVALID_ARGUMENT: not page aligned, or empty. OUT_OF_RANGE: not all RAM.
-  // FAILED_PRECONDITION: a page is in another state.
+  // All pages of [start, start + bytes) must be in state `from` and are then in state `to`;
+  // otherwise nothing changes. INVALID_ARGUMENT: not page aligned, or empty. OUT_OF_RANGE: not all
+  // RAM. FAILED_PRECONDITION: a page is in another state.
   Status Claim(PhysAddr start, uint64_t bytes, FrameState to) {
     return Change(start, bytes, FrameState::kFree, to);
   }

@@ -1,12 +1,13 @@
 // ASIDs and VMIDs: small numbers that tag TLB entries, lent to address spaces.
 //
-// There may be more address spaces than ids. An address space holds a *tag*: generation and id. A tag of
-// the present generation is good. When all ids are lent, the generation ends: everybody's tag turns stale at
-// once, all TLBs are flushed, and each address space gets a new id when it is activated next. What is active
-// on some CPU at that moment keeps its id, since that CPU goes on using it.
+// There may be more address spaces than ids. An address space holds a *tag*: generation and id. A
+// tag of the present generation is good. When all ids are lent, the generation ends: everybody's
+// tag turns stale at once, all TLBs are flushed, and each address space gets a new id when it is
+// activated next. What is active on some CPU at that moment keeps its id, since that CPU goes on
+// using it.
 //
-// Activate runs with the owner's lock held; TryActivate needs none and is all that a switch needs mostly.
-// Id 0 is never lent (the kernel's own ASID; the VMID of nobody).
+// Activate runs with the owner's lock held; TryActivate needs none and is all that a switch needs
+// mostly. Id 0 is never lent (the kernel's own ASID; the VMID of nobody).
 #ifndef ATOLL_KERNEL_MEMORY_ID_ALLOCATOR_H_
 #define ATOLL_KERNEL_MEMORY_ID_ALLOCATOR_H_
 
@@ -22,7 +23,9 @@ namespace atoll {
 // In each address space; written by IdAllocator only. 0 = none yet.
 struct AddressSpaceTag {
   std::atomic<uint64_t> value{0};
-  uint32_t id() const { return static_cast<uint32_t>(value.load(std::memory_order_relaxed) & 0xffff); }
+  uint32_t id() const {
+    return static_cast<uint32_t>(value.load(std::memory_order_relaxed) & 0xffff);
+  }
 };
 
 // kMaxIds: most ids in use at a time, at most 65536; more address spaces than that take turns.
@@ -34,17 +37,19 @@ class IdAllocator {
   // Before the first use. `id_bits`: 8 or 16, what the CPU has.
   constexpr void Initialize(unsigned id_bits) { limit_ = std::min(kMaxIds, size_t{1} << id_bits); }
 
-  // Makes `tag` the one in use on `cpu` if it is of the present generation. Lock-free: if a new generation
-  // begins at the same time, either it sees this CPU's tag and keeps its id, or the exchange here fails.
+  // Makes `tag` the one in use on `cpu` if it is of the present generation. Lock-free: if a new
+  // generation begins at the same time, either it sees this CPU's tag and keeps its id, or the
+  // exchange here fails.
   bool TryActivate(const AddressSpaceTag& tag, size_t cpu) {
     const uint64_t value = tag.value.load(std::memory_order_relaxed);
     uint64_t active = active_[cpu].load(std::memory_order_relaxed);
-    return active != 0 && (value & kGenerationMask) == generation_.load(std::memory_order_relaxed) &&
+    return active != 0 &&
+           (value & kGenerationMask) == generation_.load(std::memory_order_relaxed) &&
            active_[cpu].compare_exchange_strong(active, value);
   }
 
-  // The same for every tag; gives it an id first if it has none that is good. `flush_all` is called if all
-  // ids were lent: it must invalidate the TLB entries of all ids on all CPUs.
+  // The same for every tag; gives it an id first if it has none that is good. `flush_all` is called
+  // if all ids were lent: it must invalidate the TLB entries of all ids on all CPUs.
   template <typename FlushAll>
   uint32_t Activate(AddressSpaceTag& tag, size_t cpu, FlushAll&& flush_all) {
     uint64_t value = tag.value.load(std::memory_order_relaxed);
@@ -56,8 +61,8 @@ class IdAllocator {
     return static_cast<uint32_t>(value & kIdMask);
   }
 
-  // Gives the id back. The caller has flushed it from all TLBs, and no CPU has it active (another tag was
-  // activated there since).
+  // Gives the id back. The caller has flushed it from all TLBs, and no CPU has it active (another
+  // tag was activated there since).
   void Release(AddressSpaceTag& tag) {
     const uint64_t value = tag.value.exchange(0, std::memory_order_relaxed);
     if (value == 0) return;
@@ -108,8 +113,8 @@ class IdAllocator {
     used_[0] = 1;
     next_ = 1;
     for (size_t cpu = 0; cpu < kMaxCpus; ++cpu) {
-      // 0 makes TryActivate there come here. A CPU that did not switch since the last generation ended has
-      // nothing in active_, but still uses what was kept for it then.
+      // 0 makes TryActivate there come here. A CPU that did not switch since the last generation
+      // ended has nothing in active_, but still uses what was kept for it then.
       const uint64_t active = active_[cpu].exchange(0);
       if (active != 0) kept_[cpu] = active;
       if (kept_[cpu] != 0) TakeId(kept_[cpu] & kIdMask);

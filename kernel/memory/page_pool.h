@@ -1,8 +1,9 @@
 // The 4 KiB pages that were donated to one object for its page tables, as an intrusive list.
 //
-// Who donates counts; nobody else ever takes from the pool, so one object cannot use up another's memory. The
-// link is the page's first word: a physical address, page aligned, so bit 0 is clear. A table walker that
-// still holds a stale pointer to a page that was a table therefore reads an invalid descriptor there.
+// Who donates counts; nobody else ever takes from the pool, so one object cannot use up another's
+// memory. The link is the page's first word: a physical address, page aligned, so bit 0 is clear. A
+// table walker that still holds a stale pointer to a page that was a table therefore reads an
+// invalid descriptor there.
 #ifndef ATOLL_KERNEL_MEMORY_PAGE_POOL_H_
 #define ATOLL_KERNEL_MEMORY_PAGE_POOL_H_
 

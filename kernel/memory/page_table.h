@@ -1,12 +1,13 @@
 // A translation table of one address space: map, unmap, look up, each call bounded.
 //
-// PageTable is a view: it owns neither the root table nor the pool that tables are taken from and given back
-// to. The owner serialises calls; hardware may walk the table meanwhile, on any CPU. So every descriptor is
-// written whole by one release store, a table is complete before it is linked, and a valid entry is never
-// replaced by another valid one (break-before-make, DDI0487 D8, TLB maintenance requirements).
+// PageTable is a view: it owns neither the root table nor the pool that tables are taken from and
+// given back to. The owner serialises calls; hardware may walk the table meanwhile, on any CPU. So
+// every descriptor is written whole by one release store, a table is complete before it is linked,
+// and a valid entry is never replaced by another valid one (break-before-make, DDI0487 D8, TLB
+// maintenance requirements).
 //
-// While a block is split its addresses are invalid for a moment. Whoever gets a translation fault takes
-// the owner's lock, asks Query, and lets the access run again if it is mapped.
+// While a block is split its addresses are invalid for a moment. Whoever gets a translation fault
+// takes the owner's lock, asks Query, and lets the access run again if it is mapped.
 #ifndef ATOLL_KERNEL_MEMORY_PAGE_TABLE_H_
 #define ATOLL_KERNEL_MEMORY_PAGE_TABLE_H_
 
@@ -28,8 +29,8 @@
 namespace atoll {
 
 struct Mapping {
-  PhysAddr phys;             // of the address asked for
-  uint64_t bytes = 0;        // from there to the end of its page or block
+  PhysAddr phys;       // of the address asked for
+  uint64_t bytes = 0;  // from there to the end of its page or block
   PageAttributes attributes;
 };
 
@@ -45,27 +46,30 @@ class PageTable {
   static constexpr uint64_t EntryBytes(unsigned level) {
     return kPageSize << (9 * (kLastLevel - level));
   }
-  static constexpr size_t kRootEntries = (uint64_t{1} << Format::kInputBits) / EntryBytes(Format::kRootLevel);
+  static constexpr size_t kRootEntries =
+      (uint64_t{1} << Format::kInputBits) / EntryBytes(Format::kRootLevel);
   // The root's size, and its alignment.
   static constexpr size_t kRootBytes = kRootEntries * sizeof(uint64_t);
 
   // `root`: kRootBytes, cleared before its first use.
   PageTable(PhysAddr root, Pool& pool) : root_(root), pool_(pool) {}
 
-  // Maps up to `budget` pages or blocks from the front of [address, address + bytes) and says how many bytes
-  // that was. An error means that nothing was changed:
+  // Maps up to `budget` pages or blocks from the front of [address, address + bytes) and says how
+  // many bytes that was. An error means that nothing was changed:
   //   INVALID_ARGUMENT    not page aligned, nothing to do, attributes that this format refuses
   //   OUT_OF_RANGE        input or output address beyond the address space
   //   ALREADY_EXISTS      the page at `address` is mapped
-  //   RESOURCE_EXHAUSTED  the pool has too few pages for the tables that the page at `address` needs
+  //   RESOURCE_EXHAUSTED  the pool has too few pages for the tables that the page at `address`
+  //   needs
   // Returns with the new descriptors visible to every table walker.
   Result<uint64_t> Map(Input address, PhysAddr phys, uint64_t bytes, PageAttributes attributes,
                        uint32_t budget);
 
-  // Unmaps the front of the range, at most `budget` entries (mapped or not), and says how many bytes that was.
-  // What is not mapped is passed over. Blocks that are only partly in the range are split, which takes a
-  // page: RESOURCE_EXHAUSTED; FAILED_PRECONDITION if the format has no splitting. Tables that became
-  // empty are back in the pool, and no CPU uses an old translation, when this returns.
+  // Unmaps the front of the range, at most `budget` entries (mapped or not), and says how many
+  // bytes that was. What is not mapped is passed over. Blocks that are only partly in the range are
+  // split, which takes a page: RESOURCE_EXHAUSTED; FAILED_PRECONDITION if the format has no
+  // splitting. Tables that became empty are back in the pool, and no CPU uses an old translation,
+  // when this returns.
   Result<uint64_t> Unmap(Input address, uint64_t bytes, uint32_t budget, Tlb& tlb);
 
   std::optional<Mapping> Query(Input address) const;
@@ -95,7 +99,8 @@ class PageTable {
   static uint64_t Load(PhysAddr table, size_t index) {
     return std::atomic_ref(PhysicalMemory::Words(table)[index]).load(std::memory_order_relaxed);
   }
-  // Release: what the entry leads to is visible before it (a walker's reads are ordered by their addresses).
+  // Release: what the entry leads to is visible before it (a walker's reads are ordered by their
+  // addresses).
   static void Store(PhysAddr table, size_t index, uint64_t entry) {
     std::atomic_ref(PhysicalMemory::Words(table)[index]).store(entry, std::memory_order_release);
   }
@@ -103,7 +108,8 @@ class PageTable {
   static Status CheckRange(Input address, uint64_t bytes, uint32_t budget);
   // Follows tables down to `last_level` at most.
   Walk FollowTables(uint64_t offset, unsigned last_level = kLastLevel) const;
-  Status MapOne(uint64_t offset, PhysAddr phys, unsigned level, uint64_t attributes, uint64_t& mapped);
+  Status MapOne(uint64_t offset, PhysAddr phys, unsigned level, uint64_t attributes,
+                uint64_t& mapped);
   Status Split(Walk& walk, uint64_t offset, Tlb& tlb);
   void FreeEmptyTables(const Walk& walk, Pool& detached) const;
 
@@ -112,7 +118,8 @@ class PageTable {
 };
 
 template <typename Format, typename PhysicalMemory>
-Status PageTable<Format, PhysicalMemory>::CheckRange(Input address, uint64_t bytes, uint32_t budget) {
+Status PageTable<Format, PhysicalMemory>::CheckRange(Input address, uint64_t bytes,
+                                                     uint32_t budget) {
   if (!address.IsAligned(kPageSize) || bytes % kPageSize != 0 || bytes == 0 || budget == 0) {
     return Status::kInvalidArgument;
   }
@@ -122,7 +129,8 @@ Status PageTable<Format, PhysicalMemory>::CheckRange(Input address, uint64_t byt
 }
 
 template <typename Format, typename PhysicalMemory>
-auto PageTable<Format, PhysicalMemory>::FollowTables(uint64_t offset, unsigned last_level) const -> Walk {
+auto PageTable<Format, PhysicalMemory>::FollowTables(uint64_t offset, unsigned last_level) const
+    -> Walk {
   Walk walk;
   PhysAddr table = root_;
   for (;; ++walk.level) {
@@ -158,9 +166,12 @@ Status PageTable<Format, PhysicalMemory>::MapOne(uint64_t offset, PhysAddr phys,
 }
 
 template <typename Format, typename PhysicalMemory>
-Result<uint64_t> PageTable<Format, PhysicalMemory>::Map(Input address, PhysAddr phys, uint64_t bytes,
-                                                        PageAttributes page_attributes, uint32_t budget) {
-  if (Status status = CheckRange(address, bytes, budget); !IsOk(status)) return std::unexpected(status);
+Result<uint64_t> PageTable<Format, PhysicalMemory>::Map(Input address, PhysAddr phys,
+                                                        uint64_t bytes,
+                                                        PageAttributes page_attributes,
+                                                        uint32_t budget) {
+  if (Status status = CheckRange(address, bytes, budget); !IsOk(status))
+    return std::unexpected(status);
   const std::optional<uint64_t> attributes = Format::Encode(page_attributes);
   if (!attributes || !phys.IsAligned(kPageSize)) return std::unexpected(Status::kInvalidArgument);
   if (!InBounds(phys.value, bytes, descriptor::kAddressMask + kPageSize)) {
@@ -171,8 +182,8 @@ Result<uint64_t> PageTable<Format, PhysicalMemory>::Map(Input address, PhysAddr 
     const uint64_t offset = address + done - Format::kBase;
     const PhysAddr target = phys + done;
     unsigned level = Format::kLargestBlockLevel;
-    while (level < kLastLevel &&
-           (((offset | target.value) & (EntryBytes(level) - 1)) != 0 || bytes - done < EntryBytes(level))) {
+    while (level < kLastLevel && (((offset | target.value) & (EntryBytes(level) - 1)) != 0 ||
+                                  bytes - done < EntryBytes(level))) {
       ++level;
     }
     uint64_t mapped = 0;
@@ -183,7 +194,8 @@ Result<uint64_t> PageTable<Format, PhysicalMemory>::Map(Input address, PhysAddr 
     }
     done += mapped;
   }
-  // No TLBI: invalid entries are never cached. The barriers make this CPU's next access find the new ones.
+  // No TLBI: invalid entries are never cached. The barriers make this CPU's next access find the
+  // new ones.
   DsbIshst();
   Isb();
   return done;
@@ -210,12 +222,14 @@ Status PageTable<Format, PhysicalMemory>::Split(Walk& walk, uint64_t offset, Tlb
   return Status::kOk;
 }
 
-// Unlinks the table that `walk` ended in if it is empty, then the one above it, and so on; never the root.
+// Unlinks the table that `walk` ended in if it is empty, then the one above it, and so on; never
+// the root.
 template <typename Format, typename PhysicalMemory>
 void PageTable<Format, PhysicalMemory>::FreeEmptyTables(const Walk& walk, Pool& detached) const {
   for (unsigned level = walk.level; level > Format::kRootLevel; --level) {
     const PhysAddr table = walk.table[level];
-    // From the end: unmapping goes upwards, so a table in use is mostly recognised by its last entry.
+    // From the end: unmapping goes upwards, so a table in use is mostly recognised by its last
+    // entry.
     for (size_t i = kEntries; i > 0; --i) {
       if (IsValid(Load(table, i - 1))) return;
     }
@@ -225,9 +239,10 @@ void PageTable<Format, PhysicalMemory>::FreeEmptyTables(const Walk& walk, Pool& 
 }
 
 template <typename Format, typename PhysicalMemory>
-Result<uint64_t> PageTable<Format, PhysicalMemory>::Unmap(Input address, uint64_t bytes, uint32_t budget,
-                                                          Tlb& tlb) {
-  if (Status status = CheckRange(address, bytes, budget); !IsOk(status)) return std::unexpected(status);
+Result<uint64_t> PageTable<Format, PhysicalMemory>::Unmap(Input address, uint64_t bytes,
+                                                          uint32_t budget, Tlb& tlb) {
+  if (Status status = CheckRange(address, bytes, budget); !IsOk(status))
+    return std::unexpected(status);
   uint64_t done = 0;
   uint64_t changed_from = bytes;
   uint64_t changed_to = 0;
@@ -254,7 +269,8 @@ Result<uint64_t> PageTable<Format, PhysicalMemory>::Unmap(Input address, uint64_
     const bool leaves_table = (offset + step) % (entry_bytes * kEntries) == 0;
     if (leaves_table || done == bytes || budget == 1) FreeEmptyTables(walk, detached);
   }
-  if (changed_from < changed_to) tlb.Invalidate((address + changed_from).value, changed_to - changed_from);
+  if (changed_from < changed_to)
+    tlb.Invalidate((address + changed_from).value, changed_to - changed_from);
   while (detached.count() > 0) pool_.Give(*detached.Take());
   if (done == 0 && !IsOk(status)) return std::unexpected(status);
   return done;

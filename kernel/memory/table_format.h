@@ -1,5 +1,5 @@
-// Descriptors of the three kinds of translation table, all with the 4 KiB granule (DDI0487, VMSAv8-64
-// translation table format descriptors):
+// Descriptors of the three kinds of translation table, all with the 4 KiB granule (DDI0487,
+// VMSAv8-64 translation table format descriptors):
 //
 //   TaskFormat    Stage 1, TTBR0_EL2: 39 bits, levels 1-3, EL0 pages, not global (ASID)
 //   KernelFormat  Stage 1, TTBR1_EL2: 39 bits, levels 1-3, EL2 only, global
@@ -33,7 +33,8 @@ struct PageAttributes {
 namespace descriptor {
 
 inline constexpr uint64_t kValid = 1u << 0;
-inline constexpr uint64_t kTableOrPage = 1u << 1;  // levels 1, 2: table, else block; level 3: always set
+inline constexpr uint64_t kTableOrPage =
+    1u << 1;  // levels 1, 2: table, else block; level 3: always set
 inline constexpr uint64_t kTypeMask = kValid | kTableOrPage;
 inline constexpr uint64_t kAddressMask = 0x0000'ffff'ffff'f000;
 inline constexpr uint64_t kInnerShareable = uint64_t{3} << 8;
@@ -71,8 +72,8 @@ constexpr PageMemory Stage1MemoryOf(uint64_t value) {
                                                                            : PageMemory::kDevice;
 }
 
-// Writable and executable at once is refused wherever the kernel or a task runs; so is executable Device
-// memory, which speculative fetches could read.
+// Writable and executable at once is refused wherever the kernel or a task runs; so is executable
+// Device memory, which speculative fetches could read.
 constexpr bool IsAllowedInStage1(PageAttributes attributes) {
   return !(attributes.execute && (attributes.write || attributes.memory == PageMemory::kDevice));
 }
@@ -91,7 +92,8 @@ struct TaskFormat {
     using namespace descriptor;
     if (!IsAllowedInStage1(attributes)) return std::nullopt;
     return Stage1Memory(attributes.memory) | kUnprivileged | kNotGlobal | kPrivilegedExecuteNever |
-           (attributes.write ? 0 : kReadOnly) | (attributes.execute ? 0 : kUnprivilegedExecuteNever);
+           (attributes.write ? 0 : kReadOnly) |
+           (attributes.execute ? 0 : kUnprivilegedExecuteNever);
   }
   static constexpr PageAttributes Decode(uint64_t value) {
     using namespace descriptor;

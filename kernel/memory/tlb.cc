@@ -13,8 +13,8 @@ inline constexpr unsigned kAsidShift = 48;
 inline constexpr uint64_t kTlbiAddressMask = (uint64_t{1} << 44) - 1;  // VA[55:12] in [43:0]
 inline constexpr uint64_t kTlbiIpaMask = (uint64_t{1} << 40) - 1;      // IPA[51:12] in [39:0]
 
-// The guest's regime for the life of this object: TGE = 0, its VTTBR_EL2, interrupts masked (an interrupt
-// taken with TGE = 0 would run the kernel's handler with a guest's configuration).
+// The guest's regime for the life of this object: TGE = 0, its VTTBR_EL2, interrupts masked (an
+// interrupt taken with TGE = 0 would run the kernel's handler with a guest's configuration).
 class GuestRegime {
  public:
   explicit GuestRegime(uint64_t vttbr) : hcr_(HcrEl2::Read()), vttbr_(VttbrEl2::Read()) {
@@ -71,7 +71,8 @@ void KernelTlb::Invalidate(uint64_t address, uint64_t bytes) {
   } else {
     for (uint64_t done = 0; done < bytes; done += kPageSize) {
       // Kernel entries are global: of every ASID.
-      asm volatile("tlbi vaae1is, %0" ::"r"(((address + done) / kPageSize) & kTlbiAddressMask) : "memory");
+      asm volatile("tlbi vaae1is, %0" ::"r"(((address + done) / kPageSize) & kTlbiAddressMask)
+                   : "memory");
     }
   }
   Complete();
@@ -82,10 +83,12 @@ void Stage2Tlb::Invalidate(uint64_t address, uint64_t bytes) {
   DsbIshst();
   GuestRegime regime(vttbr_);
   for (uint64_t done = 0; done < bytes; done += kPageSize) {
-    asm volatile("tlbi ipas2e1is, %0" ::"r"(((address + done) / kPageSize) & kTlbiIpaMask) : "memory");
+    asm volatile("tlbi ipas2e1is, %0" ::"r"(((address + done) / kPageSize) & kTlbiIpaMask)
+                 : "memory");
   }
-  // IPAS2E1IS does not reach entries that combine both stages: they are tagged by virtual address only. Once
-  // the Stage-2 entries are gone everywhere, drop all Stage-1 and combined entries of the VM.
+  // IPAS2E1IS does not reach entries that combine both stages: they are tagged by virtual address
+  // only. Once the Stage-2 entries are gone everywhere, drop all Stage-1 and combined entries of
+  // the VM.
   DsbIsh();
   asm volatile("tlbi vmalle1is" ::: "memory");
   Complete();
@@ -119,7 +122,7 @@ void InvalidateEveryGuest() {
   asm volatile(
       "tlbi alle1is\n"
       "ic ialluis" ::  // VPIPT instruction caches are tagged with the VMID
-          : "memory");
+      : "memory");
   Complete();
 }
 

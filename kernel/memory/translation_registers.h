@@ -17,7 +17,8 @@ constexpr uint64_t OutputSize(uint64_t physical_range) {
   return physical_range < kPhysicalRange48 ? physical_range : kPhysicalRange48;
 }
 
-// Inner and outer write-back write-allocate, inner shareable: table walks are coherent with the caches.
+// Inner and outer write-back write-allocate, inner shareable: table walks are coherent with the
+// caches.
 constexpr uint64_t WalkAttributes(unsigned shift) {
   constexpr uint64_t kInnerWriteBack = 1;
   constexpr uint64_t kOuterWriteBack = 1 << 2;

@@ -3,8 +3,8 @@
 namespace atoll {
 
 CpuFeatures CpuFeatures::From(const IdValues& ids) {
-  // Field positions: DDI0487, by register. A register holds pointer authentication under three names for the
-  // address keys: APA, API (ISAR1) and APA3 (ISAR2).
+  // Field positions: DDI0487, by register. A register holds pointer authentication under three
+  // names for the address keys: APA, API (ISAR1) and APA3 (ISAR2).
   constexpr uint32_t kPmuImplementationDefined = 0xf;
   const uint32_t pmu_version = IdField(ids, id::kAa64Dfr0, 8);
   return {

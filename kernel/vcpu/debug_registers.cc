@@ -14,9 +14,9 @@ inline constexpr uint64_t kMdscrMde = 1u << 15;
 // A register name is part of the instruction, hence one instruction per register.
 template <DebugRow kRow, size_t... kNumbers>
 void WriteRow(const DebugRegisters& registers, size_t count, std::index_sequence<kNumbers...>) {
-  ((kNumbers < count
-        ? EncodedRegister<2, 0, 0, kNumbers, static_cast<unsigned>(kRow)>::Write(registers.Get(kRow, kNumbers))
-        : void()),
+  ((kNumbers < count ? EncodedRegister<2, 0, 0, kNumbers, static_cast<unsigned>(kRow)>::Write(
+                           registers.Get(kRow, kNumbers))
+                     : void()),
    ...);
 }
 
@@ -30,7 +30,9 @@ void DebugRegisters::Set(DebugRow row, size_t n, uint64_t value) {
   rows_[RowIndex(row)][n] = value;
 }
 
-bool DebugRegisters::IsActive() const { return !os_locked_ && (mdscr_ & (kMdscrSs | kMdscrMde)) != 0; }
+bool DebugRegisters::IsActive() const {
+  return !os_locked_ && (mdscr_ & (kMdscrSs | kMdscrMde)) != 0;
+}
 
 void DebugRegisters::Load(size_t breakpoints, size_t watchpoints) const {
   if (!IsActive()) return Disable();

@@ -1,11 +1,13 @@
-// A vCPU's hardware debug: breakpoints, watchpoints, software step, OS lock (DDI0487, self-hosted debug).
+// A vCPU's hardware debug: breakpoints, watchpoints, software step, OS lock (DDI0487, self-hosted
+// debug).
 //
-// The guest's accesses trap (MDCR_EL2.TDA, TDOSA), so memory holds the truth and nothing is ever read
-// back. The hardware registers are written only while the guest really uses them: IsActive().
+// The guest's accesses trap (MDCR_EL2.TDA, TDOSA), so memory holds the truth and nothing is ever
+// read back. The hardware registers are written only while the guest really uses them: IsActive().
 //
-// While MDSCR_EL1 holds a guest's value, a task at EL0 would take that guest's breakpoints and steps to
-// EL2 (TGE = 1). So for an active vCPU, Disable() must run before a task does and Load() before the guest goes on;
-// for all others there is nothing to do on an exit. At EL2 itself PSTATE.D masks all of them.
+// While MDSCR_EL1 holds a guest's value, a task at EL0 would take that guest's breakpoints and
+// steps to EL2 (TGE = 1). So for an active vCPU, Disable() must run before a task does and Load()
+// before the guest goes on; for all others there is nothing to do on an exit. At EL2 itself
+// PSTATE.D masks all of them.
 #ifndef ATOLL_KERNEL_VCPU_DEBUG_REGISTERS_H_
 #define ATOLL_KERNEL_VCPU_DEBUG_REGISTERS_H_
 

@@ -5,11 +5,12 @@
 namespace atoll {
 namespace {
 
-// SCTLR_EL1 bits that are RES1 without the features that define them: LSMAOE, nTLSMD, SPAN, EIS, TSCXT, EOS.
+// SCTLR_EL1 bits that are RES1 without the features that define them: LSMAOE, nTLSMD, SPAN, EIS,
+// TSCXT, EOS.
 inline constexpr uint64_t kSctlrReset = 0x30d0'0800;
 
 // A register and the field that keeps it.
-template <typename Register, uint64_t El1Context::*kField>
+template <typename Register, uint64_t El1Context::* kField>
 struct Kept {
   static void Save(El1Context& context) { context.*kField = Register::Read(); }
   static void Load(const El1Context& context) { Register::Write(context.*kField); }
@@ -21,19 +22,19 @@ struct List {
   static void Load(const El1Context& context) { (Registers::Load(context), ...); }
 };
 
-using Always = List<
-    Kept<SctlrEl12, &El1Context::sctlr>, Kept<CpacrEl12, &El1Context::cpacr>,
-    Kept<Ttbr0El12, &El1Context::ttbr0>, Kept<Ttbr1El12, &El1Context::ttbr1>,
-    Kept<TcrEl12, &El1Context::tcr>, Kept<MairEl12, &El1Context::mair>,
-    Kept<AmairEl12, &El1Context::amair>, Kept<VbarEl12, &El1Context::vbar>,
-    Kept<EsrEl12, &El1Context::esr>, Kept<FarEl12, &El1Context::far>,
-    Kept<Afsr0El12, &El1Context::afsr0>, Kept<Afsr1El12, &El1Context::afsr1>,
-    Kept<ElrEl12, &El1Context::elr>, Kept<SpsrEl12, &El1Context::spsr>,
-    Kept<SpEl1, &El1Context::sp_el1>, Kept<TpidrEl1, &El1Context::tpidr_el1>,
-    Kept<TpidrroEl0, &El1Context::tpidrro_el0>, Kept<ContextidrEl12, &El1Context::contextidr>,
-    Kept<CsselrEl1, &El1Context::csselr>, Kept<CntkctlEl12, &El1Context::cntkctl>,
-    Kept<ParEl1, &El1Context::par>, Kept<VmpidrEl2, &El1Context::vmpidr>,
-    Kept<VpidrEl2, &El1Context::vpidr>>;
+using Always =
+    List<Kept<SctlrEl12, &El1Context::sctlr>, Kept<CpacrEl12, &El1Context::cpacr>,
+         Kept<Ttbr0El12, &El1Context::ttbr0>, Kept<Ttbr1El12, &El1Context::ttbr1>,
+         Kept<TcrEl12, &El1Context::tcr>, Kept<MairEl12, &El1Context::mair>,
+         Kept<AmairEl12, &El1Context::amair>, Kept<VbarEl12, &El1Context::vbar>,
+         Kept<EsrEl12, &El1Context::esr>, Kept<FarEl12, &El1Context::far>,
+         Kept<Afsr0El12, &El1Context::afsr0>, Kept<Afsr1El12, &El1Context::afsr1>,
+         Kept<ElrEl12, &El1Context::elr>, Kept<SpsrEl12, &El1Context::spsr>,
+         Kept<SpEl1, &El1Context::sp_el1>, Kept<TpidrEl1, &El1Context::tpidr_el1>,
+         Kept<TpidrroEl0, &El1Context::tpidrro_el0>, Kept<ContextidrEl12, &El1Context::contextidr>,
+         Kept<CsselrEl1, &El1Context::csselr>, Kept<CntkctlEl12, &El1Context::cntkctl>,
+         Kept<ParEl1, &El1Context::par>, Kept<VmpidrEl2, &El1Context::vmpidr>,
+         Kept<VpidrEl2, &El1Context::vpidr>>;
 
 using WithRas = List<Kept<VsesrEl2, &El1Context::vsesr>, Kept<VdisrEl2, &El1Context::vdisr>>;
 

@@ -8,8 +8,8 @@ namespace atoll {
 namespace {
 
 // SCTLR_EL1.
-inline constexpr uint64_t kSpan = 1u << 23;                // 0: exceptions to EL1 set PAN
-inline constexpr uint64_t kDssbs = uint64_t{1} << 44;      // SSBS on exceptions to EL1
+inline constexpr uint64_t kSpan = 1u << 23;            // 0: exceptions to EL1 set PAN
+inline constexpr uint64_t kDssbs = uint64_t{1} << 44;  // SSBS on exceptions to EL1
 
 // Offsets into the vector table of synchronous exceptions.
 inline constexpr uint64_t kFromCurrentSp0 = 0x000;
@@ -26,7 +26,8 @@ uint64_t VectorOffset(uint64_t from) {
   return (from & pstate::kModeMask) == pstate::kEl1t ? kFromCurrentSp0 : kFromCurrentSpx;
 }
 
-// IT[7:0] after an instruction of an IT block: the condition stays, the mask moves up; 0 at the block's end.
+// IT[7:0] after an instruction of an IT block: the condition stays, the mask moves up; 0 at the
+// block's end.
 uint64_t AdvanceItState(uint64_t value) {
   const uint64_t it = ((value & pstate::kItHigh) >> 8) | ((value & pstate::kItLow) >> 25);
   const uint64_t next = (it & 0x7) == 0 ? 0 : (it & 0xe0) | ((it << 1) & 0x1f);
@@ -55,12 +56,14 @@ void ExceptionInjector::InjectUndefined(GuestProgress guest) const {
   Inject(guest, esr::Make(ExceptionClass::kUnknown, 0));
 }
 
-void ExceptionInjector::InjectExternalAbort(GuestProgress guest, uint64_t stage2_esr, uint64_t far) const {
+void ExceptionInjector::InjectExternalAbort(GuestProgress guest, uint64_t stage2_esr,
+                                            uint64_t far) const {
   const bool data = esr::Class(stage2_esr) == ExceptionClass::kDataAbortLower;
   const bool from_el0 = pstate::IsEl0(guest.pstate);
   const ExceptionClass exception_class =
       data ? (from_el0 ? ExceptionClass::kDataAbortLower : ExceptionClass::kDataAbortSame)
-           : (from_el0 ? ExceptionClass::kInstructionAbortLower : ExceptionClass::kInstructionAbortSame);
+           : (from_el0 ? ExceptionClass::kInstructionAbortLower
+                       : ExceptionClass::kInstructionAbortSame);
   uint64_t iss = (stage2_esr & esr::kTableWalk) != 0 ? esr::kExternalAbortOnWalk + kLastLevel
                                                      : esr::kExternalAbort;
   if (data) iss |= stage2_esr & (esr::kWrite | esr::kCacheMaintenance);

@@ -1,4 +1,5 @@
-// ESR_ELx: exception class and the parts of the syndrome that the kernel reads or makes (DDI0487, ESR_EL2).
+// ESR_ELx: exception class and the parts of the syndrome that the kernel reads or makes (DDI0487,
+// ESR_EL2).
 #ifndef ATOLL_KERNEL_VCPU_EXCEPTION_SYNDROME_H_
 #define ATOLL_KERNEL_VCPU_EXCEPTION_SYNDROME_H_
 

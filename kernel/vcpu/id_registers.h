@@ -1,8 +1,9 @@
-// The ID registers that a VM sees: op0 3, op1 0, CRn 0, CRm 1-7 (DDI0487, ID space), one table per VM.
+// The ID registers that a VM sees: op0 3, op1 0, CRn 0, CRm 1-7 (DDI0487, ID space), one table per
+// VM.
 //
-// A feature is shown if the CPU has it and Atoll switches whatever state it brings; features that EL2
-// cannot take away (most plain instructions) are shown as they are. What is in no rule of id_registers.cc is
-// hidden. Registers that are not allocated read 0.
+// A feature is shown if the CPU has it and Atoll switches whatever state it brings; features that
+// EL2 cannot take away (most plain instructions) are shown as they are. What is in no rule of
+// id_registers.cc is hidden. Registers that are not allocated read 0.
 #ifndef ATOLL_KERNEL_VCPU_ID_REGISTERS_H_
 #define ATOLL_KERNEL_VCPU_ID_REGISTERS_H_
 
@@ -70,8 +71,9 @@ class IdRegisters {
   // As the guest reads it; 0 for registers out of the table.
   uint64_t Get(IdRegister which) const { return which.IsValid() ? values_[which.Index()] : 0; }
 
-  // Hides features: each field must be the baseline's or its "not there". INVALID_ARGUMENT otherwise.
-  // FAILED_PRECONDITION after Freeze, which the VM's first vCPU start calls: guests read them once.
+  // Hides features: each field must be the baseline's or its "not there". INVALID_ARGUMENT
+  // otherwise. FAILED_PRECONDITION after Freeze, which the VM's first vCPU start calls: guests read
+  // them once.
   Status Set(IdRegister which, uint64_t value);
   void Freeze() { frozen_ = true; }
 

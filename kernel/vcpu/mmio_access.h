@@ -1,5 +1,5 @@
-// A trapped load or store, decoded from ESR_EL2.ISS of a Stage-2 data abort (DDI0487, ISS encoding for an
-// exception from a Data Abort), and what it does to the register.
+// A trapped load or store, decoded from ESR_EL2.ISS of a Stage-2 data abort (DDI0487, ISS encoding
+// for an exception from a Data Abort), and what it does to the register.
 #ifndef ATOLL_KERNEL_VCPU_MMIO_ACCESS_H_
 #define ATOLL_KERNEL_VCPU_MMIO_ACCESS_H_
 
@@ -16,15 +16,15 @@ namespace atoll {
 inline constexpr uint32_t kZeroRegister = 31;
 
 struct MmioAccess {
-  uint32_t size = 0;          // bytes: 1, 2, 4, 8
+  uint32_t size = 0;  // bytes: 1, 2, 4, 8
   uint32_t register_number = 0;
   bool write = false;
   bool sign_extend = false;
-  bool sixty_four = false;    // an X register; a load to a W register clears its upper half
-  bool big_endian = false;    // the guest's data is, at this exception level
+  bool sixty_four = false;  // an X register; a load to a W register clears its upper half
+  bool big_endian = false;  // the guest's data is, at this exception level
 
-  // Nothing if the syndrome does not describe one access of one register: LDP/STP, SIMD, writeback, exclusives
-  // and atomics (ISV = 0), cache maintenance, or the guest's own table walk.
+  // Nothing if the syndrome does not describe one access of one register: LDP/STP, SIMD, writeback,
+  // exclusives and atomics (ISV = 0), cache maintenance, or the guest's own table walk.
   static constexpr std::optional<MmioAccess> Decode(uint64_t esr_value, bool big_endian = false) {
     using namespace esr;
     if ((esr_value & kSyndromeValid) == 0 || (esr_value & (kCacheMaintenance | kTableWalk)) != 0) {
@@ -68,7 +68,8 @@ constexpr bool IsBigEndian(uint64_t guest_pstate, uint64_t sctlr_el1) {
   return (sctlr_el1 & (pstate::IsEl0(guest_pstate) ? kE0e : kEe)) != 0;
 }
 
-// Guest physical address of a Stage-2 abort: HPFAR_EL2.FIPA is its page, FAR_EL2 the offset in the page.
+// Guest physical address of a Stage-2 abort: HPFAR_EL2.FIPA is its page, FAR_EL2 the offset in the
+// page.
 constexpr GuestPhys FaultAddress(uint64_t hpfar, uint64_t far) {
   constexpr uint64_t kFipaMask = 0x0000'0fff'ffff'fff0;  // FIPA[51:12] in [43:4]
   return GuestPhys((hpfar & kFipaMask) << 8 | (far & (kPageSize - 1)));
@@ -76,7 +77,8 @@ constexpr GuestPhys FaultAddress(uint64_t hpfar, uint64_t far) {
 
 // HPFAR_EL2 is unknown for permission faults, unless they are on a table walk.
 constexpr bool IsFaultAddressValid(uint64_t esr_value) {
-  return (esr_value & esr::kFaultTypeMask) != esr::kPermissionFault || (esr_value & esr::kTableWalk) != 0;
+  return (esr_value & esr::kFaultTypeMask) != esr::kPermissionFault ||
+         (esr_value & esr::kTableWalk) != 0;
 }
 
 }  // namespace atoll

@@ -30,12 +30,12 @@ inline constexpr uint64_t kTco = 1u << 25;
 inline constexpr uint64_t kNzcv = uint64_t{0xf} << 28;
 
 // AArch32 only.
-inline constexpr uint64_t kT = 1u << 5;                       // T32 instructions
-inline constexpr uint64_t kE = 1u << 9;                       // big-endian data
-inline constexpr uint64_t kItHigh = uint64_t{0x3f} << 10;     // IT[7:2]
+inline constexpr uint64_t kT = 1u << 5;                    // T32 instructions
+inline constexpr uint64_t kE = 1u << 9;                    // big-endian data
+inline constexpr uint64_t kItHigh = uint64_t{0x3f} << 10;  // IT[7:2]
 inline constexpr uint64_t kGe = uint64_t{0xf} << 16;
 inline constexpr uint64_t kAarch32Ssbs = 1u << 23;
-inline constexpr uint64_t kItLow = uint64_t{3} << 25;         // IT[1:0]
+inline constexpr uint64_t kItLow = uint64_t{3} << 25;  // IT[1:0]
 inline constexpr uint64_t kQ = 1u << 27;
 
 constexpr bool IsAarch32(uint64_t value) { return (value & kAarch32) != 0; }

@@ -1,6 +1,7 @@
 // Whatever a guest or a service writes into a vCPU or task, by kind: the rules, all on one screen.
 //
-// Sane* returns the nearest legal value and never fails; Is* says whether a request is legal at all.
+// Sane* returns the nearest legal value and never fails; Is* says whether a request is legal at
+// all.
 #ifndef ATOLL_KERNEL_VCPU_SANITIZE_H_
 #define ATOLL_KERNEL_VCPU_SANITIZE_H_
 
@@ -12,9 +13,10 @@
 
 namespace atoll {
 
-// PSTATE of a vCPU that is about to run. A mode that the guest may not have (EL2, EL3, undefined, AArch32 other
-// than User) becomes what a processor makes of an illegal return: the exception level stays EL1, and IL
-// makes the next instruction an Illegal Execution state exception in the guest (CPU-12).
+// PSTATE of a vCPU that is about to run. A mode that the guest may not have (EL2, EL3, undefined,
+// AArch32 other than User) becomes what a processor makes of an illegal return: the exception level
+// stays EL1, and IL makes the next instruction an Illegal Execution state exception in the guest
+// (CPU-12).
 constexpr uint64_t SaneGuestPstate(uint64_t wanted, bool aarch32_el0) {
   using namespace pstate;
   constexpr uint64_t kCommon = kModeMask | kDaif | kIl | kSs | kPan | kNzcv;
@@ -24,18 +26,17 @@ constexpr uint64_t SaneGuestPstate(uint64_t wanted, bool aarch32_el0) {
   switch (wanted & kModeMask) {
     case kEl0t:
     case kEl1t:
-    case kEl1h:
-      return wanted & kAarch64;
+    case kEl1h: return wanted & kAarch64;
     case kAarch32User:
       if (aarch32_el0) return wanted & kIn32;
       break;
-    default:
-      break;
+    default: break;
   }
   return (wanted & (kNzcv | kDaif | kSs | kPan)) | kEl1h | kIl;
 }
 
-// PSTATE of a task: EL0, AArch64, nothing masked; flags and SSBS are its own. SS is the kernel's to set.
+// PSTATE of a task: EL0, AArch64, nothing masked; flags and SSBS are its own. SS is the kernel's to
+// set.
 constexpr uint64_t SaneTaskPstate(uint64_t wanted) {
   return (wanted & (pstate::kNzcv | pstate::kSsbs)) | pstate::kEl0t;
 }
@@ -57,10 +58,12 @@ constexpr bool IsGuestEntry(uint64_t pc) {
 // MPIDR_EL1 from an affinity: Aff3 [39:32], Aff2-Aff0 [23:0]; bit 31 is RES1, U and MT are 0.
 inline constexpr uint64_t kAffinityMask = 0xff'00ff'ffff;
 constexpr bool IsAffinity(uint64_t affinity) { return (affinity & ~kAffinityMask) == 0; }
-constexpr uint64_t SaneMpidr(uint64_t affinity) { return (affinity & kAffinityMask) | uint64_t{1} << 31; }
+constexpr uint64_t SaneMpidr(uint64_t affinity) {
+  return (affinity & kAffinityMask) | uint64_t{1} << 31;
+}
 
-// Debug registers as the hardware gets them. Kept out: halting debug (HDE), traps to an external debugger
-// (TDA, TXfull, RXfull, ...), PMU and trace bits.
+// Debug registers as the hardware gets them. Kept out: halting debug (HDE), traps to an external
+// debugger (TDA, TXfull, RXfull, ...), PMU and trace bits.
 constexpr uint64_t SaneMdscr(uint64_t wanted) {
   constexpr uint64_t kSs = 1u << 0;
   constexpr uint64_t kTdcc = 1u << 12;
@@ -69,8 +72,9 @@ constexpr uint64_t SaneMdscr(uint64_t wanted) {
   return wanted & (kSs | kTdcc | kKde | kMde);
 }
 
-// DBGBCR<n>_EL1 = E, PMC, BAS, HMC, SSC, LBN, BT. Types that match a VMID or CONTEXTIDR_EL2 (BT >= 8), which a guest
-// without EL2 does not have, and conditions that match nothing but EL2 or EL3 (SSC) never enable.
+// DBGBCR<n>_EL1 = E, PMC, BAS, HMC, SSC, LBN, BT. Types that match a VMID or CONTEXTIDR_EL2 (BT >=
+// 8), which a guest without EL2 does not have, and conditions that match nothing but EL2 or EL3
+// (SSC) never enable.
 constexpr uint64_t SaneBreakpointControl(uint64_t wanted) {
   constexpr uint64_t kEnable = 1u << 0;
   constexpr uint64_t kFields = 0x00ff'e1e7;

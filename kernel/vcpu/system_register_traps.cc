@@ -10,12 +10,12 @@ namespace {
 using Read = std::optional<uint64_t> (*)(TrappedVcpu&, RegisterEncoding);  // nothing: undefined
 using Write = bool (*)(TrappedVcpu&, RegisterEncoding, uint64_t value);    // false: undefined
 
-// ---- values that are always the same ----------------------------------------------------------------
+// ---- values that are always the same ------------------------------------------------------------
 
 std::optional<uint64_t> ReadZero(TrappedVcpu&, RegisterEncoding) { return 0; }
 bool Ignore(TrappedVcpu&, RegisterEncoding, uint64_t) { return true; }
 
-// ---- ID registers -------------------------------------------------------------------------------------
+// ---- ID registers -------------------------------------------------------------------------------
 
 std::optional<uint64_t> ReadId(TrappedVcpu& vcpu, RegisterEncoding encoding) {
   return vcpu.id_registers.Get({encoding.crm(), encoding.op2()});
@@ -26,7 +26,7 @@ std::optional<uint64_t> ReadRevision(TrappedVcpu&, RegisterEncoding) {
   return EncodedRegister<3, 0, 0, 0, 6>::Read();
 }
 
-// ---- GIC CPU interface --------------------------------------------------------------------------------
+// ---- GIC CPU interface --------------------------------------------------------------------------
 
 bool WriteSgi1(TrappedVcpu& vcpu, RegisterEncoding, uint64_t value) {
   vcpu.backend.GenerateSgi(TrappedSgi::kGroup1, value);
@@ -48,11 +48,15 @@ bool WriteDeactivate(TrappedVcpu& vcpu, RegisterEncoding, uint64_t value) {
 // SRE, DFB, DIB: system registers only.
 std::optional<uint64_t> ReadSystemRegisterEnable(TrappedVcpu&, RegisterEncoding) { return 7; }
 
-// ---- debug --------------------------------------------------------------------------------------------
+// ---- debug --------------------------------------------------------------------------------------
 
-void LoadDebug(const TrappedVcpu& vcpu) { vcpu.debug.Load(vcpu.cpu.breakpoints, vcpu.cpu.watchpoints); }
+void LoadDebug(const TrappedVcpu& vcpu) {
+  vcpu.debug.Load(vcpu.cpu.breakpoints, vcpu.cpu.watchpoints);
+}
 
-std::optional<uint64_t> ReadMdscr(TrappedVcpu& vcpu, RegisterEncoding) { return vcpu.debug.mdscr(); }
+std::optional<uint64_t> ReadMdscr(TrappedVcpu& vcpu, RegisterEncoding) {
+  return vcpu.debug.mdscr();
+}
 bool WriteMdscr(TrappedVcpu& vcpu, RegisterEncoding, uint64_t value) {
   vcpu.debug.SetMdscr(value);
   LoadDebug(vcpu);
@@ -86,7 +90,7 @@ bool WriteDebugRow(TrappedVcpu& vcpu, RegisterEncoding encoding, uint64_t value)
   return true;
 }
 
-// ---- the table ----------------------------------------------------------------------------------------
+// ---- the table ----------------------------------------------------------------------------------
 
 struct Entry {
   RegisterEncoding encoding;
@@ -106,10 +110,10 @@ constexpr RegisterEncoding E(unsigned op0, unsigned op1, unsigned crn, unsigned 
 
 // The first match counts; what is frequent comes first.
 constexpr Entry kTable[] = {
-    {E(3, 0, 12, 11, 5), kExact, nullptr, WriteSgi1},        // ICC_SGI1R_EL1
-    {E(3, 0, 12, 11, 1), kExact, nullptr, WriteDeactivate},  // ICC_DIR_EL1
-    {E(3, 0, 12, 11, 6), kExact, nullptr, WriteAliasSgi1},   // ICC_ASGI1R_EL1
-    {E(3, 0, 12, 11, 7), kExact, nullptr, WriteSgi0},        // ICC_SGI0R_EL1
+    {E(3, 0, 12, 11, 5), kExact, nullptr, WriteSgi1},                // ICC_SGI1R_EL1
+    {E(3, 0, 12, 11, 1), kExact, nullptr, WriteDeactivate},          // ICC_DIR_EL1
+    {E(3, 0, 12, 11, 6), kExact, nullptr, WriteAliasSgi1},           // ICC_ASGI1R_EL1
+    {E(3, 0, 12, 11, 7), kExact, nullptr, WriteSgi0},                // ICC_SGI0R_EL1
     {E(3, 0, 12, 12, 5), kExact, ReadSystemRegisterEnable, Ignore},  // ICC_SRE_EL1
 
     {E(3, 0, 0, 0, 6), kExact, ReadRevision, nullptr},         // REVIDR_EL1
@@ -119,19 +123,19 @@ constexpr Entry kTable[] = {
 
     {E(3, 0, 1, 0, 1), kExact, ReadZero, Ignore},  // ACTLR_EL1
 
-    {E(2, 0, 0, 2, 2), kExact, ReadMdscr, WriteMdscr},            // MDSCR_EL1
-    {E(2, 0, 0, 0, 4), kAnyCrm, ReadDebugRow, WriteDebugRow},     // DBGBVR<n>_EL1
-    {E(2, 0, 0, 0, 5), kAnyCrm, ReadDebugRow, WriteDebugRow},     // DBGBCR<n>_EL1
-    {E(2, 0, 0, 0, 6), kAnyCrm, ReadDebugRow, WriteDebugRow},     // DBGWVR<n>_EL1
-    {E(2, 0, 0, 0, 7), kAnyCrm, ReadDebugRow, WriteDebugRow},     // DBGWCR<n>_EL1
-    {E(2, 0, 1, 0, 4), kExact, nullptr, WriteOsLockAccess},       // OSLAR_EL1
-    {E(2, 0, 1, 1, 4), kExact, ReadOsLockStatus, nullptr},        // OSLSR_EL1
-    {E(2, 0, 1, 3, 4), kExact, ReadZero, Ignore},                 // OSDLR_EL1: no double lock
-    {E(2, 0, 1, 4, 4), kExact, ReadZero, Ignore},                 // DBGPRCR_EL1
-    {E(2, 0, 1, 0, 0), kExact, ReadZero, nullptr},                // MDRAR_EL1: no debug ROM
-    {E(2, 0, 7, 8, 6), kExact, ReadZero, Ignore},                 // DBGCLAIMSET_EL1: no claim tags
-    {E(2, 0, 7, 9, 6), kExact, ReadZero, Ignore},                 // DBGCLAIMCLR_EL1
-    {E(2, 0, 7, 14, 6), kExact, ReadZero, nullptr},               // DBGAUTHSTATUS_EL1: no external debug
+    {E(2, 0, 0, 2, 2), kExact, ReadMdscr, WriteMdscr},         // MDSCR_EL1
+    {E(2, 0, 0, 0, 4), kAnyCrm, ReadDebugRow, WriteDebugRow},  // DBGBVR<n>_EL1
+    {E(2, 0, 0, 0, 5), kAnyCrm, ReadDebugRow, WriteDebugRow},  // DBGBCR<n>_EL1
+    {E(2, 0, 0, 0, 6), kAnyCrm, ReadDebugRow, WriteDebugRow},  // DBGWVR<n>_EL1
+    {E(2, 0, 0, 0, 7), kAnyCrm, ReadDebugRow, WriteDebugRow},  // DBGWCR<n>_EL1
+    {E(2, 0, 1, 0, 4), kExact, nullptr, WriteOsLockAccess},    // OSLAR_EL1
+    {E(2, 0, 1, 1, 4), kExact, ReadOsLockStatus, nullptr},     // OSLSR_EL1
+    {E(2, 0, 1, 3, 4), kExact, ReadZero, Ignore},              // OSDLR_EL1: no double lock
+    {E(2, 0, 1, 4, 4), kExact, ReadZero, Ignore},              // DBGPRCR_EL1
+    {E(2, 0, 1, 0, 0), kExact, ReadZero, nullptr},             // MDRAR_EL1: no debug ROM
+    {E(2, 0, 7, 8, 6), kExact, ReadZero, Ignore},              // DBGCLAIMSET_EL1: no claim tags
+    {E(2, 0, 7, 9, 6), kExact, ReadZero, Ignore},              // DBGCLAIMCLR_EL1
+    {E(2, 0, 7, 14, 6), kExact, ReadZero, nullptr},  // DBGAUTHSTATUS_EL1: no external debug
     // The debug communications channel: no debugger at its other end.
     {E(2, 0, 0, 2, 0), kExact, ReadZero, Ignore},   // MDCCINT_EL1
     {E(2, 0, 0, 0, 2), kExact, ReadZero, Ignore},   // OSDTRRX_EL1
@@ -158,9 +162,11 @@ TrapOutcome HandleSystemRegister(uint64_t esr_value, bool from_el0, TrappedVcpu&
                                  std::span<uint64_t, 31> x) {
   const SystemRegisterAccess access = SystemRegisterAccess::Decode(esr_value);
   const Entry* const entry = Find(access.encoding);
-  if (entry == nullptr || (from_el0 && access.encoding.op1() != kOp1OfEl0)) return TrapOutcome::kUndefined;
+  if (entry == nullptr || (from_el0 && access.encoding.op1() != kOp1OfEl0))
+    return TrapOutcome::kUndefined;
   if (access.read) {
-    const std::optional<uint64_t> value = entry->read ? entry->read(vcpu, access.encoding) : std::nullopt;
+    const std::optional<uint64_t> value =
+        entry->read ? entry->read(vcpu, access.encoding) : std::nullopt;
     if (!value) return TrapOutcome::kUndefined;
     if (access.register_number != kXzr) x[access.register_number] = *value;
     return TrapOutcome::kCompleted;

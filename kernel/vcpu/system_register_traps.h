@@ -1,8 +1,9 @@
-// MSR, MRS and system instructions of a guest that trap to EL2: EC 0x18 (DDI0487, ISS encoding for a trapped
-// MSR, MRS, or System instruction).
+// MSR, MRS and system instructions of a guest that trap to EL2: EC 0x18 (DDI0487, ISS encoding for
+// a trapped MSR, MRS, or System instruction).
 //
-// One table, searched by encoding. What is not in it is undefined to the guest: the PMU, trace, profiling,
-// error records, LORegions, SCXTNUM_ELx, GMID_EL1, IMPLEMENTATION DEFINED registers, and all of EL2's.
+// One table, searched by encoding. What is not in it is undefined to the guest: the PMU, trace,
+// profiling, error records, LORegions, SCXTNUM_ELx, GMID_EL1, IMPLEMENTATION DEFINED registers, and
+// all of EL2's.
 #ifndef ATOLL_KERNEL_VCPU_SYSTEM_REGISTER_TRAPS_H_
 #define ATOLL_KERNEL_VCPU_SYSTEM_REGISTER_TRAPS_H_
 
@@ -41,7 +42,8 @@ struct TrappedVcpu {
 struct RegisterEncoding {
   uint16_t value = 0;
 
-  static constexpr RegisterEncoding Of(unsigned op0, unsigned op1, unsigned crn, unsigned crm, unsigned op2) {
+  static constexpr RegisterEncoding Of(unsigned op0, unsigned op1, unsigned crn, unsigned crm,
+                                       unsigned op2) {
     return {static_cast<uint16_t>(op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2)};
   }
   constexpr uint32_t op1() const { return (value >> 11) & 7; }
@@ -58,8 +60,8 @@ struct SystemRegisterAccess {
     const auto field = [&](unsigned shift, uint32_t mask) {
       return static_cast<unsigned>(esr_value >> shift) & mask;
     };
-    return {.encoding = RegisterEncoding::Of(field(20, 3), field(14, 7), field(10, 0xf), field(1, 0xf),
-                                             field(17, 7)),
+    return {.encoding = RegisterEncoding::Of(field(20, 3), field(14, 7), field(10, 0xf),
+                                             field(1, 0xf), field(17, 7)),
             .register_number = field(5, 31),
             .read = (esr_value & 1) != 0};
   }
@@ -70,8 +72,8 @@ enum class TrapOutcome {
   kUndefined,  // nothing happened: inject an undefined instruction
 };
 
-// Carries out the access with the vCPU's general registers x0-x30. Afterwards debug.IsActive() may have
-// changed.
+// Carries out the access with the vCPU's general registers x0-x30. Afterwards debug.IsActive() may
+// have changed.
 [[nodiscard]] TrapOutcome HandleSystemRegister(uint64_t esr_value, bool from_el0, TrappedVcpu& vcpu,
                                                std::span<uint64_t, 31> x);
 

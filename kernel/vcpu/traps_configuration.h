@@ -1,9 +1,9 @@
-// What EL2 takes away from guests and tasks: HCR_EL2, CPTR_EL2, MDCR_EL2, CNTHCTL_EL2 (DDI0487, by register;
-// CPTR_EL2 and CNTHCTL_EL2 in their formats for E2H = 1).
+// What EL2 takes away from guests and tasks: HCR_EL2, CPTR_EL2, MDCR_EL2, CNTHCTL_EL2 (DDI0487, by
+// register; CPTR_EL2 and CNTHCTL_EL2 in their formats for E2H = 1).
 //
-// Only HCR_EL2 differs between guest and task, so it is all that an exit switches. What an ID register hides
-// must end in an UNDEF in the guest: natively, or because one of these bits traps it and
-// system_register_traps.cc has no entry.
+// Only HCR_EL2 differs between guest and task, so it is all that an exit switches. What an ID
+// register hides must end in an UNDEF in the guest: natively, or because one of these bits traps it
+// and system_register_traps.cc has no entry.
 #ifndef ATOLL_KERNEL_VCPU_TRAPS_CONFIGURATION_H_
 #define ATOLL_KERNEL_VCPU_TRAPS_CONFIGURATION_H_
 
@@ -41,16 +41,17 @@ inline constexpr uint64_t kApi = uint64_t{1} << 41;
 inline constexpr uint64_t kTid5 = uint64_t{1} << 58;
 }  // namespace hcr
 
-// The kernel and its tasks. With E2H = TGE = 1 physical interrupts come to EL2 whatever IMO, FMO, AMO say.
+// The kernel and its tasks. With E2H = TGE = 1 physical interrupts come to EL2 whatever IMO, FMO,
+// AMO say.
 inline constexpr uint64_t kHostHcr = hcr::kE2h | hcr::kTge | hcr::kRw;
 
 // A guest, on every CPU.
 inline constexpr uint64_t kGuestHcr =
-    hcr::kVm |                 // Stage 2 translates
-    hcr::kPtw |                // its table walks to Device memory fault (TRAP-12)
-    hcr::kSwio |               // DC ISW acts as DC CISW: a guest cannot discard another's dirty lines. Set/way
-                               // operations are not trapped (TSW = 0): each is bounded, cleans at least
-                               // what it should on this CPU, and more than that no hardware promises
+    hcr::kVm |    // Stage 2 translates
+    hcr::kPtw |   // its table walks to Device memory fault (TRAP-12)
+    hcr::kSwio |  // DC ISW acts as DC CISW: a guest cannot discard another's dirty lines. Set/way
+                  // operations are not trapped (TSW = 0): each is bounded, cleans at least
+                  // what it should on this CPU, and more than that no hardware promises
     hcr::kFmo | hcr::kImo |    // physical interrupts to EL2; virtual ones from the list registers;
                                // ICC_SGI*R_EL1 writes trap
     hcr::kAmo |                // physical SErrors to EL2
@@ -65,12 +66,12 @@ inline constexpr uint64_t kGuestHcr =
     hcr::kTacr |               // ACTLR_EL1: reads 0, ignores writes
     hcr::kRw |                 // EL1 is AArch64
     hcr::kE2h;                 // *_EL12 names, CPTR_EL2 format; TGE = 0
-// Left clear, among others: TID2 (cache geometry is the CPU's own), TVM, TTLB, TPCP, TPU (native), TDZ (DC ZVA
-// works), HCD (HVC is the conduit), DC, CD, ID, FIEN, NV*, FWB, and, so that hidden features are UNDEF: ATA
-// (MTE), EnSCXT (SCXTNUM_ELx), AMVOFFEN.
+// Left clear, among others: TID2 (cache geometry is the CPU's own), TVM, TTLB, TPCP, TPU (native),
+// TDZ (DC ZVA works), HCD (HVC is the conduit), DC, CD, ID, FIEN, NV*, FWB, and, so that hidden
+// features are UNDEF: ATA (MTE), EnSCXT (SCXTNUM_ELx), AMVOFFEN.
 
 // With what depends on the CPU and on what the VM is shown.
-constexpr uint64_t GuestHcr(const CpuFeatures& cpu, const IdRegisters& shown) {
+inline uint64_t GuestHcr(const CpuFeatures& cpu, const IdRegisters& shown) {
   uint64_t value = kGuestHcr;
   if (cpu.lo_regions) value |= hcr::kTlor;     // LORegions: hidden
   if (cpu.ras) value |= hcr::kTerr;            // error records: hidden
@@ -86,8 +87,9 @@ inline constexpr uint64_t kCptrEl2 =
     uint64_t{1} << 28 |  // TTA: trace registers
     uint64_t{1} << 30;   // TAM: activity monitors
 
-// MDCR_EL2, always. HPMN keeps its reset value, the number of counters: 0 would be unpredictable. E2PB and
-// E2TB = 0: profiling and trace buffers belong to EL2. TDE = 0: the guest's debug exceptions are its own.
+// MDCR_EL2, always. HPMN keeps its reset value, the number of counters: 0 would be unpredictable.
+// E2PB and E2TB = 0: profiling and trace buffers belong to EL2. TDE = 0: the guest's debug
+// exceptions are its own.
 constexpr uint64_t MdcrEl2Value(uint64_t at_reset) {
   constexpr uint64_t kHpmn = 0x1f;
   constexpr uint64_t kTpmcr = 1u << 5;
