@@ -15,14 +15,10 @@ namespace atoll {
 // Tasks and VMs keep what is left over for page tables.
 constexpr uint64_t ObjectPages(ObjectType type) {
   switch (type) {
-    case ObjectType::kTask:
-      return 16;  // object, handles, root table; tables of 4 to 6 regions
-    case ObjectType::kVm:
-      return 32;  // object, interrupts, two root tables; tables of RAM by 2 MiB
-    case ObjectType::kVcpu:
-      return 2;
-    default:
-      return 1;
+    case ObjectType::kTask: return 16;  // object, handles, root table; tables of 4 to 6 regions
+    case ObjectType::kVm: return 32;  // object, interrupts, two root tables; tables of RAM by 2 MiB
+    case ObjectType::kVcpu: return 2;
+    default: return 1;
   }
 }
 inline constexpr uint64_t kMaxObjectPages = 256;

@@ -26,30 +26,18 @@ std::unexpected<LogLine> About(const char* name, const LogLine& problem) {
 Checked<void> PlanExecutor::Execute(const atoll_PlanRecord& plan) {
   const auto& record = plan.record;
   switch (plan.which_record) {
-    case atoll_PlanRecord_vm_tag:
-      return Vm(record.vm);
-    case atoll_PlanRecord_object_tag:
-      return Object(record.object);
-    case atoll_PlanRecord_memory_tag:
-      return Memory(record.memory);
-    case atoll_PlanRecord_task_tag:
-      return Task(record.task);
-    case atoll_PlanRecord_config_tag:
-      return Config(record.config);
-    case atoll_PlanRecord_grant_tag:
-      return Grant(record.grant);
-    case atoll_PlanRecord_mapping_tag:
-      return Mapping(record.mapping);
-    case atoll_PlanRecord_mmio_tag:
-      return Mmio(record.mmio);
-    case atoll_PlanRecord_doorbell_tag:
-      return Doorbell(record.doorbell);
-    case atoll_PlanRecord_hypercall_tag:
-      return Hypercall(record.hypercall);
-    case atoll_PlanRecord_start_tag:
-      return Start(record.start);
-    default:
-      return Refuse("is a second header");
+    case atoll_PlanRecord_vm_tag: return Vm(record.vm);
+    case atoll_PlanRecord_object_tag: return Object(record.object);
+    case atoll_PlanRecord_memory_tag: return Memory(record.memory);
+    case atoll_PlanRecord_task_tag: return Task(record.task);
+    case atoll_PlanRecord_config_tag: return Config(record.config);
+    case atoll_PlanRecord_grant_tag: return Grant(record.grant);
+    case atoll_PlanRecord_mapping_tag: return Mapping(record.mapping);
+    case atoll_PlanRecord_mmio_tag: return Mmio(record.mmio);
+    case atoll_PlanRecord_doorbell_tag: return Doorbell(record.doorbell);
+    case atoll_PlanRecord_hypercall_tag: return Hypercall(record.hypercall);
+    case atoll_PlanRecord_start_tag: return Start(record.start);
+    default: return Refuse("is a second header");
   }
 }
 
@@ -80,12 +68,9 @@ Checked<void> PlanExecutor::Memory(const atoll_PlanMemory& memory) {
     case atoll_PlanMemory_Source_RAM:
       return Check(objects_.CreateRam(memory.slot, memory.bytes, memory.alignment), "memory",
                    memory.slot);
-    case atoll_PlanMemory_Source_FILE:
-      return FileMemory(memory);
-    case atoll_PlanMemory_Source_DEVICE:
-      break;
-    default:
-      return Refuse("memory.source is none that there is");
+    case atoll_PlanMemory_Source_FILE: return FileMemory(memory);
+    case atoll_PlanMemory_Source_DEVICE: break;
+    default: return Refuse("memory.source is none that there is");
   }
   const auto* resource = resources_.Find(static_cast<ResourceKind>(memory.resource));
   if (resource == nullptr && memory.optional) return {};

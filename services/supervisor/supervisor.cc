@@ -12,18 +12,12 @@ constexpr uint64_t kNoDeadline = ~uint64_t{0};
 
 std::string_view CauseName(DeathCause cause) {
   switch (cause) {
-    case DeathCause::kNone:
-      return "none";
-    case DeathCause::kFault:
-      return "fault";
-    case DeathCause::kExit:
-      return "exit";
-    case DeathCause::kKilled:
-      return "killed";
-    case DeathCause::kDeadline:
-      return "deadline";
-    case DeathCause::kBadCall:
-      return "bad call";
+    case DeathCause::kNone: return "none";
+    case DeathCause::kFault: return "fault";
+    case DeathCause::kExit: return "exit";
+    case DeathCause::kKilled: return "killed";
+    case DeathCause::kDeadline: return "deadline";
+    case DeathCause::kBadCall: return "bad call";
   }
   return "unknown";
 }
@@ -149,12 +143,8 @@ void Supervisor::LookAtVms() {
     const auto reply = kernel_.GetVmState(abi::Handle{vm.plan.slot});
     if (!reply.has_value()) continue;
     switch (reply->state) {
-      case VmState::kOff:
-        OnVmEnd(vm, VmEntry::State::kOff);
-        break;
-      case VmState::kCrashed:
-        OnVmEnd(vm, VmEntry::State::kCrashed);
-        break;
+      case VmState::kOff: OnVmEnd(vm, VmEntry::State::kOff); break;
+      case VmState::kCrashed: OnVmEnd(vm, VmEntry::State::kCrashed); break;
       case VmState::kReset:
         if (const auto reset = ResetVm(vm); !reset) {
           Warn(LogLine("VM ")
@@ -165,8 +155,7 @@ void Supervisor::LookAtVms() {
         }
         break;
       case VmState::kCreated:
-      case VmState::kRunning:
-        break;
+      case VmState::kRunning: break;
     }
   }
 }

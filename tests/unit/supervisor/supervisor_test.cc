@@ -373,10 +373,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadRecord{"vm_twice",
                   [](PlanBuilder& p) { p.Add(atoll_PlanRecord_vm_tag).record.vm.slot = kVm; },
                   "vm: more than 8, or the slot is there twice"},
-        BadRecord{"memory_source",
-                  [](PlanBuilder& p) {
-                    AddMemory(p, 100, kPageSize).source = 7;
-                  },
+        BadRecord{"memory_source", [](PlanBuilder& p) { AddMemory(p, 100, kPageSize).source = 7; },
                   "memory.source is none that there is"},
         BadRecord{"memory_too_much", [](PlanBuilder& p) { AddMemory(p, 100, uint64_t{1} << 40); },
                   "memory of slot 100: RESOURCE_EXHAUSTED"},
