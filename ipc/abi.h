@@ -56,13 +56,13 @@ struct Handle {
 
 // Fixed places in a task's address space (39 bits, TTBR0_EL2). Everything else is placed by the
 // manifest, at or above kGrantBase.
-inline constexpr VirtAddr kImageBase{0x0040'0000};      // ELF image
-inline constexpr VirtAddr kStackTop{0x1000'0000};       // grows down; unmapped below its size
-inline constexpr VirtAddr kIpcPage{0x1000'1000};        // one page, read-write
-inline constexpr VirtAddr kConfigPage{0x1000'3000};     // start configuration, read-only, 16 KiB
+inline constexpr VirtAddr kImageBase{0x0040'0000};   // ELF image
+inline constexpr VirtAddr kStackTop{0x1000'0000};    // grows down; unmapped below its size
+inline constexpr VirtAddr kIpcPage{0x1000'1000};     // one page, read-write
+inline constexpr VirtAddr kConfigPage{0x1000'3000};  // start configuration, read-only, 16 KiB
 inline constexpr size_t kConfigBytes = 16384;
-inline constexpr VirtAddr kJournalBase{0x1010'0000};    // memory that outlives the instance
-inline constexpr VirtAddr kGrantBase{0x2000'0000};      // shared rings, devices, images
+inline constexpr VirtAddr kJournalBase{0x1010'0000};      // memory that outlives the instance
+inline constexpr VirtAddr kGrantBase{0x2000'0000};        // shared rings, devices, images
 inline constexpr VirtAddr kGuestRamBase{0x20'0000'0000};  // guest RAM of the task's VM: base + IPA
 inline constexpr uint64_t kTaskSpaceBits = 39;
 

@@ -22,9 +22,9 @@ struct Address {
   }
 };
 
-using PhysAddr = Address<struct PhysicalSpace>;      // the machine's physical memory
+using PhysAddr = Address<struct PhysicalSpace>;        // the machine's physical memory
 using GuestPhys = Address<struct GuestPhysicalSpace>;  // a VM's intermediate physical address (IPA)
-using VirtAddr = Address<struct VirtualSpace>;       // EL2 kernel or EL0 task virtual address
+using VirtAddr = Address<struct VirtualSpace>;         // EL2 kernel or EL0 task virtual address
 
 // True if [offset, offset + length) lies inside [0, size); no sum can wrap.
 constexpr bool InBounds(uint64_t offset, uint64_t length, uint64_t size) {

@@ -30,8 +30,9 @@ bool DecodeBuffer(uint64_t label, const pb_msgdesc_t* type, void* message) {
 Message BufferReply(const pb_msgdesc_t* type, const void* message) {
   const Result<size_t> bytes = EncodeMessage(type, message, abi::IpcPage());
   if (!bytes.has_value()) return StatusMessage(Status::kInternal);  // a string that is not UTF-8
-  return {.label = abi::MakeLabel(static_cast<uint32_t>(Status::kOk), static_cast<uint32_t>(*bytes)),
-          .words = {}};
+  return {
+      .label = abi::MakeLabel(static_cast<uint32_t>(Status::kOk), static_cast<uint32_t>(*bytes)),
+      .words = {}};
 }
 
 Status CallWithBuffer(abi::Handle endpoint, uint32_t code, const pb_msgdesc_t* request_type,

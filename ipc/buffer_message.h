@@ -16,7 +16,8 @@
 namespace atoll {
 
 // Encodes a nanopb message and returns its size; OUT_OF_RANGE if `bytes` is too small.
-Result<size_t> EncodeMessage(const pb_msgdesc_t* type, const void* message, std::span<std::byte> bytes);
+Result<size_t> EncodeMessage(const pb_msgdesc_t* type, const void* message,
+                             std::span<std::byte> bytes);
 
 // Decodes a whole nanopb message; false if the bytes are not one or break a bound. `bytes` must not change
 // meanwhile. Fields that are absent become 0.
@@ -30,8 +31,8 @@ Message BufferReply(const pb_msgdesc_t* type, const void* message);
 
 // For clients: sends `request`, waits, fills `reply`. A null type stands for an empty message. DATA_LOSS: the
 // server's reply is no such message; otherwise the status of the call or of the server.
-Status CallWithBuffer(abi::Handle endpoint, uint32_t code, const pb_msgdesc_t* request_type, const void* request,
-                      const pb_msgdesc_t* reply_type, void* reply);
+Status CallWithBuffer(abi::Handle endpoint, uint32_t code, const pb_msgdesc_t* request_type,
+                      const void* request, const pb_msgdesc_t* reply_type, void* reply);
 
 }  // namespace atoll
 

@@ -12,20 +12,20 @@ namespace atoll {
 
 enum class [[nodiscard]] Status : uint32_t {
   kOk = 0,
-  kCancelled = 1,           // the caller of the call being answered is gone or was reset
+  kCancelled = 1,  // the caller of the call being answered is gone or was reset
   kUnknown = 2,
-  kInvalidArgument = 3,     // a value that is wrong whatever the state of the system
+  kInvalidArgument = 3,  // a value that is wrong whatever the state of the system
   kDeadlineExceeded = 4,
-  kNotFound = 5,            // no such handle, object or name
+  kNotFound = 5,  // no such handle, object or name
   kAlreadyExists = 6,
   kPermissionDenied = 7,    // the handle lacks the right
   kResourceExhausted = 8,   // no donated memory, slot, VMID or queue entry left
   kFailedPrecondition = 9,  // not in this state, or against the rank order
   kAborted = 10,
-  kOutOfRange = 11,         // an offset or number beyond the object's end
-  kUnimplemented = 12,      // no such call or method
-  kInternal = 13,           // also: a poisoned call (two servers died of it)
-  kUnavailable = 14,        // no server is there to take the call
+  kOutOfRange = 11,     // an offset or number beyond the object's end
+  kUnimplemented = 12,  // no such call or method
+  kInternal = 13,       // also: a poisoned call (two servers died of it)
+  kUnavailable = 14,    // no server is there to take the call
   kDataLoss = 15,
 };
 

@@ -51,8 +51,8 @@ inline KernelReply SystemCall(uint32_t number, Handle handle, const Words& words
   asm volatile("svc #0"
                : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x8)
                :
-               : "x7", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x18", "memory",
-                 "cc");
+               : "x7", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x18",
+                 "memory", "cc");
   return {.status = StatusFromNumber(x0), .words = {x1, x2, x3, x4, x5, x6}};
 }
 
@@ -67,11 +67,11 @@ inline Result<Message> Call(Handle endpoint, const Message& request) {
   register uint64_t x6 asm("x6") = request.words[4];
   register uint64_t x7 asm("x7") = request.words[5];
   register uint64_t x8 asm("x8") = kCall;
-  asm volatile("svc #0"
-               : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7),
-                 "+r"(x8)
-               :
-               : "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x18", "memory", "cc");
+  asm volatile(
+      "svc #0"
+      : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7), "+r"(x8)
+      :
+      : "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x18", "memory", "cc");
   if (x0 != 0) return std::unexpected(StatusFromNumber(x0));
   return Message{.label = x1, .words = {x2, x3, x4, x5, x6, x7}};
 }
@@ -110,11 +110,11 @@ inline Status Reply(uint64_t token, const Message& reply) {
   register uint64_t x6 asm("x6") = reply.words[4];
   register uint64_t x7 asm("x7") = reply.words[5];
   register uint64_t x8 asm("x8") = kReply;
-  asm volatile("svc #0"
-               : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7),
-                 "+r"(x8)
-               :
-               : "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x18", "memory", "cc");
+  asm volatile(
+      "svc #0"
+      : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7), "+r"(x8)
+      :
+      : "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x18", "memory", "cc");
   return StatusFromNumber(x0);
 }
 

@@ -102,7 +102,8 @@ class ByteRingWriter : public ByteRing {
 
   // Writes one byte; returns how many the ring then holds, 0 if it had no room. The short way for bytes that come singly.
   size_t Put(std::byte byte) {
-    const uint32_t own = own_;  // a local: for all the compiler knows the byte overwrites the member
+    const uint32_t own =
+        own_;  // a local: for all the compiler knows the byte overwrites the member
     const uint32_t used = own - Load(kReaderIndex);
     if (used >= capacity()) return 0;
     data_.data()[Offset(own)] = byte;

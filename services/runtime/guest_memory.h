@@ -23,7 +23,8 @@ class GuestMemory {
 
   // The mapping of [address, address + length). OUT_OF_RANGE if any byte is outside or the sum wraps.
   Result<std::span<std::byte>> Range(GuestPhys address, uint64_t length) const {
-    const uint64_t offset = address.value - base_.value;  // huge when below base: InBounds refuses it
+    const uint64_t offset =
+        address.value - base_.value;  // huge when below base: InBounds refuses it
     if (address < base_ || !InBounds(offset, length, bytes_.size())) {
       return std::unexpected(Status::kOutOfRange);
     }

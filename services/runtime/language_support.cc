@@ -15,7 +15,7 @@ void abort() { atoll::Panic("abort"); }
 namespace std {
 
 void __glibcxx_assert_fail(const char* file, int line, const char* /*function*/,
-                                        const char* condition) noexcept {
+                           const char* condition) noexcept {
   atoll::Panic(file, ":", line, ": ", condition != nullptr ? condition : "unreachable");
 }
 void __throw_logic_error(const char* what) { atoll::Panic(what); }

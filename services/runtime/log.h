@@ -16,7 +16,7 @@
 
 namespace atoll {
 
-inline constexpr size_t kLogLineBytes = 256;      // LogRequest.bytes
+inline constexpr size_t kLogLineBytes = 256;        // LogRequest.bytes
 inline constexpr uint32_t kPanicExitCode = 0xdead;  // in the crash record of a task that panicked
 
 // Sends the line that stands at the start of the IPC page. Lines beyond the task's allowance are dropped.

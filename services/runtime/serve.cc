@@ -15,7 +15,8 @@ Message Access(MmioDevice& device, const Message& request) {
   const auto access = MmioAccessRequest::Unpack(request.words);
   const Result<uint64_t> value = device.Access(
       {.offset = access.offset, .size = access.size, .write = access.write, .value = access.value});
-  if (!value.has_value()) [[unlikely]] return StatusMessage(value.error());
+  if (!value.has_value()) [[unlikely]]
+    return StatusMessage(value.error());
   return {.label = abi::MakeLabel(static_cast<uint32_t>(Status::kOk)),
           .words = MmioAccessReply{.value = *value}.Pack()};
 }

@@ -30,7 +30,9 @@ template <typename... Servers>
 Message DispatchTo(const CallInfo& call, const Message& request, Servers&... servers) {
   const uint32_t interface = abi::LabelCode(request.label) >> 8;
   Message reply = StatusMessage(Status::kUnimplemented);
-  (void)((interface == Servers::kInterface ? (reply = servers.Dispatch(call, request), true) : false) || ...);
+  (void)((interface == Servers::kInterface ? (reply = servers.Dispatch(call, request), true)
+                                           : false) ||
+         ...);
   return reply;
 }
 

@@ -52,7 +52,8 @@ class Buffer : public testing::Test {
   // A request of `bytes` as they stand in the IPC page.
   Message Send(uint32_t code, const std::string& bytes) {
     std::memcpy(kernel_.ipc_page.data(), bytes.data(), bytes.size());
-    return server_.Dispatch({}, {.label = abi::MakeLabel(code, static_cast<uint32_t>(bytes.size())), .words = {}});
+    return server_.Dispatch(
+        {}, {.label = abi::MakeLabel(code, static_cast<uint32_t>(bytes.size())), .words = {}});
   }
 
   FakeKernel kernel_;
@@ -105,19 +106,22 @@ TEST_F(Buffer, string_that_is_not_utf8_is_refused_by_both_sides) {
   ForgetRequest forget = atoll_ForgetRequest_init_zero;
   std::strcpy(forget.name, "\xff\xfe");
   EXPECT_EQ(client_.Forget(forget), Status::kInvalidArgument);
-  EXPECT_EQ(ReplyStatus(Send(SampleInterface::kForget, "\x0a\x02\xff\xfe")), Status::kInvalidArgument);
+  EXPECT_EQ(ReplyStatus(Send(SampleInterface::kForget, "\x0a\x02\xff\xfe")),
+            Status::kInvalidArgument);
   EXPECT_EQ(server_.calls, 0);
 }
 
 TEST_F(Buffer, pages_that_are_no_message_are_refused) {
   const std::string cases[] = {
       std::string("\x0a\x10", 2) + std::string(16, 'x'),  // a string one byte beyond its bound
-      std::string("\x0a\x7f" "ab", 4),                    // a length beyond the end
-      std::string("\x0a", 1),                             // a tag without a value
+      std::string("\x0a\x7f"
+                  "ab",
+                  4),          // a length beyond the end
+      std::string("\x0a", 1),  // a tag without a value
       std::string("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12),  // a varint too long
-      std::string("\xff\xff\xff\xff\xff\xff", 6),         // a tag too long
-      std::string("\x0f", 1),                             // a wire type that does not exist
-      std::string("\x00\x00", 2),                         // field number 0
+      std::string("\xff\xff\xff\xff\xff\xff", 6),                           // a tag too long
+      std::string("\x0f", 1),      // a wire type that does not exist
+      std::string("\x00\x00", 2),  // field number 0
   };
   for (const std::string& page : cases) {
     EXPECT_EQ(ReplyStatus(Send(SampleInterface::kForget, page)), Status::kInvalidArgument)

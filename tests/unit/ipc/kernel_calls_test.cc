@@ -1,10 +1,9 @@
 // Kernel calls as tasks make them.
-#include "proto/kernel_calls.atoll.h"
-
 #include <gtest/gtest.h>
 
 #include <type_traits>
 
+#include "proto/kernel_calls.atoll.h"
 #include "tests/unit/ipc/fake_kernel.h"
 
 namespace atoll {

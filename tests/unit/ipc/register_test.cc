@@ -30,7 +30,9 @@ class FakeSample : public SampleServer {
     ++calls;
     return answer;
   }
-  Status Store(const CallInfo&, const StoreRequest&, StoreReply&) override { return Status::kUnimplemented; }
+  Status Store(const CallInfo&, const StoreRequest&, StoreReply&) override {
+    return Status::kUnimplemented;
+  }
   Status Forget(const CallInfo&, const ForgetRequest&) override { return Status::kUnimplemented; }
   Status Recall(const CallInfo&, RecallReply&) override { return Status::kUnimplemented; }
 
@@ -53,7 +55,8 @@ Message Request(uint32_t code, const abi::Words& words) {
 }
 
 TEST(RegisterMessage, pack_and_unpack_are_inverse) {
-  EXPECT_EQ(kFill.Pack(), (abi::Words{1, 0xffffffff, kAllOnes, 0xffffffff'80000000, kAllOnes - 1, 2}));
+  EXPECT_EQ(kFill.Pack(),
+            (abi::Words{1, 0xffffffff, kAllOnes, 0xffffffff'80000000, kAllOnes - 1, 2}));
   EXPECT_TRUE(FillRequest::InRange(kFill.Pack()));
   EXPECT_EQ(FillRequest::Unpack(kFill.Pack()), kFill);
   EXPECT_EQ(FillRequest::kWords, 6u);
@@ -72,16 +75,26 @@ struct WordCase {
 
 TEST(RegisterMessage, each_word_must_be_a_value_of_its_type) {
   const WordCase cases[] = {
-      {0, 0, true},           {0, 1, true},
-      {0, 2, false},          {0, 0x100, false},
-      {0, kAllOnes, false},   {1, 0xffffffff, true},
-      {1, 0x1'0000'0000, false}, {1, kAllOnes, false},
-      {2, kAllOnes, true},    {3, 0x7fffffff, true},
-      {3, 0x80000000, false}, {3, 0xffffffff, false},
-      {3, 0xffffffff'80000000, true}, {3, 0xffffffff'7fffffff, false},
-      {3, kAllOnes, true},    {4, uint64_t{1} << 63, true},
-      {5, 2, true},           {5, 3, false},
-      {5, 0x1'0000'0001, false}, {5, kAllOnes, false},
+      {0, 0, true},
+      {0, 1, true},
+      {0, 2, false},
+      {0, 0x100, false},
+      {0, kAllOnes, false},
+      {1, 0xffffffff, true},
+      {1, 0x1'0000'0000, false},
+      {1, kAllOnes, false},
+      {2, kAllOnes, true},
+      {3, 0x7fffffff, true},
+      {3, 0x80000000, false},
+      {3, 0xffffffff, false},
+      {3, 0xffffffff'80000000, true},
+      {3, 0xffffffff'7fffffff, false},
+      {3, kAllOnes, true},
+      {4, uint64_t{1} << 63, true},
+      {5, 2, true},
+      {5, 3, false},
+      {5, 0x1'0000'0001, false},
+      {5, kAllOnes, false},
   };
   for (const WordCase& c : cases) {
     abi::Words words = kFill.Pack();
@@ -127,22 +140,27 @@ TEST(Dispatch, error_of_the_method_travels_without_words) {
   const Message reply = server.Dispatch({}, Request(SampleInterface::kFill, kFill.Pack()));
   EXPECT_EQ(reply.label, 5u);
   EXPECT_EQ(reply.words, abi::Words{});
-  EXPECT_EQ(ReplyStatus(server.Dispatch({}, Request(SampleInterface::kPing, {}))), Status::kNotFound);
+  EXPECT_EQ(ReplyStatus(server.Dispatch({}, Request(SampleInterface::kPing, {}))),
+            Status::kNotFound);
 }
 
 TEST(Dispatch, request_out_of_range_never_reaches_the_method) {
   FakeSample server;
   abi::Words words = kFill.Pack();
   words[5] = 3;
-  EXPECT_EQ(ReplyStatus(server.Dispatch({}, Request(SampleInterface::kFill, words))), Status::kInvalidArgument);
-  EXPECT_EQ(ReplyStatus(server.Dispatch({}, Request(SampleInterface::kLimit, {}))), Status::kInvalidArgument);
+  EXPECT_EQ(ReplyStatus(server.Dispatch({}, Request(SampleInterface::kFill, words))),
+            Status::kInvalidArgument);
+  EXPECT_EQ(ReplyStatus(server.Dispatch({}, Request(SampleInterface::kLimit, {}))),
+            Status::kInvalidArgument);
   EXPECT_EQ(server.calls, 0);
 }
 
 TEST(Dispatch, unknown_method_and_foreign_interface_are_unimplemented) {
   FakeSample server;
-  for (const uint32_t code : {0u, 0xc806u, 0xc8ffu, OtherInterface::kGet, DeviceInterface::kMmioAccess, 0xffffu}) {
-    EXPECT_EQ(ReplyStatus(server.Dispatch({}, Request(code, kFill.Pack()))), Status::kUnimplemented) << code;
+  for (const uint32_t code :
+       {0u, 0xc806u, 0xc8ffu, OtherInterface::kGet, DeviceInterface::kMmioAccess, 0xffffu}) {
+    EXPECT_EQ(ReplyStatus(server.Dispatch({}, Request(code, kFill.Pack()))), Status::kUnimplemented)
+        << code;
   }
   EXPECT_EQ(server.calls, 0);
 }
@@ -150,7 +168,8 @@ TEST(Dispatch, unknown_method_and_foreign_interface_are_unimplemented) {
 TEST(Dispatch, method_may_decline_to_reply) {
   FakeSample server;
   server.answer = kNoReply;
-  EXPECT_EQ(server.Dispatch({}, Request(SampleInterface::kFill, kFill.Pack())).label, kNoReplyLabel);
+  EXPECT_EQ(server.Dispatch({}, Request(SampleInterface::kFill, kFill.Pack())).label,
+            kNoReplyLabel);
   EXPECT_EQ(server.Dispatch({}, Request(SampleInterface::kPing, {})).label, kNoReplyLabel);
 }
 

@@ -19,7 +19,9 @@ class Ring : public testing::Test {
  protected:
   std::span<std::byte> memory() { return memory_; }
 
-  void SetIndex(size_t offset, uint32_t value) { std::memcpy(memory_.data() + offset, &value, sizeof value); }
+  void SetIndex(size_t offset, uint32_t value) {
+    std::memcpy(memory_.data() + offset, &value, sizeof value);
+  }
   uint32_t Index(size_t offset) const {
     uint32_t value;
     std::memcpy(&value, memory_.data() + offset, sizeof value);
@@ -31,7 +33,9 @@ class Ring : public testing::Test {
   ByteRingWriter Writer() { return *ByteRingWriter::Attach(memory()); }
   ByteRingReader Reader() { return *ByteRingReader::Attach(memory()); }
 
-  static std::span<const std::byte> Bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
+  static std::span<const std::byte> Bytes(std::string_view text) {
+    return std::as_bytes(std::span(text));
+  }
   static std::string Read(ByteRingReader& reader, size_t limit = 100) {
     std::string text(limit, '\0');
     text.resize(reader.Read(std::as_writable_bytes(std::span(text))));

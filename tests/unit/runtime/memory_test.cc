@@ -23,8 +23,12 @@ alignas(64) constinit unsigned char expected[kBytes];
   if (!(condition)) ExitProcess(__LINE__ % 255 + 1)
 
 // Kept from the optimiser, which would turn it into a call of the function under test.
-unsigned char Read(const unsigned char* at) { return *const_cast<const volatile unsigned char*>(at); }
-void Write(unsigned char* at, unsigned char value) { *const_cast<volatile unsigned char*>(at) = value; }
+unsigned char Read(const unsigned char* at) {
+  return *const_cast<const volatile unsigned char*>(at);
+}
+void Write(unsigned char* at, unsigned char value) {
+  *const_cast<volatile unsigned char*>(at) = value;
+}
 
 void Fill() {
   for (size_t i = 0; i < kBytes; ++i) {
@@ -82,7 +86,8 @@ void TestSet() {
       ForLengths([&](size_t length) {
         Fill();
         CHECK(memset(actual + to, value, length) == actual + to);
-        for (size_t i = 0; i < length; ++i) Write(expected + to + i, static_cast<unsigned char>(value));
+        for (size_t i = 0; i < length; ++i)
+          Write(expected + to + i, static_cast<unsigned char>(value));
         CHECK(Same());
       });
     }
@@ -117,10 +122,14 @@ void TestStrings() {
   CHECK(strnlen(text, 3) == 3 && strnlen(text, 100) == 6);
   CHECK(strcmp("abc", "abc") == 0 && strcmp("abc", "abd") < 0 && strcmp("abc", "ab") > 0);
   CHECK(strcmp("\xff", "a") > 0);
-  CHECK(strncmp("abcd", "abce", 3) == 0 && strncmp("abcd", "abce", 4) < 0 && strncmp("a", "b", 0) == 0);
-  CHECK(memchr(text, 'c', 6) == text + 2 && memchr(text, 'c', 2) == nullptr && memchr(text, 0, 7) == text + 6);
-  CHECK(strchr(text, 'b') == text + 1 && strchr(text, 'x') == nullptr && strchr(text, 0) == text + 6);
-  CHECK(strrchr(text, 'a') == text + 3 && strrchr(text, 'x') == nullptr && strrchr(text, 0) == text + 6);
+  CHECK(strncmp("abcd", "abce", 3) == 0 && strncmp("abcd", "abce", 4) < 0 &&
+        strncmp("a", "b", 0) == 0);
+  CHECK(memchr(text, 'c', 6) == text + 2 && memchr(text, 'c', 2) == nullptr &&
+        memchr(text, 0, 7) == text + 6);
+  CHECK(strchr(text, 'b') == text + 1 && strchr(text, 'x') == nullptr &&
+        strchr(text, 0) == text + 6);
+  CHECK(strrchr(text, 'a') == text + 3 && strrchr(text, 'x') == nullptr &&
+        strrchr(text, 0) == text + 6);
 }
 
 }  // namespace

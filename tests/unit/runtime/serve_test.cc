@@ -51,7 +51,9 @@ abi::Received CallOf(uint64_t token, uint32_t code, const abi::Words& words, uin
 abi::Received SignalsOf(uint64_t bits) {
   return {.status = Status::kOk, .call = {}, .message = {.label = 0, .words = {bits}}};
 }
-abi::Received Failure(Status status) { return {.status = status, .call = {.badge = 3, .token = 4, .attempt = 5}, .message = {}}; }
+abi::Received Failure(Status status) {
+  return {.status = status, .call = {.badge = 3, .token = 4, .attempt = 5}, .message = {}};
+}
 
 class ServeDevice : public testing::Test {
  protected:
@@ -96,7 +98,8 @@ TEST_F(ServeDevice, wrong_requests_do_not_reach_the_device) {
   ASSERT_EQ(kernel_.replies.size(), 6u);
   EXPECT_EQ(ReplyStatus(kernel_.replies[1].message), Status::kUnimplemented);
   EXPECT_EQ(ReplyStatus(kernel_.replies[2].message), Status::kUnimplemented);
-  for (size_t i = 3; i < 6; ++i) EXPECT_EQ(ReplyStatus(kernel_.replies[i].message), Status::kInvalidArgument);
+  for (size_t i = 3; i < 6; ++i)
+    EXPECT_EQ(ReplyStatus(kernel_.replies[i].message), Status::kInvalidArgument);
 }
 
 TEST_F(ServeDevice, signals_reach_the_device_and_nobody_is_answered) {
@@ -107,7 +110,8 @@ TEST_F(ServeDevice, signals_reach_the_device_and_nobody_is_answered) {
 }
 
 TEST_F(ServeDevice, caller_that_is_gone_is_forgotten) {
-  kernel_.incoming = {CallOf(9, DeviceInterface::kMmioAccess, {0, 4}), Failure(Status::kCancelled), SignalsOf(2)};
+  kernel_.incoming = {CallOf(9, DeviceInterface::kMmioAccess, {0, 4}), Failure(Status::kCancelled),
+                      SignalsOf(2)};
   Run();
   ASSERT_EQ(kernel_.replies.size(), 4u);
   EXPECT_EQ(kernel_.replies[1].token, 9u);
@@ -143,8 +147,9 @@ class ServeInterfaces : public testing::Test {
 };
 
 TEST_F(ServeInterfaces, request_goes_to_the_server_of_its_interface) {
-  kernel_.incoming = {CallOf(1, HypercallInterface::kSmccc, {40}, 2), CallOf(2, DeviceInterface::kMmioAccess, {6, 4}),
-                      CallOf(3, 0x0300, {}), SignalsOf(5)};
+  kernel_.incoming = {CallOf(1, HypercallInterface::kSmccc, {40}, 2),
+                      CallOf(2, DeviceInterface::kMmioAccess, {6, 4}), CallOf(3, 0x0300, {}),
+                      SignalsOf(5)};
   Run();
   ASSERT_EQ(kernel_.replies.size(), 5u);
   EXPECT_EQ(kernel_.replies[1].message.words[0], 42u);
