@@ -18,7 +18,7 @@ image_header:
   .ascii "ARM\x64"
   .word 0
 
-  .section .text.boot, "ax"
+  .section .boot.text, "ax"
 // x19 = device tree. x20 = physical address of the image.
 boot_start:
   msr   daifset, #0xf

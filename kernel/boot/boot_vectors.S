@@ -3,7 +3,7 @@
 
 #define PANIC_FRAME_BYTES 288   // PanicFrame, kernel/log/panic.h
 
-  .section .text.boot_vectors, "ax"
+  .section .boot.text, "ax"
   .balign 2048
   .globl boot_vectors
 boot_vectors:
@@ -12,7 +12,6 @@ boot_vectors:
   .balign 128
   .endr
 
-  .section .text.boot_exception, "ax"
 // Live: all registers. SP may be the fault's cause, so the report runs on the emergency stack; SP_EL0 is unused
 // before the first task and holds x0 meanwhile.
 boot_exception:

@@ -8,8 +8,12 @@
 #define CONDUIT_HVC                   2
 
   .section .text.power_off, "ax"
+// A vector table of which only one entry is ever used: synchronous exceptions of the current level, at 0x200;
+// everything else is masked. The code is in the space before it.
+  .balign 2048
+  .globl power_off_vectors, power_off
+power_off_vectors:
 // power_off(w0 = status). Live: sp. Never returns.
-  .globl power_off
 power_off:
   msr   daifset, #0xf
   mov   w19, w0
@@ -53,12 +57,5 @@ psci_system_off:
   wfi
   b     5b
 
-// Also the vectors of the first instructions of boot, before there is anything to report with.
-  .section .text.power_off_vectors, "ax"
-  .balign 2048
-  .globl power_off_vectors
-power_off_vectors:
-  .rept 16
+  .org  power_off_vectors + 0x200
   b     psci_system_off
-  .balign 128
-  .endr

@@ -16,7 +16,7 @@ struct VirtualInterrupt {
     kNone,
     kQueued,   // in a vCPU's pending queue: enabled, pending, not active
     kListed,   // in a list register of a vCPU
-    kEvicted,  // active, acknowledged on a vCPU, and put out of its list register by a higher priority
+    kEvicted,  // acknowledged and not ended on a vCPU, but put out of its list register by a higher priority
   };
 
   // Of the queue or list that it is in.
@@ -31,6 +31,7 @@ struct VirtualInterrupt {
   uint8_t vcpu = kNoVcpu;         // whose queue, list register or evicted list
   uint8_t list_register = 0;
   uint8_t physical_intid = 0;     // PPI that it stands for; 0: emulated
+  uint8_t evicted_level = 0;      // evicted: its bit in the active priorities registers
 
   bool group1 : 1 = false;
   bool enabled : 1 = false;

@@ -132,6 +132,7 @@ Result<VcpuMask> VirtualGic::Set(InterruptField field, uint32_t first, uint64_t 
   if (field == InterruptField::kControl) {
     return SetGroups(static_cast<uint32_t>(((groups_ & ~mask) | (value & mask)) & kControlBits));
   }
+  if (shape.bits == 0) return std::unexpected(Status::kInvalidArgument);
   if (first >= kIntidEnd) return 0;
   if (field == InterruptField::kRoute) {
     VirtualInterrupt* const interrupt = first < kPrivateIntids ? nullptr : Find(first, vcpu);

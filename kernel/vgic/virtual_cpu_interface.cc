@@ -170,20 +170,34 @@ void VirtualCpuInterface::Unlist(uint32_t index) {
 
 void VirtualCpuInterface::Evict(uint32_t index) {
   VirtualInterrupt& interrupt = *listed_[index];
+  const ListRegister image = image_[index];
+  const uint32_t group_priority = image.priority() & vmcr_.GroupPriorityMask(image.group());
+  const uint32_t level = group_priority >> (8 - preemption_bits_);
   Unlist(index);
+  if (!LevelActive(level)) {
+    gic_.NoteActivation();  // TDIR is written by the flush under way
+    return;
+  }
+  interrupt.evicted_level = static_cast<uint8_t>(level);
   interrupt.place = VirtualInterrupt::Place::kEvicted;
   evicted_.PushFront(interrupt);
 }
 
-VcpuMask VirtualCpuInterface::EndEvicted(uint32_t count) {
+VcpuMask VirtualCpuInterface::EndEvicted() {
   VcpuMask kicks = 0;
-  for (; count != 0 && !evicted_.empty(); --count) {
+  InterruptList kept;
+  while (!evicted_.empty()) {
     VirtualInterrupt& interrupt = *evicted_.head();
     evicted_.Remove(interrupt);
+    if (LevelActive(interrupt.evicted_level)) {
+      kept.PushBack(interrupt);
+      continue;
+    }
     interrupt.place = VirtualInterrupt::Place::kNone;
     EndActive(interrupt, false);
     kicks |= gic_.Evaluate(interrupt);
   }
+  evicted_ = kept;
   return kicks;
 }
 

@@ -105,10 +105,11 @@ class VirtualCpuInterface {
   void Free(uint32_t index, bool write);
   // Takes a pending interrupt out; it is in no list then.
   void Unlist(uint32_t index);
-  // Takes an active interrupt out; it goes to the evicted ones.
+  // Takes an active interrupt out. If its priority is still active it goes to the evicted ones: the guest's
+  // EOI is to end it. Otherwise it was made active by a write, or waits for DIR only.
   void Evict(uint32_t index);
-  // Deactivates interrupts that were evicted, the last acknowledged first.
-  VcpuMask EndEvicted(uint32_t count);
+  // Deactivates the evicted ones whose priority is not active any more.
+  VcpuMask EndEvicted();
   // The interrupt is not active any more. `by_hardware`: nor is the physical one.
   void EndActive(VirtualInterrupt& interrupt, bool by_hardware);
   void SetListedActive(uint32_t index, bool active);
@@ -119,6 +120,9 @@ class VirtualCpuInterface {
   void FillFull();
   bool Replace(VirtualInterrupt& top);
   bool MoreToList() const;  // a queued interrupt whose group GICD_CTLR has on
+  bool LevelActive(uint32_t level) const {
+    return ((active_priorities_[0][level / 32] | active_priorities_[1][level / 32]) >> (level % 32)) & 1;
+  }
   // Lower is better: groups that the guest has switched off come after all others.
   uint32_t Rank(uint32_t group, uint32_t priority) const;
 

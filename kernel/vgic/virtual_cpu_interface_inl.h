@@ -33,11 +33,9 @@ VcpuMask VirtualCpuInterface::Sync(Hardware& hardware) {
   if (at_rest_) return 0;
   VcpuMask kicks = Refresh(hardware, used_);
   ReadInterface(hardware);
-  // With EOImode 1 an EOI ends nothing and DIR is trapped, whatever the count says.
-  if (!evicted_.empty() && !vmcr_.separate_deactivation()) {
-    kicks |= EndEvicted(ich_hcr::EoiCount(hardware.ReadControl()));
-  }
-  // Off until Flush, and with it the maintenance interrupt, which is a level; this clears the EOI count too.
+  // With EOImode 1 an EOI ends nothing, and DIR is trapped.
+  if (!evicted_.empty() && !vmcr_.separate_deactivation()) kicks |= EndEvicted();
+  // Off until Flush, and with it the maintenance interrupt, which is a level; this clears EOIcount too.
   hardware.WriteControl(0);
   control_ = 0;
   kicks |= ReconcileMarked();
@@ -50,6 +48,8 @@ template <typename Hardware>
 VcpuMask VirtualCpuInterface::Flush(Hardware& hardware) {
   VcpuMask kicks = 0;
   if (reload_) [[unlikely]] WriteAll(hardware);
+  // An EOI of one of these may not have been reported yet: writing ICH_HCR_EL2 would forget it.
+  if (!evicted_.empty()) [[unlikely]] kicks |= Sync(hardware);
   if (marked_ != 0) {
     kicks |= Refresh(hardware, marked_);
     kicks |= ReconcileMarked();
@@ -100,7 +100,7 @@ VcpuMask VirtualCpuInterface::Fill(Hardware& hardware) {
     FillFree();
     if (!MoreToList()) return kicks;
     kicks |= Refresh(hardware, used_);
-    vmcr_ = hardware.ReadMachineControl();
+    ReadInterface(hardware);
     FillFree();
   }
   FillFull();
