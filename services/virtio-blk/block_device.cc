@@ -54,10 +54,10 @@ BlockDevice::BlockDevice(BlockBackend& backend, BlockJournal& journal, std::stri
 }
 
 virtio::Description BlockDevice::Describe() const {
-  return {.device_id = kDeviceId,
-          .features = kOffered | (limits_.read_only ? kFeatureRo : 0) |
-                      (queues_ > 1 ? kFeatureMq : 0),
-          .queue_sizes = std::span(queue_sizes_).first(queues_)};
+  return {
+      .device_id = kDeviceId,
+      .features = kOffered | (limits_.read_only ? kFeatureRo : 0) | (queues_ > 1 ? kFeatureMq : 0),
+      .queue_sizes = std::span(queue_sizes_).first(queues_)};
 }
 
 std::span<const std::byte> BlockDevice::Config() const {
@@ -141,12 +141,9 @@ Status BlockDevice::ExecuteRange(const Chain& chain, const RequestRecord& reques
                                    offset += piece.size();
                                    return status;
                                  });
-    case kDiscard:
-      return backend_.Discard(offset, bytes);
-    case kWriteZeroes:
-      return backend_.WriteZeroes(offset, bytes);
-    default:
-      return Status::kInternal;  // other types have no ranges
+    case kDiscard: return backend_.Discard(offset, bytes);
+    case kWriteZeroes: return backend_.WriteZeroes(offset, bytes);
+    default: return Status::kInternal;  // other types have no ranges
   }
 }
 
@@ -154,8 +151,7 @@ Status BlockDevice::ExecuteRange(const Chain& chain, const RequestRecord& reques
 Status BlockDevice::ExecuteOnce(const Chain& chain, const RequestRecord& request,
                                 uint64_t features) {
   switch (request.type) {
-    case kFlush:
-      return Flush();
+    case kFlush: return Flush();
     case kGetId: {
       const uint64_t bytes = std::min<uint64_t>(chain.writable_bytes() - 1, kIdBytes);
       return chain.CopyToWritable(0, std::as_bytes(std::span(id_)).first(bytes));
@@ -165,8 +161,7 @@ Status BlockDevice::ExecuteOnce(const Chain& chain, const RequestRecord& request
     case kWriteZeroes:
       // 5.2.6.2: a driver that cannot flush gets every completed write durable.
       return (features & kFeatureFlush) != 0 ? Status::kOk : Flush();
-    default:
-      return Status::kOk;
+    default: return Status::kOk;
   }
 }
 

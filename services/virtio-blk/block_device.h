@@ -25,7 +25,8 @@ inline constexpr uint64_t kPassBytes = 1 << 20;
 // What outlives the service besides transport and queues.
 struct BlockState {
   std::array<RequestRecord, virtio::kMaxQueues> requests;  // of the chain in hand, by queue
-  uint32_t flush_failed = 0;  // a flush failed: what it covered may be lost, and no later one hides that
+  uint32_t flush_failed =
+      0;  // a flush failed: what it covered may be lost, and no later one hides that
   uint32_t reserved = 0;
 };
 using BlockJournal = virtio::Journal<BlockState>;

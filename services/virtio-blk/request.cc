@@ -74,12 +74,9 @@ RequestStatus Check(const virtio::Chain& chain, const DiskLimits& disk, uint64_t
   }
   request.type = header.type;
   switch (header.type) {
-    case kIn:
-      return CheckIn(chain, header.sector, disk, request);
-    case kOut:
-      return CheckOut(chain, header.sector, disk, request);
-    case kGetId:
-      return kStatusOk;
+    case kIn: return CheckIn(chain, header.sector, disk, request);
+    case kOut: return CheckOut(chain, header.sector, disk, request);
+    case kGetId: return kStatusOk;
     case kFlush:
       if ((features & kFeatureFlush) != 0) return kStatusOk;
       break;
@@ -91,8 +88,7 @@ RequestStatus Check(const virtio::Chain& chain, const DiskLimits& disk, uint64_t
         return CheckRanges(chain, kFlagUnmap, disk, request);
       }
       break;
-    default:
-      break;
+    default: break;
   }
   return kStatusUnsupp;
 }

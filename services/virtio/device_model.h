@@ -12,8 +12,9 @@ namespace atoll::virtio {
 
 struct Description {
   uint32_t device_id = 0;
-  uint64_t features = 0;                      // offered; VERSION_1 among them
-  std::span<const uint32_t> queue_sizes = {};  // QueueNumMax of each queue: powers of two up to kMaxQueueSize
+  uint64_t features = 0;  // offered; VERSION_1 among them
+  std::span<const uint32_t> queue_sizes =
+      {};  // QueueNumMax of each queue: powers of two up to kMaxQueueSize
 };
 
 // How a pass over a queue ended.

@@ -20,10 +20,11 @@
 
 namespace atoll::virtio {
 
-inline constexpr uint32_t kMaxQueueSize = 256;      // largest QueueNumMax of any device
-inline constexpr uint32_t kMaxSegments = 256;       // longest chain served: never below QueueNumMax
+inline constexpr uint32_t kMaxQueueSize = 256;  // largest QueueNumMax of any device
+inline constexpr uint32_t kMaxSegments = 256;   // longest chain served: never below QueueNumMax
 inline constexpr uint32_t kMaxQueues = 8;
-inline constexpr uint64_t kJournalMagic = 0x314f'5452'4956'5441;  // "ATVIRTO1": changes with the layout
+inline constexpr uint64_t kJournalMagic =
+    0x314f'5452'4956'5441;  // "ATVIRTO1": changes with the layout
 
 static_assert(kMaxSegments >= kMaxQueueSize);
 

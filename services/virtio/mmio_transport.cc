@@ -6,9 +6,10 @@
 namespace atoll::virtio {
 namespace {
 
-constexpr uint32_t kNoSharedMemory = ~uint32_t{0};  // SHMLen, SHMBase of a region that does not exist
-constexpr uint32_t kDriverStatusBits = kStatusAcknowledge | kStatusDriver | kStatusDriverOk |
-                                       kStatusFeaturesOk | kStatusFailed;
+constexpr uint32_t kNoSharedMemory =
+    ~uint32_t{0};  // SHMLen, SHMBase of a region that does not exist
+constexpr uint32_t kDriverStatusBits =
+    kStatusAcknowledge | kStatusDriver | kStatusDriverOk | kStatusFeaturesOk | kStatusFailed;
 constexpr uint32_t kInterruptCauses = kInterruptUsedBuffer | kInterruptConfig;
 
 constexpr uint32_t Low(uint64_t word) { return static_cast<uint32_t>(word); }
@@ -54,8 +55,7 @@ constinit const std::array<MmioTransport::Handler, MmioTransport::kRegisters>
     MmioTransport::kWriteHandlers = MmioTransport::MakeWriteHandlers();
 
 MmioTransport::MmioTransport(DeviceModel& model, const GuestMemory& memory, TransportState& state,
-                             std::span<QueueState> queues, InterruptLine& line,
-                             Notifier& more_work)
+                             std::span<QueueState> queues, InterruptLine& line, Notifier& more_work)
     : model_(model),
       memory_(memory),
       state_(state),
@@ -256,9 +256,7 @@ void MmioTransport::WriteDriverFeatures(uint32_t value) {
   if ((state_.status & kStatusFeaturesOk) != 0) return;
   constexpr uint64_t kLowWord = ~uint32_t{0};
   switch (state_.driver_features_sel) {
-    case 0:
-      state_.driver_features = (state_.driver_features & ~kLowWord) | value;
-      break;
+    case 0: state_.driver_features = (state_.driver_features & ~kLowWord) | value; break;
     case 1:
       state_.driver_features = (state_.driver_features & kLowWord) | (uint64_t{value} << 32);
       break;

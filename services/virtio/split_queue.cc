@@ -97,7 +97,8 @@ bool SplitQueue::ParseChain(uint16_t head) {
 
   const std::byte* table = descriptors_;
   uint64_t entries = size_;
-  uint64_t steps_left = entries;  // a chain that takes more steps than its table has entries is a loop
+  uint64_t steps_left =
+      entries;  // a chain that takes more steps than its table has entries is a loop
   uint32_t index = head;
   bool in_table = false;
   for (;;) {

@@ -69,9 +69,7 @@ class SplitQueue {
 
  private:
   Cursor cursor() const { return std::bit_cast<Cursor>(state_->cursor); }
-  void StoreCursor(Cursor cursor) {
-    StoreRelease(state_->cursor, std::bit_cast<uint64_t>(cursor));
-  }
+  void StoreCursor(Cursor cursor) { StoreRelease(state_->cursor, std::bit_cast<uint64_t>(cursor)); }
   bool ResolveAreas();
   bool ParseChain(uint16_t head);
   bool AddSegment(const Descriptor& descriptor);

@@ -45,7 +45,9 @@ class DriverQueue {
     m_.Write(kQueueReady, 1);
   }
 
-  void PutDescriptor(uint32_t slot, Descriptor descriptor) { PutEntry(descriptors, slot, descriptor); }
+  void PutDescriptor(uint32_t slot, Descriptor descriptor) {
+    PutEntry(descriptors, slot, descriptor);
+  }
   void PutEntry(uint64_t table, uint32_t slot, Descriptor descriptor) {
     m_.Put(table + 16 * slot, descriptor);
   }
@@ -66,13 +68,15 @@ class DriverQueue {
       PutEntry(table, i, Direct(buffers[i], i + 1 < buffers.size(), i + 1));
     }
     const uint32_t head = next_slot_;
-    PutDescriptor(head, {table, static_cast<uint32_t>(16 * buffers.size()), kDescriptorIndirect, 0});
+    PutDescriptor(head,
+                  {table, static_cast<uint32_t>(16 * buffers.size()), kDescriptorIndirect, 0});
     next_slot_ = (next_slot_ + 1) % size;
     return static_cast<uint16_t>(head);
   }
   static Descriptor Direct(const Buffer& buffer, bool more, uint32_t next) {
     const int flags = (more ? kDescriptorNext : 0) | (buffer.writable ? kDescriptorWrite : 0);
-    return {buffer.address, buffer.length, static_cast<uint16_t>(flags), static_cast<uint16_t>(more ? next : 0)};
+    return {buffer.address, buffer.length, static_cast<uint16_t>(flags),
+            static_cast<uint16_t>(more ? next : 0)};
   }
 
   void MakeAvailable(uint16_t head) {

@@ -61,8 +61,9 @@ class EchoDevice final : public DeviceModel {
       }
       if (after_accept) after_accept();
       const Chain chain = queue.chain();
-      const uint64_t bytes = std::min(chain.readable_bytes(), chain.writable_bytes());
-      std::vector<std::byte> copy(std::min<uint64_t>(bytes, 1 << 20));
+      // No allocation: the instance may be killed here.
+      const auto copy = std::span(scratch).first(
+          std::min<uint64_t>({chain.readable_bytes(), chain.writable_bytes(), scratch.size()}));
       if (!chain.reachable() || !IsOk(chain.CopyFromReadable(0, copy)) ||
           !IsOk(chain.CopyToWritable(0, copy))) {
         return Work::kBroken;
@@ -74,6 +75,7 @@ class EchoDevice final : public DeviceModel {
   }
 
   std::array<std::byte, 16>& config;
+  std::array<std::byte, 4096> scratch;
   uint32_t share = 1000;
   int passes = 0;
   int executed = 0;
@@ -85,8 +87,11 @@ class EchoDevice final : public DeviceModel {
 class EchoMachine : public Machine<EchoDevice, EchoState> {
  public:
   explicit EchoMachine(uint64_t ram_base = kRamBase, uint64_t ram_bytes = kRamBytes)
-      : Machine([](Journal<EchoState>& journal) { return std::make_unique<EchoDevice>(journal.device); },
-                ram_base, ram_bytes) {}
+      : Machine(
+            [](Journal<EchoState>& journal) {
+              return std::make_unique<EchoDevice>(journal.device);
+            },
+            ram_base, ram_bytes) {}
 };
 using EchoQueue = DriverQueue<Machine<EchoDevice, EchoState>>;
 

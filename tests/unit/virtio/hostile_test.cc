@@ -61,14 +61,16 @@ TEST(VirtioHostile, HOSTILE_03_descriptor_loops) {
   for (const uint16_t length : std::initializer_list<uint16_t>{1, 2, 16}) {
     Check("direct", [length](EchoMachine& m, EchoQueue& q) {
       for (uint16_t i = 0; i < length; ++i) {
-        q.PutDescriptor(i, {m.Allocate(8), 8, kDescriptorNext, static_cast<uint16_t>((i + 1) % length)});
+        q.PutDescriptor(
+            i, {m.Allocate(8), 8, kDescriptorNext, static_cast<uint16_t>((i + 1) % length)});
       }
       q.MakeAvailable(0);
     });
     Check("in a table", [length](EchoMachine& m, EchoQueue& q) {
       const uint64_t table = m.Allocate(16 * length);
       for (uint16_t i = 0; i < length; ++i) {
-        q.PutEntry(table, i, {m.Allocate(8), 8, kDescriptorNext, static_cast<uint16_t>((i + 1) % length)});
+        q.PutEntry(table, i,
+                   {m.Allocate(8), 8, kDescriptorNext, static_cast<uint16_t>((i + 1) % length)});
       }
       q.PutDescriptor(0, {table, 16u * length, kDescriptorIndirect, 0});
       q.MakeAvailable(0);
@@ -90,10 +92,21 @@ TEST(VirtioHostile, HOSTILE_04_more_than_4_gib_in_a_chain) {
 
 TEST(VirtioHostile, HOSTILE_05_HOSTILE_06_buffers_outside_ram) {
   const uint64_t end = kRamBase + kRamBytes;
-  for (const auto& [address, length] : std::vector<std::pair<uint64_t, uint32_t>>{
-           {~uint64_t{0}, 1}, {~uint64_t{0}, 2}, {~uint64_t{0} - 3, 8}, {kRamBase - 1, 1}, {kRamBase - 4, 8},
-           {end, 1}, {end - 1, 2}, {end - 4, 0xffff'ffff}, {0, 16}, {0x0800'0000, 16}, {0x0a00'0000, 16},
-           {kRamBase, 0xffff'fff0}, {kRamBase + (uint64_t{1} << 32), 4}, {uint64_t{1} << 63, 4}}) {
+  for (const auto& [address, length] :
+       std::vector<std::pair<uint64_t, uint32_t>>{{~uint64_t{0}, 1},
+                                                  {~uint64_t{0}, 2},
+                                                  {~uint64_t{0} - 3, 8},
+                                                  {kRamBase - 1, 1},
+                                                  {kRamBase - 4, 8},
+                                                  {end, 1},
+                                                  {end - 1, 2},
+                                                  {end - 4, 0xffff'ffff},
+                                                  {0, 16},
+                                                  {0x0800'0000, 16},
+                                                  {0x0a00'0000, 16},
+                                                  {kRamBase, 0xffff'fff0},
+                                                  {kRamBase + (uint64_t{1} << 32), 4},
+                                                  {uint64_t{1} << 63, 4}}) {
     for (const bool writable : {false, true}) {
       // The echo device reports nothing of its own, so an unreachable buffer makes the queue bad.
       Check("buffer", [&](EchoMachine& m, EchoQueue& q) {
@@ -106,9 +119,13 @@ TEST(VirtioHostile, HOSTILE_05_HOSTILE_06_buffers_outside_ram) {
       });
     }
   }
-  for (const auto& [address, length] : std::vector<std::pair<uint64_t, uint32_t>>{
-           {~uint64_t{0} - 15, 16}, {~uint64_t{0} - 15, 32}, {end - 8, 16}, {kRamBase - 16, 16},
-           {0, 16}, {kRamBase, 0xffff'fff0}}) {
+  for (const auto& [address, length] :
+       std::vector<std::pair<uint64_t, uint32_t>>{{~uint64_t{0} - 15, 16},
+                                                  {~uint64_t{0} - 15, 32},
+                                                  {end - 8, 16},
+                                                  {kRamBase - 16, 16},
+                                                  {0, 16},
+                                                  {kRamBase, 0xffff'fff0}}) {
     Check("table", [&](EchoMachine& m, EchoQueue& q) {
       q.PutDescriptor(0, {address, length, kDescriptorIndirect, 0});
       q.MakeAvailable(0);
@@ -213,8 +230,9 @@ TEST(VirtioHostile, HOSTILE_11_HOSTILE_12_avail_idx_too_far_ahead_or_back) {
 }
 
 TEST(VirtioHostile, HOSTILE_13_indirect_without_the_feature) {
-  Check("indirect", [](EchoMachine& m, EchoQueue& q) { q.AddIndirect(MakeExchange(m).buffers()); },
-        kFeatureVersion1 | kFeatureEventIdx);
+  Check(
+      "indirect", [](EchoMachine& m, EchoQueue& q) { q.AddIndirect(MakeExchange(m).buffers()); },
+      kFeatureVersion1 | kFeatureEventIdx);
 }
 
 TEST(VirtioHostile, HOSTILE_14_indirect_with_next) {
@@ -354,8 +372,8 @@ TEST(VirtioHostile, HOSTILE_24_queue_registers_while_ready) {
   EchoMachine m;
   EchoQueue queue = Live(m);
   m.Write(kQueueSel, 0);
-  for (const uint32_t reg : {kQueueNum, kQueueDescLow, kQueueDescHigh, kQueueDriverLow, kQueueDriverHigh,
-                             kQueueDeviceLow, kQueueDeviceHigh}) {
+  for (const uint32_t reg : {kQueueNum, kQueueDescLow, kQueueDescHigh, kQueueDriverLow,
+                             kQueueDriverHigh, kQueueDeviceLow, kQueueDeviceHigh}) {
     m.Write(reg, 0x3000);
   }
   EXPECT_TRUE(Works(m, queue));
@@ -382,7 +400,8 @@ TEST(VirtioHostile, HOSTILE_25_queue_sel_out_of_range) {
 TEST(VirtioHostile, HOSTILE_26_notify_for_missing_or_stopped_queues) {
   EchoMachine m;
   const auto poke = [&m] {
-    for (const uint32_t index : {0u, 1u, 2u, 7u, 8u, 63u, 0x1'0000u, ~0u}) m.Write(kQueueNotify, index);
+    for (const uint32_t index : {0u, 1u, 2u, 7u, 8u, 63u, 0x1'0000u, ~0u})
+      m.Write(kQueueNotify, index);
     m.device().OnSignals(~uint64_t{0});
   };
   poke();
@@ -403,13 +422,15 @@ TEST(VirtioHostile, HOSTILE_27_work_per_notification_is_bounded) {
   m.model().share = 4;
   for (int i = 0; i < 30; ++i) queue.Add(MakeExchange(m, 1).buffers());
   queue.Notify();
-  EXPECT_EQ(m.model().executed, 4);       // then other events have their turn
-  EXPECT_TRUE(m.line.high);               // what is done is reported
+  EXPECT_EQ(m.model().executed, 4);  // then other events have their turn
+  EXPECT_TRUE(m.line.high);          // what is done is reported
   EXPECT_TRUE(m.more_work.pending);
   EXPECT_TRUE(m.Pump());
   EXPECT_EQ(m.model().executed, 30);
   // An idx that moves for ever while notifications are resumed costs a share and no more.
-  m.model().before_resume = [&] { queue.SetAvailIndex(static_cast<uint16_t>(queue.avail_index ^ 1)); };
+  m.model().before_resume = [&] {
+    queue.SetAvailIndex(static_cast<uint16_t>(queue.avail_index ^ 1));
+  };
   m.model().passes = 0;
   queue.Notify();
   EXPECT_EQ(m.model().passes, 1);
@@ -423,7 +444,8 @@ TEST(VirtioHostile, HOSTILE_28_steps_in_the_wrong_order) {
   m.Write(kStatus, kFound | kStatusDriverOk);
   EXPECT_FALSE(live(m));
   WriteFeatures(m, kAllFeatures);
-  m.Write(kStatus, kLive);  // FEATURES_OK and DRIVER_OK at once: the driver cannot have seen the answer
+  m.Write(kStatus,
+          kLive);  // FEATURES_OK and DRIVER_OK at once: the driver cannot have seen the answer
   EXPECT_FALSE(live(m));
   m.Write(kStatus, 0);
   WriteFeatures(m, kAllFeatures);
@@ -476,7 +498,8 @@ TEST(VirtioHostile, HOSTILE_32_control_registers_by_other_widths) {
     for (uint64_t offset = 0; offset < kConfig; ++offset) {
       if (size == 4 && offset % 4 == 0) continue;
       ASSERT_EQ(m.Load(offset, size), 0u) << std::hex << offset;
-      for (const uint64_t value : {uint64_t{0}, uint64_t{1}, ~uint64_t{0}}) m.Store(offset, size, value);
+      for (const uint64_t value : {uint64_t{0}, uint64_t{1}, ~uint64_t{0}})
+        m.Store(offset, size, value);
     }
   }
   EXPECT_EQ(m.DeviceStatus(), kLive);

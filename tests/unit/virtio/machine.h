@@ -105,7 +105,10 @@ class Machine {
     return false;
   }
 
+  std::span<std::byte> journal_bytes() { return journal_.span(); }
+
   // ---- guest RAM
+  std::span<std::byte> ram() { return ram_.span(); }
   std::byte* At(uint64_t address, uint64_t bytes = 1) {
     return memory_.Range(GuestPhys(address), bytes).value().data();
   }

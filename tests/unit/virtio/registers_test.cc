@@ -149,11 +149,11 @@ TEST(VirtioMmio, MMIO_17_event_between_read_and_ack_is_not_lost) {
   ASSERT_EQ(m.Read(kInterruptStatus), 1u);
   queue.Add(MakeExchange(m).buffers());
   m.Doorbell(0);
-  m.Write(kInterruptAck, 1);          // acknowledges both ...
-  EXPECT_TRUE(queue.PopUsed());       // ... and the second is visible
+  m.Write(kInterruptAck, 1);     // acknowledges both ...
+  EXPECT_TRUE(queue.PopUsed());  // ... and the second is visible
   queue.Add(MakeExchange(m).buffers());
   m.Doorbell(0);
-  EXPECT_TRUE(m.line.high);           // what comes after the ACK raises the line again
+  EXPECT_TRUE(m.line.high);  // what comes after the ACK raises the line again
 }
 
 TEST(VirtioMmio, MMIO_18_level_line_follows_interrupt_status) {
@@ -263,19 +263,21 @@ TEST(VirtioMmio, MMIO_30_beyond_the_config_structure) {
 TEST(VirtioMmio, MMIO_31_MMIO_32_write_only_read_only_and_undefined_offsets) {
   EchoMachine m;
   EchoQueue queue = Live(m);
-  for (const uint32_t reg : {kDeviceFeaturesSel, kDriverFeatures, kDriverFeaturesSel, kQueueSel, kQueueNum,
-                             kQueueNotify, kInterruptAck, kQueueDescLow, kQueueDescHigh, kQueueDriverLow,
-                             kQueueDriverHigh, kQueueDeviceLow, kQueueDeviceHigh, kShmSel}) {
+  for (const uint32_t reg :
+       {kDeviceFeaturesSel, kDriverFeatures, kDriverFeaturesSel, kQueueSel, kQueueNum, kQueueNotify,
+        kInterruptAck, kQueueDescLow, kQueueDescHigh, kQueueDriverLow, kQueueDriverHigh,
+        kQueueDeviceLow, kQueueDeviceHigh, kShmSel}) {
     EXPECT_EQ(m.Read(reg), 0u) << std::hex << reg;
   }
-  for (const uint32_t reg : {kMagicValue, kVersion, kDeviceId, kVendorId, kDeviceFeatures, kQueueNumMax,
-                             kInterruptStatus, kConfigGeneration, kShmLenLow}) {
+  for (const uint32_t reg : {kMagicValue, kVersion, kDeviceId, kVendorId, kDeviceFeatures,
+                             kQueueNumMax, kInterruptStatus, kConfigGeneration, kShmLenLow}) {
     const uint32_t before = m.Read(reg);
     m.Write(reg, ~before);
     EXPECT_EQ(m.Read(reg), before) << std::hex << reg;
   }
   // 0x028 GuestPageSize, 0x03c QueueAlign, 0x040 QueuePFN are of version 1.
-  for (const uint32_t reg : {0x018u, 0x028u, 0x02cu, 0x03cu, 0x040u, 0x048u, 0x054u, 0x074u, 0x0c4u, 0x0f8u}) {
+  for (const uint32_t reg :
+       {0x018u, 0x028u, 0x02cu, 0x03cu, 0x040u, 0x048u, 0x054u, 0x074u, 0x0c4u, 0x0f8u}) {
     m.Write(reg, ~0u);
     EXPECT_EQ(m.Read(reg), 0u) << std::hex << reg;
   }

@@ -29,9 +29,9 @@ TEST(SplitQueue, SPLIT_03_areas_anywhere_in_ram) {
   EchoMachine m(kHighBase);
   ASSERT_TRUE(Negotiate(m, kAllFeatures));
   EchoQueue queue(m, 0, 64);
-  queue.descriptors = kHighBase + 0x10'0ff0;          // crosses a page, 16-aligned
-  queue.avail = m.ram_end() - AvailBytes(64);         // the very end
-  queue.used = kHighBase + 0x20'0ffc;                 // crosses a page, 4-aligned
+  queue.descriptors = kHighBase + 0x10'0ff0;   // crosses a page, 16-aligned
+  queue.avail = m.ram_end() - AvailBytes(64);  // the very end
+  queue.used = kHighBase + 0x20'0ffc;          // crosses a page, 4-aligned
   queue.SetUp();
   ASSERT_EQ(m.Read(kQueueReady), 1u);
   m.Write(kStatus, kLive);
@@ -75,7 +75,7 @@ TEST(SplitQueue, SPLIT_07_SPLIT_08_writes_only_used_ring_and_writable_buffers) {
   EchoQueue queue = Live(m);
   const Exchange exchange = MakeExchange(m);
   queue.Add(exchange.buffers());
-  const std::span<std::byte> ram = *m.memory().Range(m.memory().base(), m.memory().size());
+  const std::span<std::byte> ram = m.ram();
   const std::vector<std::byte> before(ram.begin(), ram.end());
   queue.Notify();
   const auto writable = [&](uint64_t offset) {
@@ -249,22 +249,22 @@ TEST(SplitQueue, SPLIT_22_SPLIT_23_used_event_batches_and_wrap) {
   queue.SetAvailFlags(kAvailNoInterrupt);  // bit 0 is ignored
   const auto run = [&](int count) { return Interrupts(m, queue, count); };
   queue.SetUsedEvent(0);
-  EXPECT_TRUE(run(1));                 // used 0 -> 1 passes 0
-  EXPECT_FALSE(run(5));                // 1 -> 6
+  EXPECT_TRUE(run(1));   // used 0 -> 1 passes 0
+  EXPECT_FALSE(run(5));  // 1 -> 6
   queue.SetUsedEvent(8);
-  EXPECT_FALSE(run(2));                // 6 -> 8: reaches, not past
-  EXPECT_TRUE(run(1));                 // 8 -> 9
+  EXPECT_FALSE(run(2));  // 6 -> 8: reaches, not past
+  EXPECT_TRUE(run(1));   // 8 -> 9
   queue.SetUsedEvent(12);
-  EXPECT_TRUE(run(10));                // 9 -> 19: in the middle of a batch
+  EXPECT_TRUE(run(10));  // 9 -> 19: in the middle of a batch
   EXPECT_FALSE(run(10));
   // Across 65535 -> 0.
   while (queue.avail_index < 65530) {
     ASSERT_FALSE(run(static_cast<int>(std::min(20, 65530 - queue.avail_index))));
   }
   queue.SetUsedEvent(1);
-  EXPECT_FALSE(run(6));                // 65530 -> 0
-  EXPECT_FALSE(run(1));                // 0 -> 1
-  EXPECT_TRUE(run(1));                 // 1 -> 2
+  EXPECT_FALSE(run(6));  // 65530 -> 0
+  EXPECT_FALSE(run(1));  // 0 -> 1
+  EXPECT_TRUE(run(1));   // 1 -> 2
   queue.SetUsedEvent(1);
   EXPECT_FALSE(run(1));
 }
