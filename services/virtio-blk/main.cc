@@ -1,0 +1,66 @@
+// The virtio-blk service of one disk.
+#include <algorithm>
+#include <string_view>
+
+#include "services/runtime/kernel_ports.h"
+#include "services/runtime/log.h"
+#include "services/runtime/serve.h"
+#include "services/runtime/service.h"
+#include "services/virtio-blk/block_device.h"
+#include "services/virtio-blk/config.h"
+#include "services/virtio-blk/manifest.h"
+#include "services/virtio-blk/memory_backend.h"
+#include "services/virtio/mmio_transport.h"
+
+namespace atoll {
+namespace {
+
+namespace manifest = virtio_blk_manifest;
+static_assert(manifest::kMoreWorkBit == virtio::kMoreWorkBit);
+static_assert(manifest::kQueueBit == 0);  // doorbell of queue n: bit n
+
+// The timer's signal without its delay: comes back after the calls and signals that wait already.
+class MoreWork final : public Notifier {
+ public:
+  void Notify() override { timer_.Set(0); }
+
+ private:
+  KernelTimer timer_;
+};
+
+[[noreturn]] void Run(const BlockConfig& config, virtio_blk::BlockBackend& backend) {
+  const auto journal = virtio::JournalIn<virtio_blk::BlockJournal>(
+      {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
+  if (!journal.has_value()) Panic("journal: ", journal.error());
+  const GuestMemory memory(
+      GuestPhys(config.ram_base),
+      MappedMemory(abi::kGuestRamBase + config.ram_base, config.ram_bytes));
+  KernelInterruptLine line(manifest::kIrqLine);
+  MoreWork more_work;
+  virtio_blk::BlockDevice device(backend, **journal, config.id, std::max(config.queues, 1u));
+  virtio::MmioTransport transport(device, memory, (*journal)->transport, (*journal)->queues, line,
+                                  more_work);
+  if (const Status status = transport.Start(); !IsOk(status)) {
+    Log("journal does not hold this device's state: ", status, "; the guest has to reset it");
+  }
+  Serve(transport);
+}
+
+}  // namespace
+
+void ServiceMain(const StartInfo& start) {
+  BlockConfig config{};
+  if (const char* error = virtio_blk::ReadConfig(start.config, manifest::kDiskBytes, config);
+      error != nullptr) {
+    Panic(error);
+  }
+  if (config.null_disk) {
+    virtio_blk::NullBackend disk(config.disk_bytes, config.read_only);
+    Run(config, disk);
+  }
+  virtio_blk::MemoryBackend disk(MappedMemory(manifest::kDiskAddress, config.disk_bytes),
+                                 config.read_only);
+  Run(config, disk);
+}
+
+}  // namespace atoll
