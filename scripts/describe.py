@@ -275,10 +275,10 @@ class Planner:
                                  f"{mapping.bytes} bytes, as {instance.service.path} says")
             key = (mapping.name, *sorted((instance.label, label)))
             if key not in self.shared_slots:
+                # A reset clears it only if both ends start afresh: one that lives on has its place in it in mind.
                 peer_vm = next(i.vm for i in self.machine.instances if i.label == label)
-                owner = instance.vm or peer_vm
-                self.shared_slots[key] = self.memory(bytes=mapping.bytes, alignment=PAGE,
-                                                     vm=self.vm_slots[owner.name] if owner else 0)
+                vm = self.vm_slots[instance.vm.name] if instance.vm and peer_vm is instance.vm else 0
+                self.shared_slots[key] = self.memory(bytes=mapping.bytes, alignment=PAGE, vm=vm)
             self._map(task, self.shared_slots[key], address + index * mapping.bytes, mapping.bytes, mapping.write)
 
     def _bindings(self, instance: Instance):

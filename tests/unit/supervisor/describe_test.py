@@ -307,7 +307,7 @@ class Plans(ToolCase):
         self.assertEqual([m.file for m in self.of(records, "memory") if m.file], ["linux/kernel"])
         self.assertEqual(len(machine.files), 1)
 
-    def test_reset_clears_journals_and_rings_of_the_vm_only(self):
+    def test_reset_clears_journals_of_the_vm_only(self):
         records, _ = self.one()
         vm = self.of(records, "vm")[0].slot
         console = self.slot_of(records, "console")
@@ -320,7 +320,22 @@ class Plans(ToolCase):
                 self.assertEqual(memory.vm, vm)
                 self.assertNotEqual(spaces, [console])
                 self.assertNotIn(vm, spaces, "guest RAM is the guest's")
-        self.assertEqual(sum(m.vm != 0 for m in self.of(records, "memory")), 4)  # pl011, pl031, vmm; ring
+        tasks = {self.slot_of(records, f"{name}.linux") for name in ("pl011", "pl031", "vmm")}
+        cleared = [mapped[m.slot] for m in self.of(records, "memory") if m.vm]
+        self.assertEqual({space for spaces in cleared for space in spaces}, tasks)
+        self.assertEqual([len(spaces) for spaces in cleared], [1] * 3, "not the ring that the console lives on with")
+
+    def test_reset_clears_what_two_services_of_the_vm_share(self):
+        self.edit_manifest("vgic", 'handle {', 'mapping { name: "x" what: SHARED bytes: 4096 peer: "vmm" } handle {')
+        self.edit_manifest("vmm", 'handle {', 'mapping { name: "x" what: SHARED bytes: 4096 peer: "vgic" } handle {')
+        records, _ = self.one()
+        pair = {self.slot_of(records, "vgic.linux"), self.slot_of(records, "vmm.linux")}
+        for memory in self.of(records, "memory"):
+            if {m.space for m in self.of(records, "mapping") if m.memory == memory.slot} == pair:
+                self.assertNotEqual(memory.vm, 0)
+                break
+        else:
+            self.fail("there is no such memory")
 
     def test_leaving_out_the_uart_leaves_out_the_console(self):
         records, _ = self.one('without: "pl011"')
