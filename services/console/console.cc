@@ -10,21 +10,25 @@ constexpr char kEscape = 0x01;  // Ctrl-A
 constexpr std::string_view kHelp =
     "Ctrl-A 1..8: guest, Ctrl-A x: power off, Ctrl-A Ctrl-A: a Ctrl-A, Ctrl-A ?: this";
 
-// Bytes in one turn of the event loop, so that commands are seen under endless output and the reverse.
+// Bytes in one turn of the event loop, so that commands are seen under endless output and the
+// reverse.
 constexpr size_t kOutputPerTurn = 4096;
 constexpr size_t kInputPerTurn = 256;
 
-// A guest keeps the UART for this many bytes and to the end of the line, but not for more than the second number.
+// A guest keeps the UART for this many bytes and to the end of the line, but not for more than the
+// second number.
 constexpr size_t kRun = 512;
 constexpr size_t kLongestRun = 2048;
 
 // Bytes looked at in one go.
 constexpr size_t kChunk = 64;
 
-// So long a guest in focus may leave its full input ring alone before input is dropped. A real UART would overrun.
+// So long a guest in focus may leave its full input ring alone before input is dropped. A real UART
+// would overrun.
 constexpr uint64_t kPatienceSeconds = 5;
 
-// How soon to look again at a guest that has no room for input, and at a UART that is to become idle.
+// How soon to look again at a guest that has no room for input, and at a UART that is to become
+// idle.
 constexpr uint64_t kRetriesPerSecond = 500;
 
 }  // namespace
@@ -174,7 +178,8 @@ Console::Progress Console::SendFrom(uint32_t guest, size_t& budget) {
         if (!SendText()) return Progress::kBlocked;
       }
       if (!ports_.uart.CanSend()) return Progress::kBlocked;
-      // In this order an end of the instance between the two repeats the byte; in the other it would be lost.
+      // In this order an end of the instance between the two repeats the byte; in the other it
+      // would be lost.
       ports_.uart.Send(chunk[i]);
       ring.Consume(1);
       state_.mid_line = chunk[i] != std::byte{'\n'} ? 1 : 0;
@@ -218,7 +223,8 @@ void Console::SayLine(std::string_view text) {
 }
 
 void Console::Say(std::string_view text) {
-  // More than fits is dropped: these are the console's own words, and only a stuck UART fills the buffer.
+  // More than fits is dropped: these are the console's own words, and only a stuck UART fills the
+  // buffer.
   const size_t count = std::min(text.size(), text_.size() - text_end_);
   std::copy_n(text.data(), count, text_.data() + text_end_);
   text_end_ += count;

@@ -1,10 +1,10 @@
 // The machine's UART shared by the guests' consoles and the user's commands.
 //
-// One guest has the focus: it gets the keyboard, and its output appears as it is. The others' output stays in their
-// rings until they get the focus. When such a ring is half full it is printed too, each line headed by the guest's name:
-// so no guest ever waits for a user, and no byte is dropped. Input that the guest in focus does not take stays in its
-// ring, and beyond that in the UART; only if the guest takes none for seconds it is dropped, since commands come the same
-// way.
+// One guest has the focus: it gets the keyboard, and its output appears as it is. The others'
+// output stays in their rings until they get the focus. When such a ring is half full it is printed
+// too, each line headed by the guest's name: so no guest ever waits for a user, and no byte is
+// dropped. Input that the guest in focus does not take stays in its ring, and beyond that in the
+// UART; only if the guest takes none for seconds it is dropped, since commands come the same way.
 #ifndef ATOLL_SERVICES_CONSOLE_CONSOLE_H_
 #define ATOLL_SERVICES_CONSOLE_CONSOLE_H_
 
@@ -23,7 +23,8 @@ namespace atoll {
 
 class Console {
  public:
-  // Signal bits for OnSignals; main.cc asserts that the manifest agrees. Other bits: a guest's output.
+  // Signal bits for OnSignals; main.cc asserts that the manifest agrees. Other bits: a guest's
+  // output.
   static constexpr uint64_t kFlushSignal = 1u << 2;
   static constexpr size_t kMaxGuests = 8;
 
@@ -48,7 +49,8 @@ class Console {
   // Takes the UART and goes on where an earlier instance ended.
   void Start();
 
-  // Whatever the signal was, looks at everything that there is to do. Bounded: takes the timer to come back for more.
+  // Whatever the signal was, looks at everything that there is to do. Bounded: takes the timer to
+  // come back for more.
   void OnSignals(uint64_t bits);
 
  private:
@@ -74,7 +76,8 @@ class Console {
   std::array<std::optional<Guest>, kMaxGuests> guests_;  // the first guest_count_ are there
   uint32_t guest_count_ = 0;
   std::optional<uint64_t> full_since_;  // ticks: the guest in focus has no room for input
-  uint32_t spilling_ = 0;  // bit per guest: without focus, but its ring is printed until it is empty
+  // Bit per guest: without focus, but its ring is printed until it is empty.
+  uint32_t spilling_ = 0;
 
   // The console's own words, sent before anything else. Lost with the instance.
   std::array<char, 1024> text_{};

@@ -1,5 +1,5 @@
-// The line between a guest's pl011 service and the console: two byte rings in the memory that both manifests name
-// "ring", the guest's output in its first half, its input in the second.
+// The line between a guest's pl011 service and the console: two byte rings in the memory that both
+// manifests name "ring", the guest's output in its first half, its input in the second.
 #ifndef ATOLL_SERVICES_CONSOLE_LINE_H_
 #define ATOLL_SERVICES_CONSOLE_LINE_H_
 

@@ -24,7 +24,8 @@ struct ConsoleState {
   uint32_t power_off = 0;      // 1: the user asked for it
   uint32_t dropped_input = 0;  // bytes
 };
-static_assert(std::is_trivially_copyable_v<ConsoleState> && std::is_standard_layout_v<ConsoleState>);
+static_assert(std::is_trivially_copyable_v<ConsoleState> &&
+              std::is_standard_layout_v<ConsoleState>);
 
 // The state in a journal, made anew if there is none.
 // RESOURCE_EXHAUSTED if the journal is too small, INVALID_ARGUMENT if it is not aligned.

@@ -8,7 +8,8 @@ using namespace pl011;  // NOLINT: registers only
 
 namespace {
 
-// Reads of UARTFR until a full FIFO must have left at any usual speed; then the UART is stuck and is set up anyway.
+// Reads of UARTFR until a full FIFO must have left at any usual speed; then the UART is stuck and
+// is set up anyway.
 constexpr uint32_t kDrainPolls = 100'000;
 
 constexpr uint32_t kDr_ = kTable.offset(kDr);
@@ -22,8 +23,8 @@ constexpr uint32_t kImsc_ = kTable.offset(kImsc);
 void Uart::Initialize() {
   port_.Write(kImsc_, 0);
   constexpr uint32_t kLineControl = kLcrHFifoEnable | kLcrHWordLength8;
-  // UARTLCR_H may be written only while the UART is disabled and idle (DDI0183, 3.3.8), and a change of FEN empties the
-  // FIFOs: so only if it is not as wanted.
+  // UARTLCR_H may be written only while the UART is disabled and idle (DDI0183, 3.3.8), and a
+  // change of FEN empties the FIFOs: so only if it is not as wanted.
   if (port_.Read(kLcrH_) != kLineControl) {
     for (uint32_t poll = 0; poll < kDrainPolls && !IsIdle(); ++poll) {
     }
@@ -31,7 +32,8 @@ void Uart::Initialize() {
     port_.Write(kLcrH_, kLineControl);
   }
   port_.Write(kCr_, kCrUartEnable | kCrTransmitEnable | kCrReceiveEnable);
-  // UARTICR is left alone: input that lies in the FIFO already has raised its interrupt and may not raise it again.
+  // UARTICR is left alone: input that lies in the FIFO already has raised its interrupt and may not
+  // raise it again.
   mask_ = 0;
   EnableReceiveInterrupt(true);
 }

@@ -1,4 +1,5 @@
-// Driver of the machine's UART, a PL011 (DDI0183). It never waits longer than kDrainPolls register reads.
+// Driver of the machine's UART, a PL011 (DDI0183). It never waits longer than kDrainPolls register
+// reads.
 #ifndef ATOLL_SERVICES_CONSOLE_UART_H_
 #define ATOLL_SERVICES_CONSOLE_UART_H_
 
@@ -22,8 +23,8 @@ class Uart {
  public:
   explicit Uart(UartPort& port) : port_(port) {}
 
-  // Takes over from whoever used the UART before (firmware, kernel, an earlier instance): speed and received bytes
-  // stay, what is being sent is let out. Afterwards it receives by interrupt.
+  // Takes over from whoever used the UART before (firmware, kernel, an earlier instance): speed and
+  // received bytes stay, what is being sent is let out. Afterwards it receives by interrupt.
   void Initialize();
 
   bool CanSend() const;

@@ -9,12 +9,12 @@ namespace {
 
 using namespace pl011;  // NOLINT: this file is about nothing else
 
-// The console is woken this long after the first byte that it does not know of, so that a line of output costs one
-// signal and not one for each byte.
+// The console is woken this long after the first byte that it does not know of, so that a line of
+// output costs one signal and not one for each byte.
 constexpr uint64_t kNotifyDelayMicroseconds = 1000;
 
-// Receive timeout: 32 bit times (DDI0183, UARTRTINTR) at 115,200 baud. The guest's divisors do not change it: there is
-// no line with a speed behind the ring.
+// Receive timeout: 32 bit times (DDI0183, UARTRTINTR) at 115,200 baud. The guest's divisors do not
+// change it: there is no line with a speed behind the ring.
 constexpr uint64_t kReceiveTimeoutMicroseconds = 32 * 1'000'000 / 115'200;
 
 uint64_t Microseconds(const Counter& counter, uint64_t microseconds) {
@@ -45,8 +45,9 @@ void Pl011::Start() {
   if (output_.Free() != output_.capacity()) ports_.console.Notify();
 }
 
-// A guest prints by one load of UARTFR and one store of UARTDR for each byte. Both are answered here as long as nothing
-// else is going on, in 40 to 50 instructions; OtherAccess gives the same answers at all times.
+// A guest prints by one load of UARTFR and one store of UARTDR for each byte. Both are answered
+// here as long as nothing else is going on, in 40 to 50 instructions; OtherAccess gives the same
+// answers at all times.
 Result<uint64_t> Pl011::Access(const RegisterAccess& access) {
   const size_t index = kTable.Find(access);
   if (index == kFr && !access.write) {
@@ -57,7 +58,8 @@ Result<uint64_t> Pl011::Access(const RegisterAccess& access) {
   } else if (index == kDr && access.write) {
     if (write_is_announced_) [[likely]] {
       const size_t held = output_.Put(static_cast<std::byte>(access.value));
-      if (held - 1 < output_half_ - 1) [[likely]] return 0;
+      if (held - 1 < output_half_ - 1) [[likely]]
+        return 0;
       return AfterWrite(held);
     }
   }
@@ -140,8 +142,8 @@ uint32_t Pl011::ReadData() {
   }
   uint32_t& errors = state_.registers[kRsr];
   errors = (errors & kRsrOverrun) | (entry >> kDrErrorShift);
-  // The FIFO as it is before the next waiting byte moves up: falling below the level and rising to it again, as it
-  // does byte by byte with a FIFO of one, is a new interrupt.
+  // The FIFO as it is before the next waiting byte moves up: falling below the level and rising to
+  // it again, as it does byte by byte with a FIFO of one, is a new interrupt.
   state_.receive_level = level - 1;
   uint32_t gone = 0;
   if (state_.receive_level < ReceiveTrigger()) gone |= kInterruptReceive;
@@ -152,14 +154,16 @@ uint32_t Pl011::ReadData() {
   return entry;
 }
 
-// `held`: bytes in the ring with the new one, 0 if it was full (as UARTFR.TXFF says: the byte is dropped).
+// `held`: bytes in the ring with the new one, 0 if it was full (as UARTFR.TXFF says: the byte is
+// dropped).
 Result<uint64_t> Pl011::AfterWrite(size_t held) {
   if (held == 0) return 0;
   // The writer alone makes the ring fuller, byte by byte: it cannot pass the half without this.
   if (held == output_half_) ports_.console.Notify();
   NotifyWithinDelay();
   state_.transmit_level = TransmitLevel();
-  if (state_.transmit_level == 0) Raise(kInterruptTransmit);  // the byte has passed through the FIFO
+  if (state_.transmit_level == 0)
+    Raise(kInterruptTransmit);  // the byte has passed through the FIFO
   if (state_.transmit_level > TransmitTrigger()) Clear(kInterruptTransmit);
   write_is_announced_ = state_.transmit_level == 0;
   return 0;
@@ -182,7 +186,8 @@ void Pl011::LoopBack(uint8_t byte) {
 }
 
 void Pl011::WriteControl(uint32_t old_control) {
-  // In loopback the modem outputs are the modem inputs; their changes raise interrupts (UARTCR.LBE).
+  // In loopback the modem outputs are the modem inputs; their changes raise interrupts
+  // (UARTCR.LBE).
   Configure();
   if (loopback_) {
     const uint32_t changed = state_.registers[kCr] ^ old_control;
@@ -256,7 +261,8 @@ void Pl011::UpdateReceive() {
   const uint32_t trigger = ReceiveTrigger();
   state_.receive_level = level;
   if (level < trigger) {
-    // Also when bytes went out of sight (UARTEN, RXE, LBE): an interrupt that no read can dismiss must not stay.
+    // Also when bytes went out of sight (UARTEN, RXE, LBE): an interrupt that no read can dismiss
+    // must not stay.
     Clear(level == 0 ? kInterruptReceive | kInterruptReceiveTimeout : kInterruptReceive);
   } else if (before < trigger) {
     Raise(kInterruptReceive);
@@ -278,7 +284,8 @@ void Pl011::UpdateTransmit() {
   } else if (before > trigger || (before != 0 && level == 0)) {
     Raise(kInterruptTransmit);
   }
-  // Nobody says when the ring has room again: while the FIFO holds bytes it is looked at once per delay.
+  // Nobody says when the ring has room again: while the FIFO holds bytes it is looked at once per
+  // delay.
   if (level != 0) NotifyWithinDelay();
 }
 
@@ -310,8 +317,8 @@ void Pl011::RestartReceiveTimeout() {
   ArmTimer();
 }
 
-// A timer that is set to an earlier time is left alone: OnTimer sets it anew. So draining a FIFO byte by byte does not
-// set it for each.
+// A timer that is set to an earlier time is left alone: OnTimer sets it anew. So draining a FIFO
+// byte by byte does not set it for each.
 void Pl011::ArmTimer() {
   const uint64_t deadline = std::min(notify_deadline_, receive_deadline_);
   if (deadline >= armed_deadline_) return;

@@ -1,13 +1,14 @@
 // A guest's UART: Arm PL011 (DDI0183), device tree node "arm,pl011".
 //
-// The FIFOs of the real part are the ends of two rings that the service shares with the console: the transmit FIFO is
-// the last kFifoDepth bytes of the output ring (it has bytes only while the ring is nearly full), the receive FIFO
-// the first bytes of the input ring. So a byte is never copied between two places that could disagree after a
-// restart: it moves by one store of a ring index. Input beyond the receive FIFO waits in the ring and at the console;
-// it never overruns. Choices that the specification leaves open, or that differ from the part:
+// The FIFOs of the real part are the ends of two rings that the service shares with the console:
+// the transmit FIFO is the last kFifoDepth bytes of the output ring (it has bytes only while the
+// ring is nearly full), the receive FIFO the first bytes of the input ring. So a byte is never
+// copied between two places that could disagree after a restart: it moves by one store of a ring
+// index. Input beyond the receive FIFO waits in the ring and at the console; it never overruns.
+// Choices that the specification leaves open, or that differ from the part:
 //   - bytes leave at once, also while UARTEN or TXE is 0 (early code writes before it enables);
 //   - while UARTEN or RXE is 0 input waits in the ring and the receive FIFO reads as empty;
-//   - WLEN, parity, stop bits, BRK, baud rate, SIR, flow control and DMA are kept and have no effect;
+//   - WLEN, parity, stop bits, BRK, speed, SIR, flow control and DMA are kept without effect;
 //   - outside loopback CTS, DSR and DCD are asserted and RI is not; they raise no interrupt.
 #ifndef ATOLL_SERVICES_PL011_PL011_H_
 #define ATOLL_SERVICES_PL011_PL011_H_
@@ -41,7 +42,8 @@ class Pl011 final : public MmioDevice {
   // `state` outlives the instance (AttachPl011State).
   Pl011(const Ports& ports, const GuestLine& line, Pl011State& state);
 
-  // Brings the surroundings in line with the state: a new instance raises what was due when its predecessor ended.
+  // Brings the surroundings in line with the state: a new instance raises what was due when its
+  // predecessor ended.
   void Start();
 
   Result<uint64_t> Access(const RegisterAccess& access) override;
@@ -79,7 +81,7 @@ class Pl011 final : public MmioDevice {
   Pl011State& state_;
   ByteRingWriter output_;
   ByteRingReader input_;
-  const size_t output_half_;  // bytes in the output ring at which the console is to come at once
+  const size_t output_half_;     // bytes in the output ring at which the console is to come at once
   const uint64_t notify_delay_;  // ticks
   const uint64_t receive_timeout_;
 
@@ -91,8 +93,9 @@ class Pl011 final : public MmioDevice {
   uint32_t modem_flags_ = 0;
   uint32_t idle_flags_ = 0;  // UARTFR with empty FIFOs
 
-  // The next byte written to UARTDR changes nothing but the output ring: it leaves at once (no loopback, room in the
-  // ring), the transmit interrupt is set already and the console is going to be notified.
+  // The next byte written to UARTDR changes nothing but the output ring: it leaves at once (no
+  // loopback, room in the ring), the transmit interrupt is set already and the console is going to
+  // be notified.
   bool write_is_announced_ = false;
 
   bool line_level_ = false;

@@ -1,5 +1,6 @@
-// The registers of the Arm PL011 UART (DDI0183, chapter 3): what a guest's driver and our own driver of the machine's
-// UART both see. Shared by the device model (services/pl011) and the driver (services/console).
+// The registers of the Arm PL011 UART (DDI0183, chapter 3): what a guest's driver and our own
+// driver of the machine's UART both see. Shared by the device model (services/pl011) and the driver
+// (services/console).
 #ifndef ATOLL_SERVICES_PL011_REGISTERS_H_
 #define ATOLL_SERVICES_PL011_REGISTERS_H_
 
@@ -86,7 +87,8 @@ inline constexpr uint32_t kInterruptReceiveTimeout = 1u << 6;
 inline constexpr uint32_t kInterruptOverrun = 1u << 10;
 inline constexpr uint32_t kInterruptAll = 0x7ff;
 
-// Revision 1 of the part (r1p0..r1p4 by UARTPeriphID2[7:4]) has FIFOs of 16; drivers size their bursts by it.
+// Revision 1 of the part (r1p0..r1p4 by UARTPeriphID2[7:4]) has FIFOs of 16; drivers size their
+// bursts by it.
 inline constexpr uint32_t kPeriphId2Value = 0x14;
 inline constexpr uint32_t kFifoDepth = 16;
 // From this revision on the FIFOs have 32 entries.

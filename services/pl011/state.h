@@ -13,18 +13,19 @@
 
 namespace atoll {
 
-// Every word is written by one store and is meaningful whatever the others hold: a new instance derives the rest
-// (interrupt line, deadlines, FIFO levels) from these words and from the rings. So no order between them matters,
-// except that `format` is written last when the state is made.
+// Every word is written by one store and is meaningful whatever the others hold: a new instance
+// derives the rest (interrupt line, deadlines, FIFO levels) from these words and from the rings. So
+// no order between them matters, except that `format` is written last when the state is made.
 struct Pl011State {
   static constexpr uint32_t kFormat = 0x50'4c'11'01;  // "PL", part, version of this layout
 
   uint32_t format = 0;
   pl011::Table::Values registers{};  // UARTDR: 0; UARTFR, UARTMIS, UARTICR: not used
-  uint32_t receive_level = 0;        // entries in the FIFOs when interrupts were last derived from them
+  uint32_t receive_level = 0;  // entries in the FIFOs when interrupts were last derived from them
   uint32_t transmit_level = 0;
 
-  // Loopback (UARTCR.LBE): received entries, data and error bits as in UARTDR. Free-running indices.
+  // Loopback (UARTCR.LBE): received entries, data and error bits as in UARTDR. Free-running
+  // indices.
   std::array<uint16_t, pl011::kFifoDepth> loop{};
   uint32_t loop_read = 0;
   uint32_t loop_write = 0;
@@ -34,8 +35,8 @@ struct Pl011State {
 };
 static_assert(std::is_trivially_copyable_v<Pl011State> && std::is_standard_layout_v<Pl011State>);
 
-// The state in a journal: what an earlier instance left there, else (new or unknown content) freshly reset. Of a
-// damaged journal no value is taken that the registers could not hold.
+// The state in a journal: what an earlier instance left there, else (new or unknown content)
+// freshly reset. Of a damaged journal no value is taken that the registers could not hold.
 // RESOURCE_EXHAUSTED if the journal is too small, INVALID_ARGUMENT if it is not aligned.
 Result<Pl011State*> AttachPl011State(std::span<std::byte> journal);
 

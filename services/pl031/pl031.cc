@@ -81,8 +81,8 @@ void Pl031::CheckAlarm() {
   DriveLine();
 }
 
-// Finds when the count next equals RTCMR. `now_counts`: being equal at this moment is an alarm; else that moment is over
-// and the count has to come round.
+// Finds when the count next equals RTCMR. `now_counts`: being equal at this moment is an alarm;
+// else that moment is over and the count has to come round.
 void Pl031::SetAlarm(bool now_counts) {
   const uint64_t elapsed = SecondsSinceOrigin();  // read once: the second may end meanwhile
   uint64_t seconds = static_cast<uint32_t>(state_.match - CountAt(elapsed));

@@ -1,7 +1,7 @@
 // A guest's real-time clock: Arm PL031 (DDI0224), device tree node "arm,pl031".
 //
-// It counts seconds of the system counter from an origin given once per start of the VM. Choices that the
-// specification leaves open:
+// It counts seconds of the system counter from an origin given once per start of the VM. Choices
+// that the specification leaves open:
 //   - the clock runs from the start with the machine's UTC time; RTCCR reads 1;
 //   - RTCLR takes effect at once and keeps the phase of the second;
 //   - what RTCLR set survives a restart of the service, not a reset of the VM;
@@ -32,7 +32,8 @@ class Pl031 final : public MmioDevice {
   // `state` outlives the instance.
   Pl031(const Ports& ports, Pl031State& state) : ports_(ports), state_(state) {}
 
-  // Brings the surroundings in line with the state: raises an alarm that fell due while no instance ran.
+  // Brings the surroundings in line with the state: raises an alarm that fell due while no instance
+  // ran.
   void Start();
 
   Result<uint64_t> Access(const RegisterAccess& access) override;

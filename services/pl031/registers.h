@@ -42,7 +42,7 @@ inline constexpr Table kTable({
     {"RTCDR",           0x000, 32, RegisterMode::kReadOnly,    0},
     {"RTCMR",           0x004, 32, RegisterMode::kReadWrite,   0,     0xffff'ffff},
     {"RTCLR",           0x008, 32, RegisterMode::kReadWrite,   0,     0xffff'ffff},
-    // Runs from the start (the part: once started). Writing 0 to a running clock has no effect, so nothing has.
+    // Runs from the start (the part: once started); a running clock cannot be stopped.
     {"RTCCR",           0x00c,  1, RegisterMode::kReadOnly,    kCrStart},
     {"RTCIMSC",         0x010,  1, RegisterMode::kReadWrite,   0,     kInterruptAlarm},
     {"RTCRIS",          0x014,  1, RegisterMode::kReadOnly,    0},

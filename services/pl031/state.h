@@ -26,16 +26,18 @@ struct Pl031State {
   // Set once. So time cannot jump at a restart, when the machine's clock would be read anew.
   ClockOrigin origin;
 
-  // RTCDR = origin.seconds + whole seconds since origin.ticks + offset, modulo 2^32. A store to RTCLR changes it.
+  // RTCDR = origin.seconds + whole seconds since origin.ticks + offset, modulo 2^32. A store to
+  // RTCLR changes it.
   uint32_t offset = 0;
   uint32_t match = 0;      // RTCMR
   uint32_t load = 0;       // RTCLR as last written
   uint32_t mask = 0;       // RTCIMSC
   uint32_t interrupt = 0;  // RTCRIS
 
-  // Counter value at which RTCDR next comes to equal RTCMR; kNever beyond the counter's end. In the journal, so that a
-  // new instance sees that the moment passed while nobody was there. RTCRIS is written before it moves on: ending
-  // between the two repeats an alarm that the guest has not been able to clear.
+  // Counter value at which RTCDR next comes to equal RTCMR; kNever beyond the counter's end. In the
+  // journal, so that a new instance sees that the moment passed while nobody was there. RTCRIS is
+  // written before it moves on: ending between the two repeats an alarm that the guest has not been
+  // able to clear.
   uint64_t alarm_ticks = DeadlineTimer::kNever;
 };
 static_assert(std::is_trivially_copyable_v<Pl031State> && std::is_standard_layout_v<Pl031State>);

@@ -100,7 +100,7 @@ class ByteRingWriter : public ByteRing {
     return count;
   }
 
-  // Writes one byte; returns how many the ring then holds, 0 if it had no room. The short way for bytes that come singly.
+  // Writes one byte; returns how many the ring then holds, 0 if it had no room.
   size_t Put(std::byte byte) {
     const uint32_t own =
         own_;  // a local: for all the compiler knows the byte overwrites the member

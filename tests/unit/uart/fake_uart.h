@@ -1,4 +1,5 @@
-// A PL011 as the console's driver sees it: FIFOs of 16, interrupts by level (DDI0183), a wire on the other side.
+// A PL011 as the console's driver sees it: FIFOs of 16, interrupts by level (DDI0183), a wire on
+// the other side.
 #ifndef ATOLL_TESTS_UNIT_UART_FAKE_UART_H_
 #define ATOLL_TESTS_UNIT_UART_FAKE_UART_H_
 

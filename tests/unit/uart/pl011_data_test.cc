@@ -232,7 +232,7 @@ TEST(Pl011, PL011_55_PL011_62_pasting_64_KiB_loses_nothing) {
   size_t written = 0;
   while (received.size() < sent.size()) {
     written += m.ConsoleWrites(std::string_view(sent).substr(written));  // what the ring takes
-    for (uint32_t i = random() % 40; i != 0; --i) {
+    for (auto i = random() % 40; i != 0; --i) {
       if ((m.Read(kFr) & kFrRxFifoEmpty) != 0) break;
       received.push_back(static_cast<char>(m.Read(kDr)));
     }
@@ -256,7 +256,7 @@ TEST(Pl011, PL011_61_no_byte_lost_against_a_slow_console) {
   std::string sent;
   std::string received;
   while (sent.size() < 50'000) {
-    for (uint32_t i = random() % 700; i != 0; --i) {
+    for (auto i = random() % 700; i != 0; --i) {
       if ((m.Read(kFr) & kFrTxFifoFull) != 0) break;
       const auto byte = static_cast<char>(random());
       m.Write(kDr, static_cast<uint8_t>(byte));

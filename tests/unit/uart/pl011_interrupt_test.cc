@@ -332,7 +332,7 @@ TEST(Pl011, PL011_66_restart_in_loopback) {
   EXPECT_EQ(m.DrainInput(), "loop");
 }
 
-TEST(Pl011, PL011_67_bytes_survive_restarts_at_any_time) {
+TEST(Pl011, bytes_survive_restarts_between_accesses) {
   UartMachine m;
   m.Enable();
   std::string sent;

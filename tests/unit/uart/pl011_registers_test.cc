@@ -123,9 +123,12 @@ TEST(Pl011, PL011_11_wide_and_unaligned_accesses_do_nothing) {
 TEST(Pl011, PL011_17_PL011_31_PL011_36_reset_values) {
   UartMachine m;
   const std::pair<Register, uint32_t> values[] = {
-      {kRsr, 0},  {kFr, 0x090 | kFrCts | kFrDsr | kFrDcd},
-      {kIlpr, 0}, {kIbrd, 0}, {kFbrd, 0}, {kLcrH, 0}, {kCr, 0x300}, {kIfls, 0x12},
-      {kImsc, 0}, {kRis, 0},  {kMis, 0},  {kDmacr, 0},
+      {kRsr, 0},    {kFr, 0x090 | kFrCts | kFrDsr | kFrDcd},
+      {kIlpr, 0},   {kIbrd, 0},
+      {kFbrd, 0},   {kLcrH, 0},
+      {kCr, 0x300}, {kIfls, 0x12},
+      {kImsc, 0},   {kRis, 0},
+      {kMis, 0},    {kDmacr, 0},
   };
   for (const auto& [index, value] : values) EXPECT_EQ(m.Read(index), value) << index;
 }
