@@ -40,6 +40,7 @@ struct VirtualInterrupt {
   bool latch : 1 = false;          // an edge, SGI or ISPENDR write, not yet acknowledged nor listed
   bool listed_latch : 1 = false;   // the same while it is the list register that holds it
   bool active : 1 = false;         // as of the last look at the list register, if listed
+  bool made_active : 1 = false;    // active by a write of ISACTIVER, not by an acknowledge
   bool physical_active : 1 = false;  // the physical interrupt is active on its behalf
 
   uint32_t group() const { return group1 ? 1 : 0; }
@@ -48,7 +49,7 @@ struct VirtualInterrupt {
   // What the architecture resets (IHI0069); the wire and what it stands for stay.
   void Reset() {
     priority = 0;
-    group1 = enabled = latch = listed_latch = active = physical_active = false;
+    group1 = enabled = latch = listed_latch = active = made_active = physical_active = false;
     edge = intid < kSgis;
   }
 };

@@ -186,7 +186,7 @@ VcpuMask VirtualGic::SetOne(InterruptField field, VirtualInterrupt& interrupt, u
 VcpuMask VirtualGic::SetActive(VirtualInterrupt& interrupt, bool active) {
   if (interrupt.active == active) return 0;
   if (active) {
-    interrupt.active = true;
+    interrupt.active = interrupt.made_active = true;
     if (interrupt.place == Place::kListed) {
       vcpus_[interrupt.vcpu].SetListedActive(interrupt.list_register, true);
     }
@@ -202,7 +202,7 @@ VcpuMask VirtualGic::SetActive(VirtualInterrupt& interrupt, bool active) {
   if (interrupt.intid < kPrivateIntids) {
     vcpus_[interrupt.target].EndActive(interrupt, false);
   } else {
-    interrupt.active = false;
+    interrupt.active = interrupt.made_active = false;
   }
   return Evaluate(interrupt);
 }

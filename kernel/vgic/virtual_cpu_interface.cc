@@ -31,7 +31,7 @@ VcpuMask VirtualCpuInterface::PhysicalPending(uint32_t intid) {
     // It fired, so it was not active any more: the guest's end of interrupt has emptied the list register
     // (IHI0069, ICH_LR<n>_EL2.HW). Known without reading it.
     Free(interrupt.list_register, true);
-    interrupt.active = interrupt.listed_latch = false;
+    interrupt.active = interrupt.made_active = interrupt.listed_latch = false;
   }
   interrupt.line = true;
   interrupt.physical_active = true;
@@ -66,6 +66,7 @@ VcpuMask VirtualCpuInterface::Fold(uint32_t index) {
   const ListRegister guest = image_[index];
   if (!guest.pending()) interrupt.listed_latch = false;  // acknowledged: the latch is used up
   interrupt.active = guest.active();
+  if (!interrupt.active) interrupt.made_active = false;
   if (guest.valid()) return 0;
   // EISR shows an ended interrupt, and keeps the maintenance interrupt up, until the register is written.
   Free(index, guest.maintenance());
@@ -74,7 +75,7 @@ VcpuMask VirtualCpuInterface::Fold(uint32_t index) {
 }
 
 void VirtualCpuInterface::EndActive(VirtualInterrupt& interrupt, bool by_hardware) {
-  interrupt.active = false;
+  interrupt.active = interrupt.made_active = false;
   if (!interrupt.physical_active) return;
   // Whether the line is still high is for the physical interrupt to say, by firing again.
   interrupt.physical_active = false;
@@ -174,7 +175,7 @@ void VirtualCpuInterface::Evict(uint32_t index) {
   const uint32_t group_priority = image.priority() & vmcr_.GroupPriorityMask(image.group());
   const uint32_t level = group_priority >> (8 - preemption_bits_);
   Unlist(index);
-  if (!LevelActive(level)) {
+  if (interrupt.made_active || !LevelActive(level)) {
     gic_.NoteActivation();  // TDIR is written by the flush under way
     return;
   }
