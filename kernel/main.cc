@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernel/boot/boot_info.h"
+#include "kernel/boot/leave_boot.h"
 #include "kernel/boot/stacks.h"
 #include "kernel/cpu.h"
 #include "kernel/cpu_setup.h"
@@ -20,8 +21,6 @@ namespace atoll {
 namespace {
 
 constinit std::array<Cpu, kMaxCpus> cpus;
-
-extern "C" [[noreturn]] void Resume(Thread* thread);
 
 void SetUpFrames(const FreeMemory& free_memory, const Machine& machine, BootPages& pages) {
   const PhysAddr first = machine.memory[0].base;
@@ -87,5 +86,5 @@ extern "C" void KernelMain(const atoll::BootInfo& info) {
   ListResources(free_memory, info.machine);
 
   StartTick(cpu);
-  Resume(Schedule(cpu));
+  LeaveBoot(Schedule(cpu));
 }

@@ -5,8 +5,10 @@
 #include <cstddef>
 #include <span>
 
-// All page aligned: [start, text_end) executable, [text_end, rodata_end) constants, [rodata_end, end) data.
-extern "C" const char image_start[], image_text_end[], image_rodata_end[], image_end[];
+// All page aligned: [start, text_start) code of boot, unmapped at its end; [text_start, text_end) code; [text_end,
+// rodata_end) constants; [rodata_end, end) data.
+extern "C" const char image_start[], image_text_start[], image_text_end[], image_rodata_end[],
+    image_end[];
 
 extern "C" const std::byte supervisor_image_start[], supervisor_image_end[];
 

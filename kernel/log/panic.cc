@@ -1,5 +1,7 @@
 #include "kernel/log/panic.h"
 
+#include <bits/functexcept.h>
+
 #include <atomic>
 #include <cstdlib>
 
@@ -124,14 +126,9 @@ void PanicException(const PanicFrame& frame) {
 
 }  // namespace atoll
 
-// What failed standard library assertions and pure virtual calls end in.
+// What compiler and C++ library call when they are at a loss.
 extern "C" void abort() { atoll::Panic("abort()"); }
 extern "C" [[noreturn]] void __cxa_pure_virtual() { atoll::Panic("pure virtual call"); }
 
-// What the C++ library's own checks (_GLIBCXX_ASSERTIONS) end in.
-void std::__glibcxx_assert_fail(const char* file, int line, const char*,
-                                const char* condition) noexcept {
-  atoll::Line reason;
-  reason << "C++ library assertion " << condition << " at " << file << ':' << line;
-  atoll::Panic(reason.view());
-}
+// What checks of the C++ library that throw end in, such as string_view::substr's.
+void std::__throw_out_of_range_fmt(const char* format, ...) { atoll::Panic(format); }
