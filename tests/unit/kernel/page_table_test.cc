@@ -382,6 +382,12 @@ TEST_F(TaskTableTest, unmapping_is_bounded_too) {
   EXPECT_EQ(pool.count(), 16u);
 }
 
+TEST_F(TaskTableTest, an_empty_table_comes_back_even_if_the_budget_ends_inside_it) {
+  ASSERT_TRUE(table.Map(VirtAddr(0), PhysAddr(0x5000'0000), 8 * kPageSize, kReadWrite, kMuch));
+  EXPECT_EQ(table.Unmap(VirtAddr(0), 100 * kPageSize, 8, tlb), 8 * kPageSize);
+  EXPECT_EQ(pool.count(), 16u);
+}
+
 TEST_F(Stage2TableTest, a_whole_space_is_torn_down_and_all_tables_come_back) {
   ASSERT_TRUE(table.Map(GuestPhys(0x0900'0000), PhysAddr(0x0900'0000), kPageSize, kDevice, kMuch));
   ASSERT_TRUE(table.Map(GuestPhys(0x4000'0000 - kPageSize), PhysAddr(0x8000'0000 - kPageSize),
