@@ -24,11 +24,7 @@ ATOLL_SYSTEM_REGISTER(CnthctlEl2, "cnthctl_el2");
 ATOLL_SYSTEM_REGISTER(CntvoffEl2, "cntvoff_el2");
 ATOLL_SYSTEM_REGISTER(HstrEl2, "hstr_el2");
 
-constinit CpuFeatures cpu_features;
-
 }  // namespace
-
-const CpuFeatures& ThisCpuFeatures() { return cpu_features; }
 
 void SetUpCpu(Cpu& cpu) {
   TpidrEl2::Write(reinterpret_cast<uint64_t>(&cpu));

@@ -11,8 +11,9 @@ namespace atoll {
 // Vectors, per-CPU block, trap configuration, timers. On the CPU itself.
 void SetUpCpu(Cpu& cpu);
 
-// What the CPUs have; alike on all of them.
-const CpuFeatures& ThisCpuFeatures();
+// What the CPUs have; alike on all of them. Written once, by SetUpCpu.
+inline constinit CpuFeatures cpu_features;
+inline const CpuFeatures& ThisCpuFeatures() { return cpu_features; }
 
 // Distributor and this CPU's redistributor; the kernel's own interrupts on.
 void SetUpInterruptController(const BootInfo& info);

@@ -28,7 +28,7 @@ void Deliver(ATOLL_MESSAGE);
 void Resume(ATOLL_MESSAGE);  // x0: the Thread
 void SlowCall(ATOLL_MESSAGE);
 void SlowReplyWait(ATOLL_MESSAGE);
-void SlowExit(ATOLL_MESSAGE);
+void SlowExit();  // finds everything in the frame and the syndrome registers
 }
 
 namespace {
@@ -41,16 +41,10 @@ inline constexpr uint64_t kSmcccLabel = abi::MakeLabel(HypercallInterface::kSmcc
 inline constexpr uint64_t kIssValid = 1u << 24;
 inline constexpr uint64_t kIssSignExtend = 1u << 21;
 inline constexpr uint64_t kIssSixtyFour = 1u << 15;
-inline constexpr uint64_t kIssFarNotValid = 1u << 10;
-inline constexpr uint64_t kIssExternal = 1u << 9;
-inline constexpr uint64_t kIssCacheMaintenance = 1u << 8;
-inline constexpr uint64_t kIssTableWalk = 1u << 7;
+inline constexpr uint64_t kIssUnusual = 0xfu << 7;  // FnV, EA, CM, S1PTW
 inline constexpr uint64_t kIssWrite = 1u << 6;
-inline constexpr uint64_t kIssFaultType = 0x3c;
-inline constexpr uint64_t kIssTranslationFault = 0x04;
-inline constexpr uint64_t kIssPlainMask = kIssValid | kIssFarNotValid | kIssExternal |
-                                          kIssCacheMaintenance | kIssTableWalk | kIssFaultType;
-inline constexpr uint64_t kIssPlain = kIssValid | kIssTranslationFault;
+constexpr uint32_t FaultType(uint64_t esr) { return static_cast<uint32_t>(esr >> 2) & 0xf; }
+inline constexpr uint32_t kTranslationFault = 1;
 constexpr uint32_t SizeLog2(uint64_t esr) { return static_cast<uint32_t>(esr >> 22) & 3; }
 constexpr uint32_t Register(uint64_t esr) { return static_cast<uint32_t>(esr >> 16) & 31; }
 inline constexpr uint32_t kZeroRegister = 31;
@@ -97,11 +91,11 @@ inline constexpr uint32_t kZeroRegister = 31;
   const uint64_t token = caller.token + 1;
   caller.token = token;
   caller.server = &server;
-  caller.blocked_on = blocked_on;
   server.serving = &caller;
   server.frame.x[8] = badge;
   server.frame.x[9] = token;
   server.frame.x[10] = 1;  // attempt
+  caller.blocked_on = blocked_on;
 }
 
 }  // namespace
@@ -191,8 +185,9 @@ extern "C" void FastReplyWait(ATOLL_MESSAGE) {
 // x0 = ESR_EL2; all registers of the thread are in its frame.
 extern "C" void FastDataAbort(ATOLL_MESSAGE) {
   // A valid syndrome is given for Stage-2 aborts only, so this is a vCPU.
-  if ((x0 & kIssPlainMask) != kIssPlain) [[unlikely]] {
-    [[clang::musttail]] return SlowExit(x0, x1, x2, x3, x4, x5, x6, x7);
+  if ((x0 & kIssValid) == 0 || (x0 & kIssUnusual) != 0 || FaultType(x0) != kTranslationFault)
+      [[unlikely]] {
+    return SlowExit();
   }
   Cpu& cpu = Cpu::This();
   Vcpu& vcpu = *static_cast<Vcpu*>(cpu.current);
@@ -205,19 +200,17 @@ extern "C" void FastDataAbort(ATOLL_MESSAGE) {
   // Two comparisons: an access that begins below the base wraps, and its end might not.
   if (offset >= range->size || offset + bytes > range->size || (offset == range->doorbell && write))
       [[unlikely]] {
-    [[clang::musttail]] return SlowExit(x0, x1, x2, x3, x4, x5, x6, x7);
+    return SlowExit();
   }
   uint64_t value = 0;
   if (write && Register(x0) != kZeroRegister) {
     value = ZeroExtend(vcpu.frame.x[Register(x0)], size_log2);
   }
   Thread* const server = TakeReceiver(*range->endpoint);
-  if (server == nullptr) [[unlikely]] {
-    [[clang::musttail]] return SlowExit(x0, x1, x2, x3, x4, x5, x6, x7);
-  }
+  if (server == nullptr) [[unlikely]] return SlowExit();
   vcpu.mmio_syndrome = x0;
-  vcpu.mmio_range = range;
   vcpu.mmio_offset = offset;
+  vcpu.mmio_range = range;
   Link(vcpu, *server, range->badge, BlockedOn::kMmio);
   HcrEl2::Write(kHostHcr);
   SwitchToTask(cpu, *server);
@@ -229,13 +222,9 @@ extern "C" void FastHypercall(ATOLL_MESSAGE) {
   Cpu& cpu = Cpu::This();
   Vcpu& vcpu = *static_cast<Vcpu*>(cpu.current);
   Endpoint* const endpoint = vcpu.hypercall;
-  if (endpoint == nullptr) [[unlikely]] {
-    [[clang::musttail]] return SlowExit(x0, x1, x2, x3, x4, x5, x6, x7);
-  }
+  if (endpoint == nullptr) [[unlikely]] return SlowExit();
   Thread* const server = TakeReceiver(*endpoint);
-  if (server == nullptr) [[unlikely]] {
-    [[clang::musttail]] return SlowExit(x0, x1, x2, x3, x4, x5, x6, x7);
-  }
+  if (server == nullptr) [[unlikely]] return SlowExit();
   Link(vcpu, *server, vcpu.index, BlockedOn::kHypercall);
   HcrEl2::Write(kHostHcr);
   SwitchToTask(cpu, *server);

@@ -75,10 +75,11 @@ struct alignas(64) Thread {
   Thread* server = nullptr;
   BlockedOn blocked_on = BlockedOn::kCall;
   uint32_t work = 0;
-  // vCPU exits: what completes the access when the reply comes.
+  // vCPU exits: what completes the access when the reply comes. In the order in which the fast path
+  // writes them, two at a time.
   uint64_t mmio_syndrome = 0;
-  Range* mmio_range = nullptr;
   uint64_t mmio_offset = 0;
+  Range* mmio_range = nullptr;
   uint64_t died_token = 0;       // the call during which a server died last ...
   uint32_t deaths = 0;           // ... and how many did
   Endpoint* queued_at = nullptr;

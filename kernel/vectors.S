@@ -63,6 +63,8 @@ ExceptionVectors:
   lsr w17, w16, #26
   cmp w17, #EC_SVC64
   b.eq task_call
+  cmp w17, #EC_DATA_ABORT_LOWER
+  b.eq data_abort
   cmp w17, #EC_HVC64
   b.eq guest_hypercall
   b lower_synchronous
@@ -129,13 +131,15 @@ guest_hypercall:
   b.eq FastHypercall
   b SlowExit
 
-lower_synchronous:
+data_abort:                 // of a guest, or a task's own fault
   msr pan, #1
   save_general_but_x16_x17
   mov x0, x16
-  lsr w17, w16, #26
-  cmp w17, #EC_DATA_ABORT_LOWER
-  b.eq FastDataAbort
+  b FastDataAbort
+
+lower_synchronous:
+  msr pan, #1
+  save_general_but_x16_x17
 .global SlowExit
 SlowExit:                   // everything is in the frame; the syndrome registers are still there
   to_cpu_stack
