@@ -1,5 +1,5 @@
-// V0-V31, FPCR, FPSR to and from FpContext (el1_context.h). The kernel is compiled without FP; these
-// two functions alone touch it. Live: x0 = context; clobbers x9, x10, and V0-V31 in LoadFpContext.
+// V0-V31, FPCR, FPSR to and from FpContext (el1_context.h). The kernel is compiled without FP; only
+// these two functions touch it. Live: x0 = context; clobbers x9, x10, and V0-V31 in LoadFpContext.
 // EL2 itself is never trapped by CPTR_EL2.FPEN = 0b01.
 .arch armv8.1-a+fp+simd
 
