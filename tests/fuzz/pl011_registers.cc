@@ -21,6 +21,10 @@ void Check(UartMachine& m) {
   Require((flags & (kFrTxFifoEmpty | kFrTxFifoFull)) != (kFrTxFifoEmpty | kFrTxFifoFull));
   Require((flags & (kFrRxFifoEmpty | kFrRxFifoFull)) != (kFrRxFifoEmpty | kFrRxFifoFull));
   Require(((flags & kFrBusy) != 0) != ((flags & kFrTxFifoEmpty) != 0));
+  constexpr uint32_t kReceiving = kCrUartEnable | kCrReceiveEnable;
+  if (m.state->loop_entries() != 0 && (m.Read(kCr) & kReceiving) == kReceiving) {
+    Require((flags & kFrRxFifoEmpty) == 0);
+  }
   // No receive interrupt that reading could not dismiss.
   if ((flags & kFrRxFifoEmpty) != 0) {
     Require((m.Read(kRis) & (kInterruptReceive | kInterruptReceiveTimeout)) == 0);
@@ -60,6 +64,10 @@ class Session {
       case 6: m_.PassMicroseconds(uint64_t{a} * 16); break;
       default:
         if (a < 8) m_.Boot();
+        if (a >= 128) {  // what drivers do, which random values seldom are
+          m_.Write(kCr, kCrUartEnable | kCrReceiveEnable | ((b & 1) != 0 ? kCrLoopback : 0));
+          m_.Write(kLcrH, (b & 2) != 0 ? kLcrHFifoEnable : 0);
+        }
         m_.device->OnSignals(b);
         break;
     }

@@ -175,6 +175,12 @@ TEST(Pl011, PL011_35_loopback_returns_output_and_cuts_input_off) {
   EXPECT_EQ(m.DrainInput(), "leftoutside");
   m.Print("normal");
   EXPECT_EQ(m.ConsoleReads(), "normal");
+  // What is left is there also if nothing comes from outside.
+  m.Write(kCr, kOn | kCrLoopback);
+  m.Print("tail");
+  m.Write(kCr, kOn);
+  EXPECT_EQ(m.DrainInput(), "tail");
+  EXPECT_NE(m.Read(kFr) & kFrRxFifoEmpty, 0u);
 }
 
 TEST(Pl011, PL011_35_loopback_connects_the_modem_lines) {
