@@ -37,7 +37,7 @@ void SetUpCpu(Cpu& cpu) {
   MdcrEl2::Write(MdcrEl2Value(MdcrEl2::Read()));
   CnthctlEl2::Write(kCnthctlEl2);
   CntvoffEl2::Write(0);
-  HstrEl2::Write(0);  // traps AArch32 accesses only, which do not exist here
+  HstrEl2::Write(0);  // AArch32 EL0 may use what its EL1 lets it
   ProgramHypervisorTimer(Timer::kNever);
   CntvCtlEl02::Write(0);
   CntpCtlEl02::Write(0);

@@ -166,9 +166,7 @@ extern "C" void FastReplyWait(ATOLL_MESSAGE) {
   HcrEl2::Write(caller->hcr);
   if (blocked_on == BlockedOn::kMmio) {
     const uint64_t esr = caller->mmio_syndrome;
-    // The instruction is done: PSTATE.SS is clear on this path, BTYPE becomes 0 (DDI0487, BTI).
-    caller->frame.pc += 4;
-    caller->frame.pstate &= ~pstate::kBtype;
+    caller->frame.pc += 4;  // that is all: FastDataAbort let no state pass that a step changes
     if ((esr & kIssWrite) == 0) {
       const uint32_t destination = Register(esr);
       if (destination != kZeroRegister) caller->frame.x[destination] = LoadedValue(x2, esr);
@@ -191,6 +189,9 @@ extern "C" void FastDataAbort(ATOLL_MESSAGE) {
   }
   Cpu& cpu = Cpu::This();
   Vcpu& vcpu = *static_cast<Vcpu*>(cpu.current);
+  // What else than PC an instruction changes when it is done: IT state and its own length (AArch32), BTYPE. A
+  // single-stepped vCPU has no last range.
+  if ((vcpu.frame.pstate & (pstate::kAarch32 | pstate::kBtype)) != 0) [[unlikely]] return SlowExit();
   const uint64_t address = (HpfarEl2::Read() & ~uint64_t{0xf}) << 8 | (FarEl2::Read() & (kPageSize - 1));
   Range* const range = vcpu.last_range;  // never null: an empty range at first
   const uint64_t offset = address - range->base;

@@ -41,6 +41,11 @@ void TurnOn(Vcpu& vcpu, uint64_t entry, uint64_t context) {
   vcpu.frame.pstate = pstate::kEl1h | pstate::kDaif;
   vcpu.power = VcpuState::kOn;
   vcpu.vm->state = VmState::kRunning;
+  vcpu.vm->id_registers.Freeze();
+  // Its code was written through the data side, by its vmm or a sibling: no CPU may run what it had before.
+  DsbIsh();
+  asm volatile("ic ialluis" ::: "memory");
+  DsbIsh();
   vcpu.stopped = false;
   MakeReady(vcpu);
 }

@@ -71,7 +71,7 @@ ExceptionVectors:
   vector lower_irq
   vector lower_irq          // FIQ: with one Security state the GIC signals only IRQs; taken alike
   vector lower_serror
-  // From a guest's EL0 in AArch32: hidden by the ID registers, but the CPU may have it.
+  // From a guest's EL0 in AArch32, if the CPU has it.
   .balign 0x80
   stp x16, x17, [sp, #FRAME_X16]
   mrs x16, esr_el2

@@ -138,6 +138,7 @@ class Machine:
         tools = ROOT / "scripts"
         self._tool([str(tools / "describe.py"), "--system", str(system), "--manifests", str(ROOT / "services"),
                     "--out", str(plan), "--elfs", str(TARGET / "services"), "--list", str(listing),
+                    *(["--seed", "1"] if self.options.icount else []),
                     *(a for k, v in files.items() for a in ("--file", f"{k}={v}"))])
         self._tool([str(tools / "archive.py"), "--out", str(self.archive), "--list", str(listing)])
         description = Schemas("system").message("System")()

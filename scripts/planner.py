@@ -1,0 +1,297 @@
+"""A checked machine as the records of the supervisor's plan (proto/plan.proto)."""
+import manifest
+from configs import CONFIGS
+from machine import VIRTIO_INTID, Instance, Machine
+from schemas import InputError
+
+PLAN_VERSION = 1
+FIRST_SLOT = 32             # of the supervisor's table; below are the handles of its own manifest
+LAST_SLOT = 2047
+SUPERVISOR_TASK_SLOT = 1
+SUPERVISOR_SIGNAL_SLOT = 2
+NO_TIMER_BIT = 63           # a task without a timer never sets one
+CONFIG_CHUNK = 1024         # PlanConfig.data, proto/plan.options
+CONFIG_MAX = 16384          # abi::kConfigBytes
+JOURNAL_BASE = 0x1010_0000  # abi::kJournalBase
+RESTART_DEATHS = 5
+RESTART_SECONDS = 1
+RESTART_UNLIMITED = 0xffff_ffff
+PAGE = manifest.PAGE
+
+
+def elf_name(service: str) -> str:
+    return f"services/{service}.elf"
+
+
+def _delimited(data: bytes) -> bytes:
+    length, prefix = len(data), bytearray()
+    while length >= 0x80:
+        prefix.append(length & 0x7f | 0x80)
+        length >>= 7
+    return bytes(prefix) + bytes([length]) + data
+
+
+class Planner:
+    """Writes the records of a machine's plan."""
+
+    def __init__(self, machine: Machine):
+        self.machine = machine
+        self.schemas = machine.schemas
+        self.type = self.schemas.enum("ObjectType")
+        self.right = {name.removeprefix("RIGHT_"): value for name, value in self.schemas.enum("Right").items()}
+        self.resource = self.schemas.enum("ResourceKind")
+        self.supervisor = machine.services["supervisor"]
+        self.records = []
+        self.free_slot = FIRST_SLOT
+        self.vm_slots, self.ram_slots, self.vcpu_slots = {}, {}, {}
+        self.task_slots = {}
+        self.endpoint_slots = {}
+        self.signal_slots = {"supervisor": SUPERVISOR_SIGNAL_SLOT}
+        self.file_slots, self.device_slots, self.shared_slots = {}, {}, {}
+
+    def add(self, record: str, **fields):
+        self.records.append(self.schemas.message("PlanRecord")(**{record: fields}))
+
+    def slot(self) -> int:
+        if self.free_slot > LAST_SLOT:
+            raise self.machine.error("vm", f"the system needs more than {LAST_SLOT} kernel objects")
+        self.free_slot += 1
+        return self.free_slot - 1
+
+    def object(self, type_name: str, **fields) -> int:
+        slot = self.slot()
+        self.add("object", type=self.type[f"OBJECT_{type_name}"], slot=slot, **fields)
+        return slot
+
+    def memory(self, **fields) -> int:
+        slot = self.slot()
+        self.add("memory", slot=slot, **fields)
+        return slot
+
+    def plan(self) -> bytes:
+        """All records with their lengths."""
+        for vm in self.machine.vms:
+            self._vm(vm)
+        # Lower ranks first: whoever is called exists before its callers. vmm, which lets guests run, is last.
+        order = sorted(self.machine.instances, key=lambda i: (i.manifest.rank, i.manifest.hypercalls))
+        for instance in order:
+            self._task(instance)
+        for instance in order:
+            self._handles(instance)
+            self._mappings(instance)
+            self._bindings(instance)
+        self._grants(self.supervisor.name, self.supervisor, None, SUPERVISOR_TASK_SLOT)
+        for instance in order:
+            self.add("start", task=self.task_slots[instance.label])
+        header = self.schemas.message("PlanRecord")()
+        header.header.version = PLAN_VERSION
+        header.header.records = len(self.records) + 1
+        header.header.quiet = self.machine.quiet
+        return b"".join(_delimited(record.SerializeToString(deterministic=True))
+                        for record in (header, *self.records))
+
+    # ---- objects --------------------------------------------------------------------------------
+    def _vm(self, vm):
+        last = max([h.intid for i in vm.instances for h in i.manifest.handle]
+                   + [VIRTIO_INTID + i.virtio_slot for i in vm.instances if i.virtio_slot is not None] + [32])
+        intids = max(64, manifest.align_up(last + 1, 32))
+        slot = self.object("VM", a=intids | vm.vcpus << 32, b=self.supervisor.signal_mask("vm_state"))
+        self.add("vm", slot=slot, name=vm.name)
+        ram = self.memory(bytes=vm.memory_bytes, alignment=manifest.BLOCK)
+        self.add("mapping", memory=ram, space=slot, address=manifest.GUEST_RAM_IPA, bytes=vm.memory_bytes,
+                 rights=self._rights("READ", "WRITE", "EXECUTE"))
+        self.vm_slots[vm.name], self.ram_slots[vm.name] = slot, ram
+        self.vcpu_slots[vm.name] = [self.object("VCPU", owner=slot, a=i | vm.priority << 8, b=vm.affinity(i))
+                                    for i in range(vm.vcpus)]
+
+    def _task(self, instance: Instance):
+        m = instance.manifest
+        timer = next((s.bit for s in m.signal if s.timer), NO_TIMER_BIT)
+        task = self.object("TASK", a=m.rank | m.priority << 8 | timer << 16 | instance.service.handles << 32,
+                           b=self.supervisor.signal_mask("task_death"))
+        self.task_slots[instance.label] = task
+        vm = self.vm_slots[instance.vm.name] if instance.vm else 0
+        config = self._config(instance)
+        unlimited, never = m.restart.kind == m.restart.ALWAYS, m.restart.kind == m.restart.NEVER
+        self.add("task", slot=task, name=instance.label, elf=elf_name(m.name), vm=vm, image_slot=self.slot(),
+                 private_slot=self.slot(), ipc_slot=self.slot(), stack_bytes=m.stack_bytes, config_bytes=len(config),
+                 restart_deaths=RESTART_UNLIMITED if unlimited else 0 if never else m.restart.deaths or RESTART_DEATHS,
+                 restart_seconds=m.restart.seconds or RESTART_SECONDS)
+        for offset in range(0, len(config), CONFIG_CHUNK):
+            self.add("config", task=task, offset=offset, data=config[offset:offset + CONFIG_CHUNK])
+        if m.receive:
+            self.endpoint_slots[instance.label] = self.object("ENDPOINT", owner=task, a=m.rank)
+        if m.signal:
+            self.signal_slots[instance.label] = self.object("SIGNAL", owner=task)
+        if m.journal_bytes:
+            journal = self.memory(bytes=m.journal_bytes, alignment=PAGE, vm=vm)
+            self._map(task, journal, JOURNAL_BASE, m.journal_bytes, True)
+
+    def _config(self, instance: Instance) -> bytes:
+        name = instance.manifest.config
+        if not name:
+            return b""
+        if name not in CONFIGS:
+            raise InputError(f'{instance.service.path}: config: scripts/configs.py has no "{name}"')
+        try:
+            config = self.schemas.message(name)(**CONFIGS[name](instance, self.machine))
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{instance.service.path}: config: {name} cannot be filled: {error}") from error
+        data = config.SerializeToString(deterministic=True)
+        if len(data) > CONFIG_MAX:
+            raise self.machine.error(instance.label, f"its configuration has {len(data)} bytes; at most {CONFIG_MAX}")
+        return data
+
+    # ---- grants ---------------------------------------------------------------------------------
+    def _rights(self, *names: str) -> int:
+        return sum(self.right[name] for name in names)
+
+    def _handles(self, instance: Instance):
+        self._grants(instance.label, instance.service, instance, self.task_slots[instance.label])
+
+    def _grants(self, label: str, service, instance: Instance | None, task: int):
+        for h in service.manifest.handle:
+            first = service.slots[h.name]
+
+            def grant(target, rights, slot=first, badge=0, optional=False):
+                self.add("grant", object=target, task=task, slot=slot, rights=rights, badge=badge, optional=optional)
+
+            if h.kind == h.IRQ_LINE:
+                line = self.object("IRQ_LINE", owner=self.vm_slots[instance.vm.name], a=instance.intid(h))
+                grant(line, self._rights("DRIVE"))
+            elif h.kind == h.IRQ:
+                irq = self.object("IRQ", owner=self.signal_slots[label], b=service.signal_mask(h.bit),
+                                  resource=self._resource(h.resource), optional=h.optional)
+                grant(irq, self._rights("DRIVE"), optional=h.optional)
+            elif h.kind == h.VM:
+                names = {number: name.removeprefix("VM_RIGHT_") for name, number in self.schemas.enum("VmRight").items()}
+                grant(self.vm_slots[instance.vm.name], self._rights(*(names[r] for r in h.right)))
+            elif h.kind == h.VCPU:
+                for index, vcpu in enumerate(self.vcpu_slots[instance.vm.name]):
+                    grant(vcpu, self._rights("POWER"), slot=first + index)
+            else:
+                self._peer_grants(service, instance, h, grant)
+
+    def _peer_grants(self, service, instance: Instance | None, h, grant):
+        """SIGNAL and ENDPOINT handles: one for the peer, or one for each of its instances."""
+        first, own_index = service.slots[h.name], instance.index if instance else 0
+        for peer_label, peer, index in self._peers(service, instance, h):
+            if h.kind == h.ENDPOINT:
+                if peer.manifest.rank >= service.manifest.rank:
+                    raise InputError(f"{service.path}: handle {h.name}: rank {service.manifest.rank} may not call "
+                                     f"{peer.name} of rank {peer.manifest.rank}: only lower ranks")
+                if peer_label not in self.endpoint_slots:
+                    raise InputError(f"{service.path}: handle {h.name}: {peer.name} receives no calls")
+                grant(self.endpoint_slots[peer_label], self._rights("SEND"), slot=first + index, badge=own_index)
+                continue
+            bit = peer.signal(h.bit)
+            if bit is None:
+                raise InputError(f'{service.path}: handle {h.name}.bit: {peer.name} has no signal "{h.bit}"')
+            if bit.count and own_index >= bit.count:
+                raise InputError(f"{peer.path}: signal {bit.name}.count: {bit.count} is too few for instance "
+                                 f"{own_index} of {service.name}")
+            grant(self.signal_slots[peer_label], self._rights("SEND"), slot=first + index,
+                  badge=peer.signal_mask(h.bit, own_index))
+
+    def _peers(self, service, instance: Instance | None, entry) -> list:
+        """(label, service, index) of the instances that a handle or mapping means; index 0 if not counted."""
+        if entry.peer == "supervisor":
+            return [("supervisor", self.supervisor, 0)]
+        if instance:
+            found = self.machine.peers(instance, entry.peer)
+        else:
+            found = [i for i in self.machine.instances if i.service.name == entry.peer]
+        if entry.count:
+            for peer in found:
+                if peer.index >= entry.count:
+                    raise InputError(f"{service.path}: {entry.name}.count: {entry.count} is too few for {peer.label}")
+            return [(i.label, i.service, i.index) for i in found]
+        if not found and entry.optional:
+            return []
+        if len(found) != 1:
+            raise InputError(f"{service.path}: {entry.name}.peer: needs one instance of {entry.peer}, "
+                             f"the system has {len(found)}")
+        return [(found[0].label, found[0].service, 0)]
+
+    # ---- memory ---------------------------------------------------------------------------------
+    def _resource(self, physical: int) -> int:
+        names = {number: name for name, number in self.schemas.enum("PhysicalDevice").items()}
+        return self.resource[names[physical].replace("PHYSICAL_", "RESOURCE_")]
+
+    def _map(self, space, memory, address, size, write, optional=False):
+        rights = self._rights("READ", "WRITE") if write else self._rights("READ")
+        self.add("mapping", memory=memory, space=space, address=address, bytes=manifest.align_up(size, PAGE),
+                 rights=rights, optional=optional)
+
+    def _mappings(self, instance: Instance):
+        task, vm, disk = self.task_slots[instance.label], instance.vm, instance.disk
+        for p in instance.manifest.mapping:
+            address = instance.service.addresses[p.name]
+            if p.what == p.GUEST_RAM:
+                self._map(task, self.ram_slots[vm.name], address, vm.memory_bytes, p.write)
+            elif p.what == p.SHARED:
+                self._shared(instance, p, task, address)
+            elif p.what == p.DEVICE:
+                self._map(task, self._device(p), address, p.bytes, p.write, p.optional)
+            elif p.what == p.DISK:
+                if disk and disk.memory:
+                    self._map(task, self._disk(instance, p), address, disk.bytes, p.write and not disk.read_only)
+            else:
+                file = vm.kernel if p.what == p.KERNEL else vm.initrd
+                if file:
+                    self._check_size(instance, p, file.bytes)
+                    self._map(task, self._file(file), address, file.bytes, False)
+
+    def _check_size(self, instance: Instance, mapping, size: int):
+        if size > mapping.bytes:
+            raise InputError(f"{instance.service.path}: mapping {mapping.name}.bytes: {mapping.bytes} is less than "
+                             f"the {size} of {instance.label}")
+
+    def _file(self, file) -> int:
+        if file.name not in self.file_slots:
+            source = self.schemas.enum("PlanMemory.Source")["FILE"]
+            self.file_slots[file.name] = self.memory(source=source, bytes=file.bytes, file=file.name)
+        return self.file_slots[file.name]
+
+    def _disk(self, instance: Instance, mapping) -> int:
+        self._check_size(instance, mapping, instance.disk.bytes)
+        if instance.disk.file:
+            return self._file(instance.disk.file)
+        return self.memory(bytes=instance.disk.bytes, alignment=manifest.BLOCK)
+
+    def _device(self, mapping) -> int:
+        resource = self._resource(mapping.resource)
+        if resource not in self.device_slots:
+            source = self.schemas.enum("PlanMemory.Source")["DEVICE"]
+            self.device_slots[resource] = self.memory(source=source, bytes=mapping.bytes, resource=resource,
+                                                      optional=mapping.optional)
+        return self.device_slots[resource]
+
+    def _shared(self, instance: Instance, mapping, task: int, address: int):
+        for label, peer, index in self._peers(instance.service, instance, mapping):
+            other = next((p for p in peer.manifest.mapping if p.name == mapping.name
+                          and p.what == p.SHARED and p.peer == instance.service.name), None)
+            if other is None or other.bytes != mapping.bytes:
+                raise InputError(f'{peer.path}: mapping {mapping.name}: must be SHARED with {instance.service.name}, '
+                                 f"{mapping.bytes} bytes, as {instance.service.path} says")
+            key = (mapping.name, *sorted((instance.label, label)))
+            if key not in self.shared_slots:
+                # A reset clears it only if both ends start afresh: one that lives on has its place in it in mind.
+                peer_vm = next(i.vm for i in self.machine.instances if i.label == label)
+                vm = self.vm_slots[instance.vm.name] if instance.vm and peer_vm is instance.vm else 0
+                self.shared_slots[key] = self.memory(bytes=mapping.bytes, alignment=PAGE, vm=vm)
+            self._map(task, self.shared_slots[key], address + index * mapping.bytes, mapping.bytes, mapping.write)
+
+    def _bindings(self, instance: Instance):
+        if not instance.vm:
+            return
+        vm, endpoint = self.vm_slots[instance.vm.name], self.endpoint_slots.get(instance.label)
+        for badge, mmio in enumerate(instance.manifest.mmio):
+            base, size = instance.range(mmio)
+            self.add("mmio", vm=vm, address=base, bytes=size, endpoint=endpoint, badge=badge)
+            for doorbell in mmio.doorbell:
+                bit = instance.service.signal(doorbell.bit)
+                self.add("doorbell", vm=vm, address=base + doorbell.offset, signal=self.signal_slots[instance.label],
+                         first_bit=bit.bit, bits=max(bit.count, 1))
+        if instance.manifest.hypercalls:
+            self.add("hypercall", vm=vm, endpoint=endpoint)
