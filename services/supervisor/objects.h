@@ -43,6 +43,8 @@ class Objects {
   // start.
   bool Exists(uint32_t slot) const;
 
+  uint64_t free_bytes() const { return pages_.free_bytes(); }
+
   // The whole of it, however many calls that takes; page tables are donated
   // when they run out.
   Status Map(uint32_t memory, uint32_t space, uint64_t offset, uint64_t address, uint64_t bytes,

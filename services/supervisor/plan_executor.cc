@@ -65,9 +65,7 @@ Checked<void> PlanExecutor::Object(const atoll_PlanObject& object) {
 
 Checked<void> PlanExecutor::Memory(const atoll_PlanMemory& memory) {
   switch (memory.source) {
-    case atoll_PlanMemory_Source_RAM:
-      return Check(objects_.CreateRam(memory.slot, memory.bytes, memory.alignment), "memory",
-                   memory.slot);
+    case atoll_PlanMemory_Source_RAM: return RamMemory(memory);
     case atoll_PlanMemory_Source_FILE: return FileMemory(memory);
     case atoll_PlanMemory_Source_DEVICE: break;
     default: return Refuse("memory.source is none that there is");
@@ -81,6 +79,16 @@ Checked<void> PlanExecutor::Memory(const atoll_PlanMemory& memory) {
   return Check(objects_.CreateMemory(memory.slot, PhysAddr{resource->base}, memory.bytes,
                                      MemoryType::kDevice),
                "memory", memory.slot);
+}
+
+Checked<void> PlanExecutor::RamMemory(const atoll_PlanMemory& memory) {
+  const Status status = objects_.CreateRam(memory.slot, memory.bytes, memory.alignment);
+  if (status != Status::kResourceExhausted) return Check(status, "memory", memory.slot);
+  return std::unexpected(LogLine("memory.bytes: ")
+                             .Decimal(memory.bytes)
+                             .Append(" are wanted, ")
+                             .Decimal(objects_.free_bytes())
+                             .Append(" are free: give the machine more memory"));
 }
 
 Checked<void> PlanExecutor::FileMemory(const atoll_PlanMemory& memory) {

@@ -33,6 +33,7 @@ class PlanExecutor {
   Checked<void> Vm(const atoll_PlanVm& vm);
   Checked<void> Object(const atoll_PlanObject& object);
   Checked<void> Memory(const atoll_PlanMemory& memory);
+  Checked<void> RamMemory(const atoll_PlanMemory& memory);
   Checked<void> FileMemory(const atoll_PlanMemory& memory);
   Checked<void> Task(const atoll_PlanTask& task);
   Checked<void> Config(const atoll_PlanConfig& config);

@@ -351,10 +351,11 @@ class Plans(ToolCase):
         records, machine = self.one(kernel=str(self.folder / "other"))
         self.assertEqual([f.bytes for f in machine.files.values()], [7777])
 
-    def test_same_input_same_plan(self):
+    def test_same_input_and_seed_same_plan(self):
         self.system.write_text(ONE_VM % "disk { zero_mib: 1 }")
-        plans = [describe.describe(self.system, self.manifests, {})[0] for _ in range(2)]
-        self.assertEqual(*plans)
+        plans = [describe.describe(self.system, self.manifests, {}, seed)[0] for seed in (1, 1, None, None)]
+        self.assertEqual(plans[0], plans[1])
+        self.assertNotEqual(plans[2], plans[3], "without a seed each guest has its own random numbers")
 
     def test_vm_has_interrupts_for_its_devices(self):
         for disks, intids in ((0, 64), (1, 64), (16, 64), (17, 96)):
