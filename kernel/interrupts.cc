@@ -47,6 +47,28 @@ void OnGuestTimer(Cpu& cpu, uint32_t intid) {
   Kick(vm, kicks);
 }
 
+inline constexpr uint64_t kTimerLine = 0b101;  // CNTx_CTL_EL0: ENABLE and ISTATUS, not IMASK
+inline constexpr uint64_t kTimerLineMask = 0b111;
+
+// The guest lowers its timers' lines without an exit. Where it can see whether they pend, the hardware is asked, for
+// the physical interrupt tells of rising ones only. The vCPU is at rest afterwards.
+VcpuMask SampleTimers(Vcpu& vcpu) {
+  VirtualCpuInterface& interface = vcpu.vm->gic->vcpu(vcpu.index);
+  if (!interface.loaded()) return 0;
+  VcpuMask kicks = interface.Sync(list_registers);
+  kicks |= interface.SamplePhysicalLine(physical_gic.timers.virtual_,
+                                        (CntvCtlEl02::Read() & kTimerLineMask) == kTimerLine);
+  kicks |= interface.SamplePhysicalLine(physical_gic.timers.physical,
+                                        (CntpCtlEl02::Read() & kTimerLineMask) == kTimerLine);
+  return kicks | uint64_t{1} << vcpu.index;  // dirty
+}
+
+// For an access of the vgic service to whether private interrupts pend.
+VcpuMask SampleTimers(Vm& vm, InterruptField field, uint32_t first, uint32_t vcpu) {
+  if (field != InterruptField::kPending || first >= kGicFirstSpi || vcpu >= vm.vcpus.size()) return 0;
+  return vm.vcpus[vcpu] == nullptr ? 0 : SampleTimers(*vm.vcpus[vcpu]);
+}
+
 // The list registers need attention: some were used up, or the guest ended what was not in one.
 void OnMaintenance(Cpu& cpu) {
   Vcpu* const vcpu = cpu.loaded_vcpu;
@@ -145,8 +167,8 @@ bool HasDeliverableInterrupt(Vcpu& vcpu) {
   {
     LockGuard guard(vm.interrupts_lock);
     VirtualCpuInterface& interface = vm.gic->vcpu(vcpu.index);
-    if (interface.loaded() && !interface.at_rest()) {
-      kicks = interface.Sync(list_registers);
+    if (interface.loaded()) {
+      kicks = SampleTimers(vcpu);
       vcpu.work |= kWorkInterrupts;
     }
     deliverable = interface.HasDeliverable();
@@ -187,7 +209,8 @@ Result<uint64_t> GetInterrupts(Vm& vm, const GetInterruptsRequest& request) {
   Result<uint64_t> value = 0;
   {
     LockGuard guard(vm.interrupts_lock);
-    kicks = BringToRest(vm, vm.gic->MustSync(request.field, request.first, request.count, request.vcpu));
+    kicks = SampleTimers(vm, request.field, request.first, request.vcpu);
+    kicks |= BringToRest(vm, vm.gic->MustSync(request.field, request.first, request.count, request.vcpu));
     value = vm.gic->Get(request.field, request.first, request.count, request.vcpu);
   }
   Kick(vm, kicks);
@@ -200,7 +223,8 @@ Status SetInterrupts(Vm& vm, const SetInterruptsRequest& request) {
   {
     LockGuard guard(vm.interrupts_lock);
     // The highest set bit of the mask bounds the interrupts; 32 is the most that any field has.
-    kicks = BringToRest(vm, vm.gic->MustSync(request.field, request.first, 32, request.vcpu));
+    kicks = SampleTimers(vm, request.field, request.first, request.vcpu);
+    kicks |= BringToRest(vm, vm.gic->MustSync(request.field, request.first, 32, request.vcpu));
     set = vm.gic->Set(request.field, request.first, request.mask, request.value, request.vcpu);
   }
   Kick(vm, kicks | set.value_or(0));

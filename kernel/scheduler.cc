@@ -55,11 +55,16 @@ void OnTick(Timer& timer) {
   if (running == nullptr) return;
   Charge(cpu, *running);
   // Turns among equals: to the back of its queue.
-  if (cpu.current != nullptr &&
-      cpu.run_queue.Highest() == static_cast<int>(EffectivePriority(*running))) {
+  if (cpu.current == nullptr) return;
+  const int highest = cpu.run_queue.Highest();
+  if (highest == static_cast<int>(EffectivePriority(*running))) {
     BlockCurrent(cpu);
     MakeReady(*running);
+    return;
   }
+  // A caller's turn ends too while others work for it, or one that does nothing but call would never yield.
+  Thread& charged = ChargedThread(*running);
+  if (&charged != running && highest == static_cast<int>(charged.schedule.priority)) charged.work |= kWorkTurn;
 }
 
 // Waits for an interrupt and serves it. The CPU is really idle: no tick runs.
@@ -160,6 +165,12 @@ Thread* Schedule(Cpu& cpu) {
       next->work &= ~kWorkBudget;
       next->schedule.throttled = true;
       BlockCurrent(cpu);
+      continue;
+    }
+    if ((next->work & kWorkTurn) != 0) {
+      next->work &= ~kWorkTurn;
+      BlockCurrent(cpu);
+      MakeReady(*next);
       continue;
     }
     if (next->vcpu) {

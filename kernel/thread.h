@@ -46,6 +46,7 @@ inline constexpr uint32_t kWorkInterrupts = 2;  // vCPU: list registers need a f
 inline constexpr uint32_t kWorkSuspend = 4;     // vCPU: wait as in WFI before it goes on
 inline constexpr uint32_t kWorkDebug = 16;      // vCPU: its debug registers are in use
 inline constexpr uint32_t kWorkBudget = 8;      // its budget ran out while a server worked for it
+inline constexpr uint32_t kWorkTurn = 32;       // its turn ended while a server worked for it
 
 // Scheduling context. Times are 1 ms ticks.
 struct SchedulingContext {

@@ -37,13 +37,14 @@ void OnPhysicalTimer(Timer& timer) {
   SetTimerLine(*static_cast<Vcpu*>(timer.owner), physical_gic.timers.physical, true);
 }
 
+bool IsArmed(uint64_t control) { return (control & (kTimerEnable | kTimerMask)) == kTimerEnable; }
+
 // Lets a kernel timer stand in for an EL1 timer of an unloaded vCPU.
 void StandIn(Cpu& cpu, Vcpu& vcpu, Timer& timer, uint64_t control, uint64_t compare,
              void (*expired)(Timer&)) {
   timer.owner = &vcpu;
   timer.expired = expired;
-  const bool armed = (control & (kTimerEnable | kTimerMask)) == kTimerEnable;
-  SetTimer(cpu, timer, armed ? compare : Timer::kNever);
+  SetTimer(cpu, timer, IsArmed(control) ? compare : Timer::kNever);
 }
 
 // The physical timer interrupts are active exactly while the loaded vCPU has them so.
@@ -93,17 +94,24 @@ void UnloadVcpu(Vcpu& vcpu) {
   Cpu& cpu = *vcpu.loaded_on;
   Vm& vm = *vcpu.vm;
   vcpu.context.Save(ThisCpuFeatures());  // timers are off afterwards
+  const TimerContext& timers = vcpu.context.timers;
+  const uint64_t now = CntpctEl0::Read();
   VcpuMask kicks;
   {
     LockGuard guard(vm.interrupts_lock);
-    kicks = InterfaceOf(vcpu).Save(list_registers);
+    VirtualCpuInterface& interface = InterfaceOf(vcpu);
+    kicks = interface.Save(list_registers);
+    // The guest may have lowered a line that the hardware had told of.
+    kicks |= interface.SetPrivateLine(physical_gic.timers.virtual_,
+                                      IsArmed(timers.virtual_control) && timers.virtual_compare <= now);
+    kicks |= interface.SetPrivateLine(physical_gic.timers.physical,
+                                      IsArmed(timers.physical_control) && timers.physical_compare <= now);
     Isb();
     ForEachTimer([&](uint32_t intid) { SetPhysicalActive(cpu, intid, false); });
   }
   cpu.loaded_vcpu = nullptr;
   vcpu.loaded_on = nullptr;
   vcpu.work |= kWorkNotLoaded;
-  const TimerContext& timers = vcpu.context.timers;
   StandIn(cpu, vcpu, vcpu.virtual_timer, timers.virtual_control, timers.virtual_compare, OnVirtualTimer);
   StandIn(cpu, vcpu, vcpu.physical_timer, timers.physical_control, timers.physical_compare,
           OnPhysicalTimer);

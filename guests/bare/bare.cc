@@ -91,11 +91,17 @@ void DisableInterrupt(uint32_t intid, uint32_t vcpu) {
 }
 
 extern "C" void HandleException(Frame* frame, uint64_t vector) {
+  frame->vector = vector;
   if (vector % 4 == 1 || vector % 4 == 2) {
-    const auto intid = static_cast<uint32_t>(BARE_READ("icc_iar1_el1"));
+    const bool group0 = vector % 4 == 2;
+    const auto intid = static_cast<uint32_t>(group0 ? BARE_READ("icc_iar0_el1") : BARE_READ("icc_iar1_el1"));
     if (intid >= kSpurious) return;
     if (interrupt_handler != nullptr) interrupt_handler(intid);
-    BARE_WRITE("icc_eoir1_el1", intid);
+    if (group0) {
+      BARE_WRITE("icc_eoir0_el1", intid);
+    } else {
+      BARE_WRITE("icc_eoir1_el1", intid);
+    }
     if (interrupt_handler != nullptr) return;
     Print("FAIL unexpected interrupt ");
     PrintNumber(intid);

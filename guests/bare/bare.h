@@ -28,6 +28,7 @@ struct Frame {
   uint64_t spsr;
   uint64_t esr;
   uint64_t far;
+  uint64_t vector;  // 0-15
 };
 
 template <typename T>
@@ -68,7 +69,8 @@ inline uint64_t Counter() {
   return BARE_READ("cntvct_el0");
 }
 
-// IRQs: handler called with the INTID between acknowledge and end of interrupt. null: interrupts unexpected.
+// IRQs (Group 1) and FIQs (Group 0): handler called with the INTID between acknowledge and end of interrupt.
+// null: interrupts are unexpected.
 using InterruptHandler = void (*)(uint32_t intid);
 void SetInterruptHandler(InterruptHandler handler);
 
@@ -90,5 +92,7 @@ inline void WaitForInterrupt() { asm volatile("dsb sy\n\twfi" ::: "memory"); }
 // Defined by each guest.
 extern "C" void GuestMain(uint64_t device_tree);
 extern "C" void SecondaryMain();
+// Entry point of a vCPU whose context id is the top of its stack: calls SecondaryMain.
+extern "C" char secondary_start[];
 
 #endif  // ATOLL_GUESTS_BARE_BARE_H_
