@@ -20,7 +20,8 @@ inline constexpr uint64_t kDirectMapBytes = uint64_t{256} << 30;
 inline constexpr VirtAddr kDeviceWindowBase{0xffff'ffd0'0000'0000};
 inline constexpr VirtAddr kDeviceTreeWindowBase{0xffff'ffe0'0000'0000};
 
-// RAM above kDirectMapBytes is not used, so every page of RAM that the kernel hands out has an address here.
+// RAM above kDirectMapBytes is not used, so every page of RAM that the kernel hands out has an
+// address here.
 constexpr VirtAddr PhysToVirt(PhysAddr address) { return kDirectMapBase + address.value; }
 
 // The reverse; for addresses in the direct map only.

@@ -1,7 +1,8 @@
 // The image's header and first instructions.
 //
-// Entered as the arm64 Linux boot protocol says (Documentation/arm64/booting.rst): x0 = physical address of
-// the device tree, MMU off, D-cache on or off, the loaded image cleaned to the point of coherency.
+// Entered as the arm64 Linux boot protocol says (Documentation/arm64/booting.rst): x0 = physical
+// address of the device tree, MMU off, D-cache on or off, the loaded image cleaned to the point of
+// coherency.
 #include "kernel/boot/stack_layout.h"
 
 #define CURRENTEL_EL2 (2 << 2)
@@ -35,8 +36,8 @@ boot_start:
   msr   vbar_el2, x1
 2:
   isb
-  // What is written from here on goes past the caches: lines that the loader left there would later hide
-  // it (clean ones) or overwrite it (dirty ones).
+  // What is written from here on goes past the caches: lines that the loader left there would later
+  // hide it (clean ones) or overwrite it (dirty ones).
   bl    invalidate_unloaded
   adrp  x0, bss_start
   adrp  x1, bss_end

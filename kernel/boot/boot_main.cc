@@ -1,5 +1,5 @@
-// The second half of boot, at the kernel's virtual addresses: reads the device tree, maps the machine, and
-// hands over to KernelMain.
+// The second half of boot, at the kernel's virtual addresses: reads the device tree, maps the
+// machine, and hands over to KernelMain.
 #include <array>
 
 #include "kernel/boot/boot_info.h"
@@ -46,7 +46,8 @@ void OpenEarlyUart(PhysAddr image_base) {
 
 void OpenUart(PhysAddr image_base) {
   if (!machine.uart || machine.uart->registers.base == early_uart) return;
-  const Result<VirtAddr> registers = MapDevice(image_base, machine.uart->registers.base, kPl011Bytes);
+  const Result<VirtAddr> registers =
+      MapDevice(image_base, machine.uart->registers.base, kPl011Bytes);
   if (!registers) Require(registers.error(), "the UART");
   LogSetUart(Pl011(registers->value));
 }
@@ -114,7 +115,8 @@ extern "C" void boot_main(uint64_t device_tree, uint64_t image_physical) {
                 .free_memory = {},
                 .distributor = {},
                 .redistributors = {}};
-  if (machine.initrd && (machine.initrd->Overlaps(info.image) || machine.initrd->Overlaps(tree_pages))) {
+  if (machine.initrd &&
+      (machine.initrd->Overlaps(info.image) || machine.initrd->Overlaps(tree_pages))) {
     Refuse("/chosen: linux,initrd-start: the boot archive overlaps the kernel or the device tree");
   }
   if (!UnusedMemory(machine, std::array{info.image, info.device_tree}, info.free_memory)) {

@@ -12,8 +12,8 @@ boot_vectors:
   .balign 128
   .endr
 
-// Live: all registers. SP may be the fault's cause, so the report runs on the emergency stack; SP_EL0 is unused
-// before the first task and holds x0 meanwhile.
+// Live: all registers. SP may be the fault's cause, so the report runs on the emergency stack;
+// SP_EL0 is unused before the first task and holds x0 meanwhile.
 boot_exception:
   msr   sp_el0, x0
   adrp  x0, kernel_stacks + ATOLL_EMERGENCY_STACK_TOP - PANIC_FRAME_BYTES

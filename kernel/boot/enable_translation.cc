@@ -1,5 +1,5 @@
-// From MMU off and HCR_EL2.E2H = 0 to the kernel's translation regime. Runs at the physical address, which
-// the identity map (TTBR0_EL2) keeps valid; boot.S then jumps to the virtual one.
+// From MMU off and HCR_EL2.E2H = 0 to the kernel's translation regime. Runs at the physical
+// address, which the identity map (TTBR0_EL2) keeps valid; boot.S then jumps to the virtual one.
 #include <algorithm>
 
 #include "kernel/boot/boot_phases.h"

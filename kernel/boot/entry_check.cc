@@ -1,7 +1,7 @@
 // What must hold before the kernel can run at all; each lack is one sentence on the UART.
 //
-// Runs with the MMU off at the physical address, in parts at EL1: no object here may hold a pointer that
-// the linker wrote (no tables of strings), since that would be a virtual address.
+// Runs with the MMU off at the physical address, in parts at EL1: no object here may hold a pointer
+// that the linker wrote (no tables of strings), since that would be a virtual address.
 #include <libfdt.h>
 
 #include <string_view>
@@ -19,8 +19,8 @@ constinit uint64_t device_tree_bytes = 0;
 
 namespace {
 
-constexpr uint64_t kDeviceTreeAlignment = 8;                // boot protocol
-constexpr uint64_t kMaxDeviceTreeBytes = 2 * 1024 * 1024;   // boot protocol
+constexpr uint64_t kDeviceTreeAlignment = 8;               // boot protocol
+constexpr uint64_t kMaxDeviceTreeBytes = 2 * 1024 * 1024;  // boot protocol
 constexpr unsigned kCurrentElShift = 2;
 
 [[noreturn]] void Refuse(std::string_view sentence) {
@@ -33,8 +33,8 @@ constexpr unsigned kCurrentElShift = 2;
   PowerOff(1);
 }
 
-// The first enabled PL011, if it is a child of the root with 64-bit cells, as on QEMU virt. Good enough for
-// a message; ParseMachine reads the tree properly.
+// The first enabled PL011, if it is a child of the root with 64-bit cells, as on QEMU virt. Good
+// enough for a message; ParseMachine reads the tree properly.
 PhysAddr FindUart(const void* tree) {
   int node = fdt_node_offset_by_compatible(tree, -1, "arm,pl011");
   while (node >= 0 && fdt_stringlist_search(tree, node, "status", "disabled") >= 0) {

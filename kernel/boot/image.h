@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <span>
 
-// All page aligned: [start, text_start) code of boot, unmapped at its end; [text_start, text_end) code; [text_end,
-// rodata_end) constants; [rodata_end, end) data.
+// All page aligned: [start, text_start) code of boot, unmapped at its end; [text_start, text_end)
+// code; [text_end, rodata_end) constants; [rodata_end, end) data.
 extern "C" const char image_start[], image_text_start[], image_text_end[], image_rodata_end[],
     image_end[];
 

@@ -12,8 +12,8 @@
 namespace atoll::boot {
 namespace {
 
-// Image and identity map: 3 + 3 for 2 MiB, and 2 more for each further 2 MiB; direct map: at most 4 for each
-// edge of a range that is not 1 GiB aligned; device window: 2 for each region.
+// Image and identity map: 3 + 3 for 2 MiB, and 2 more for each further 2 MiB; direct map: at most 4
+// for each edge of a range that is not 1 GiB aligned; device window: 2 for each region.
 constexpr size_t kPoolTables = 56;
 
 constinit TranslationTable root_table = {};
@@ -59,8 +59,8 @@ RootTables GetRootTables(PhysAddr image_base) {
   return {physical(root_table), physical(identity_table), physical(empty_table)};
 }
 
-// The image's virtual address is where kernel.ld starts; here, at the physical address, `image_start` is
-// the latter, so the former comes from a word that the linker wrote.
+// The image's virtual address is where kernel.ld starts; here, at the physical address,
+// `image_start` is the latter, so the former comes from a word that the linker wrote.
 extern "C" void boot_build_tables() {
   static constinit const char* const volatile linked_start = image_start;
   const PhysAddr image_base(Here(image_start));
@@ -75,7 +75,8 @@ Status MapKernel(PhysAddr image_base, VirtAddr address, PhysAddr physical, uint6
                  MemoryAttribute attribute, Access access) {
   const Status status =
       Builder(image_base).Map(root_table, address, physical, bytes, attribute, access);
-  // The entries were invalid, so no TLB holds them; the walker must see them before their first use.
+  // The entries were invalid, so no TLB holds them; the walker must see them before their first
+  // use.
   DsbIshst();
   Isb();
   return status;
@@ -85,8 +86,8 @@ Status MapDirect(PhysAddr image_base, PhysAddr base, uint64_t bytes) {
   const PhysAddr read_only_end = image_base + (Here(image_rodata_end) - Here(image_start));
   const auto map = [&](PhysAddr from, PhysAddr to, Access access) {
     if (from >= to) return Status::kOk;
-    return MapKernel(image_base, PhysToVirt(from), from, to - from, MemoryAttribute::kNormalWriteBack,
-                     access);
+    return MapKernel(image_base, PhysToVirt(from), from, to - from,
+                     MemoryAttribute::kNormalWriteBack, access);
   };
   const PhysAddr end = base + bytes;
   Status status = map(base, std::min(end, image_base), Access::kReadWrite);

@@ -1,4 +1,5 @@
-// The kernel's Stage-1 mappings (TTBR1_EL2). They are only added, during boot; none is ever removed or changed.
+// The kernel's Stage-1 mappings (TTBR1_EL2). They are only added, during boot; none is ever removed
+// or changed.
 #ifndef ATOLL_KERNEL_BOOT_KERNEL_MAP_H_
 #define ATOLL_KERNEL_BOOT_KERNEL_MAP_H_
 
@@ -10,8 +11,8 @@
 
 namespace atoll::boot {
 
-// Physical addresses of the top tables: the kernel's, the identity map of boot, and one without entries
-// (TTBR0_EL2 while no task's space is there).
+// Physical addresses of the top tables: the kernel's, the identity map of boot, and one without
+// entries (TTBR0_EL2 while no task's space is there).
 struct RootTables {
   PhysAddr kernel;
   PhysAddr identity;

@@ -6,7 +6,8 @@ namespace atoll {
 
 struct Thread;
 
-// Unmaps the code that runs only once (.boot_text in kernel.ld, the caller with it), and resumes `first`.
+// Unmaps the code that runs only once (.boot_text in kernel.ld, the caller with it), and resumes
+// `first`.
 [[noreturn]] void LeaveBoot(Thread* first);
 
 }  // namespace atoll

@@ -1,4 +1,5 @@
-// System registers and fields that only boot writes. Arm ARM (DDI0487) D17.2; formats for HCR_EL2.E2H = 1.
+// System registers and fields that only boot writes. Arm ARM (DDI0487) D17.2; formats for
+// HCR_EL2.E2H = 1.
 #ifndef ATOLL_KERNEL_BOOT_REGISTERS_H_
 #define ATOLL_KERNEL_BOOT_REGISTERS_H_
 
@@ -47,7 +48,8 @@ inline constexpr uint64_t kE2h = uint64_t{1} << 34;
 namespace tcr {
 inline constexpr uint64_t kSpaceBits = 64 - kKernelSpaceBits;
 inline constexpr uint64_t kT0sz = kSpaceBits << 0;
-inline constexpr uint64_t kWalk0WriteBackInner = (1u << 8) | (1u << 10) | (3u << 12);  // IRGN0 ORGN0 SH0
+inline constexpr uint64_t kWalk0WriteBackInner =
+    (1u << 8) | (1u << 10) | (3u << 12);  // IRGN0 ORGN0 SH0
 inline constexpr uint64_t kT1sz = kSpaceBits << 16;
 inline constexpr uint64_t kWalk1WriteBackInner =
     (uint64_t{1} << 24) | (uint64_t{1} << 26) | (uint64_t{3} << 28);  // IRGN1 ORGN1 SH1
@@ -73,11 +75,11 @@ inline constexpr uint64_t kEis = 1u << 22;
 inline constexpr uint64_t kUci = 1u << 26;
 inline constexpr uint64_t kNtlsmd = 1u << 28;
 inline constexpr uint64_t kLsmaoe = 1u << 29;
-// SPAN = 0: PSTATE.PAN is set on an exception from a task. nTWI = nTWE = 0: WFI and WFE of a task trap, a
-// task waits by reply_wait. UMA = 0: a task cannot mask interrupts. A = 0: tasks and kernel may use
-// unaligned accesses to Normal memory.
-inline constexpr uint64_t kKernel = kM | kC | kSa | kSa0 | kItd | kSed | kEos | kI | kDze | kUct | kWxn |
-                                    kTscxt | kEis | kUci | kNtlsmd | kLsmaoe;
+// SPAN = 0: PSTATE.PAN is set on an exception from a task. nTWI = nTWE = 0: WFI and WFE of a task
+// trap, a task waits by reply_wait. UMA = 0: a task cannot mask interrupts. A = 0: tasks and kernel
+// may use unaligned accesses to Normal memory.
+inline constexpr uint64_t kKernel = kM | kC | kSa | kSa0 | kItd | kSed | kEos | kI | kDze | kUct |
+                                    kWxn | kTscxt | kEis | kUci | kNtlsmd | kLsmaoe;
 }  // namespace sctlr
 
 namespace cnthctl {

@@ -1,5 +1,5 @@
-// Layout of the kernel's stacks, for C++ and assembly. Per CPU, from low to high addresses: an unmapped guard
-// page, the emergency stack (panics only), an unmapped guard page, the kernel stack.
+// Layout of the kernel's stacks, for C++ and assembly. Per CPU, from low to high addresses: an
+// unmapped guard page, the emergency stack (panics only), an unmapped guard page, the kernel stack.
 #ifndef ATOLL_KERNEL_BOOT_STACK_LAYOUT_H_
 #define ATOLL_KERNEL_BOOT_STACK_LAYOUT_H_
 

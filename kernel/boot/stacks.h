@@ -31,7 +31,8 @@ inline bool InKernelStack(VirtAddr address, uint64_t bytes) {
     const VirtAddr stack = KernelStackTop(cpu) - kKernelStackBytes;
     const VirtAddr emergency = EmergencyStackTop(cpu) - kEmergencyStackBytes;
     if (address >= stack && InBounds(address - stack, bytes, kKernelStackBytes)) return true;
-    if (address >= emergency && InBounds(address - emergency, bytes, kEmergencyStackBytes)) return true;
+    if (address >= emergency && InBounds(address - emergency, bytes, kEmergencyStackBytes))
+      return true;
   }
   return false;
 }

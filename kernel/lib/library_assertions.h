@@ -1,6 +1,6 @@
 // Included before everything else in the kernel (see kernel/meson.build). The C++ library's checks
-// (_GLIBCXX_ASSERTIONS) end in a BRK instruction instead of a call with four strings: the panic report's
-// address says which check it was, and the kernel's text is a tenth smaller.
+// (_GLIBCXX_ASSERTIONS) end in a BRK instruction instead of a call with four strings: the panic
+// report's address says which check it was, and the kernel's text is a tenth smaller.
 #ifndef ATOLL_KERNEL_LIB_LIBRARY_ASSERTIONS_H_
 #define ATOLL_KERNEL_LIB_LIBRARY_ASSERTIONS_H_
 

@@ -1,5 +1,6 @@
-// The functions that the compiler may call for copies and comparisons. Used with the MMU off too, so no
-// access is wider than its address is aligned. no_builtin: a loop must not become a call to itself.
+// The functions that the compiler may call for copies and comparisons. Used with the MMU off too,
+// so no access is wider than its address is aligned. no_builtin: a loop must not become a call to
+// itself.
 #include <cstddef>
 #include <cstdint>
 

@@ -1,4 +1,5 @@
-// One line of text of bounded length, built piece by piece: line << "cpu " << 3 << " at " << Hex(address).
+// One line of text of bounded length, built piece by piece: line << "cpu " << 3 << " at " <<
+// Hex(address).
 #ifndef ATOLL_KERNEL_LOG_LINE_H_
 #define ATOLL_KERNEL_LOG_LINE_H_
 

@@ -33,6 +33,12 @@ void AppendTime(Line& line) {
   line << fraction << ']';
 }
 
+// With the lock held.
+[[gnu::noinline]] void Append(std::string_view text) {
+  state.ring.Append(text);
+  if (!state.ring_only) state.uart.Put(text);
+}
+
 }  // namespace
 
 void LogLine(LogLevel level, std::string_view text) {
@@ -40,10 +46,9 @@ void LogLine(LogLevel level, std::string_view text) {
   AppendTime(start);
   start << Prefix(level);
   LockGuard guard(state.lock);
-  for (std::string_view piece : {start.view(), text, std::string_view("\n")}) {
-    state.ring.Append(piece);
-    if (!state.ring_only) state.uart.Put(piece);
-  }
+  Append(start.view());
+  Append(text);
+  Append("\n");
 }
 
 void LogSetOutput(bool to_uart) {

@@ -13,8 +13,8 @@ namespace atoll {
 
 enum class LogLevel : uint8_t { kError, kWarning, kInfo };
 
-// Writes one line, with the time since boot before it. The log's lock is a leaf: a caller may hold any
-// other. Called with interrupts masked, as all of the kernel runs.
+// Writes one line, with the time since boot before it. The log's lock is a leaf: a caller may hold
+// any other. Called with interrupts masked, as all of the kernel runs.
 void LogLine(LogLevel level, std::string_view text);
 
 // false: into the ring only (the console service drives the UART). A panic prints in any case.

@@ -21,8 +21,8 @@ class LogRing {
   // Bytes ever written; the ring holds the last min(written, kBytes) of them.
   uint64_t written() const { return written_; }
 
-  // Copies from stream position `from` (or the oldest byte still held, if that is later) into `out`.
-  // Returns how many bytes and sets `from` to the position after the last of them.
+  // Copies from stream position `from` (or the oldest byte still held, if that is later) into
+  // `out`. Returns how many bytes and sets `from` to the position after the last of them.
   size_t Read(uint64_t& from, std::span<char> out) const {
     const uint64_t oldest = written_ > kBytes ? written_ - kBytes : 0;
     from = std::clamp(from, oldest, written_);

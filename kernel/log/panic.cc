@@ -53,7 +53,7 @@ void PrintBacktrace(uint64_t pc, uint64_t frame_pointer) {
       return;
     }
     const auto* record = reinterpret_cast<const uint64_t*>(frame_pointer);
-    if (record[1] == 0) return;  // boot and the vectors start chains with zeros
+    if (record[1] == 0) return;             // boot and the vectors start chains with zeros
     const uint64_t caller = record[1] - 4;  // the call, not the instruction after it
     if (caller != pc) {
       PrintFrame(depth, caller);
@@ -93,7 +93,8 @@ void BeginReport() {
 
 void PrintHeading(std::string_view reason) {
   Line line;
-  line << "\natoll: kernel panic on CPU " << Hex(MpidrEl1::Read() & kAffinityMask) << ": " << reason;
+  line << "\natoll: kernel panic on CPU " << Hex(MpidrEl1::Read() & kAffinityMask) << ": "
+       << reason;
   PrintLine(line);
 }
 
@@ -113,8 +114,8 @@ void PanicException(const PanicFrame& frame) {
   DescribeSyndrome(reason, frame.esr);
   PrintHeading(reason.view());
   Line where;
-  AppendAddress(where << "  pc ", frame.elr) << ", sp " << Hex(frame.sp, 16) << ", far "
-                                             << Hex(frame.far, 16);
+  AppendAddress(where << "  pc ", frame.elr)
+      << ", sp " << Hex(frame.sp, 16) << ", far " << Hex(frame.far, 16);
   PrintLine(where);
   Line state;
   state << "  esr " << Hex(frame.esr, 8) << ", spsr " << Hex(frame.spsr, 8);

@@ -21,12 +21,12 @@ struct PanicFrame {
 static_assert(offsetof(PanicFrame, sp) == 248 && offsetof(PanicFrame, elr) == 256);
 static_assert(offsetof(PanicFrame, esr) == 272 && offsetof(PanicFrame, far) == 280);
 
-// For what only a bug of our own can bring about. Prints the reason and a backtrace, on the UART in any case.
+// For what only a bug of our own can bring about. Prints the reason and a backtrace, on the UART in
+// any case.
 [[noreturn]] void Panic(std::string_view reason);
 
 // The same for an exception; runs on an emergency stack. A second fault inside a report ends it.
 [[noreturn]] void PanicException(const PanicFrame& frame);
-
 
 }  // namespace atoll
 

@@ -26,7 +26,8 @@ std::string_view NodeName(const void* tree, int offset) {
 bool IsWellFormed(const void* tree, size_t bytes) {
   if (fdt_check_header(tree) != 0 || fdt_totalsize(tree) > bytes) return false;
   // Devicetree Specification 5.6; libfdt reads entries and tags as whole words.
-  if (fdt_off_mem_rsvmap(tree) % sizeof(uint64_t) != 0 || fdt_off_dt_struct(tree) % kCellBytes != 0) {
+  if (fdt_off_mem_rsvmap(tree) % sizeof(uint64_t) != 0 ||
+      fdt_off_dt_struct(tree) % kCellBytes != 0) {
     return false;
   }
   if (fdt_num_mem_rsv(tree) < 0) return false;
@@ -56,7 +57,12 @@ bool IsWellFormed(const void* tree, size_t bytes) {
 
 Node::Node(const void* tree, int offset, int depth, const BusContext& bus,
            std::string_view parent_name, InterruptController gic)
-    : tree_(tree), offset_(offset), depth_(depth), bus_(bus), parent_name_(parent_name), gic_(gic) {}
+    : tree_(tree),
+      offset_(offset),
+      depth_(depth),
+      bus_(bus),
+      parent_name_(parent_name),
+      gic_(gic) {}
 
 std::string_view Node::name() const { return NodeName(tree_, offset_); }
 
@@ -168,7 +174,8 @@ std::expected<void, Line> Node::ForEachRegister(
     if (bytes == 0 || !InBounds(base, bytes, kPhysicalEnd)) {
       return Fail("reg", "has an empty range or one beyond 52 bits of address");
     }
-    if (std::expected<void, Line> visited = visit(i, {PhysAddr(base), bytes}); !visited) return visited;
+    if (std::expected<void, Line> visited = visit(i, {PhysAddr(base), bytes}); !visited)
+      return visited;
   }
   return {};
 }
@@ -188,7 +195,8 @@ std::expected<Interrupt, Line> Node::ReadInterrupt(size_t index) const {
   // Linux binding arm,gic-v3: type, number, flags; a fourth cell for PPI partitions.
   if (gic_.cells < 3 || gic_.cells > 4 || cells->count % gic_.cells != 0 ||
       index >= cells->count / gic_.cells) {
-    return Fail("interrupts", "must be entries of the GIC's #interrupt-cells (3 or 4), one per interrupt");
+    return Fail("interrupts",
+                "must be entries of the GIC's #interrupt-cells (3 or 4), one per interrupt");
   }
   constexpr uint32_t kTypeSpi = 0;
   constexpr uint32_t kTypePpi = 1;
@@ -204,8 +212,10 @@ std::expected<Interrupt, Line> Node::ReadInterrupt(size_t index) const {
   if (sense != kEdgeRising && sense != kLevelHigh && sense != kLevelLow) {
     return Fail("interrupts", "flags must say edge-rising (1), level-high (4) or level-low (8)");
   }
-  if (type == kTypeSpi && number < kSpis) return Interrupt{kFirstSpi + number, sense == kEdgeRising};
-  if (type == kTypePpi && number < kPpis) return Interrupt{kFirstPpi + number, sense == kEdgeRising};
+  if (type == kTypeSpi && number < kSpis)
+    return Interrupt{kFirstSpi + number, sense == kEdgeRising};
+  if (type == kTypePpi && number < kPpis)
+    return Interrupt{kFirstPpi + number, sense == kEdgeRising};
   return Fail("interrupts", "must be type 0 (SPI) below 988 or type 1 (PPI) below 16");
 }
 
@@ -243,11 +253,14 @@ std::expected<BusContext, Line> DeviceTree::ContextBelow(const Node& node,
   if (auto done = read("#address-cells", context.address_cells); !done) {
     return std::unexpected(done.error());
   }
-  if (auto done = read("#size-cells", context.size_cells); !done) return std::unexpected(done.error());
+  if (auto done = read("#size-cells", context.size_cells); !done)
+    return std::unexpected(done.error());
   // PCI nodes have three address cells: their children are not described in physical addresses.
   if (context.address_cells > kMaxCells || context.size_cells > kMaxCells) {
-    context = {.address_cells = 0, .size_cells = 0,
-               .interrupt_parent = context.interrupt_parent, .physical = false};
+    context = {.address_cells = 0,
+               .size_cells = 0,
+               .interrupt_parent = context.interrupt_parent,
+               .physical = false};
   }
   return context;
 }

@@ -1,4 +1,5 @@
-// A flattened device tree that has been checked, and typed reading of its nodes. Never trusts a length.
+// A flattened device tree that has been checked, and typed reading of its nodes. Never trusts a
+// length.
 #ifndef ATOLL_KERNEL_MACHINE_DEVICE_TREE_H_
 #define ATOLL_KERNEL_MACHINE_DEVICE_TREE_H_
 
@@ -28,7 +29,7 @@ struct BusContext {
   uint32_t address_cells = 2;
   uint32_t size_cells = 1;
   uint32_t interrupt_parent = 0;  // phandle, 0: none
-  bool physical = true;           // addresses below are physical: every `ranges` is empty (one to one)
+  bool physical = true;  // addresses below are physical: every `ranges` is empty (one to one)
 };
 
 // The GIC, as interrupt parent.

@@ -17,10 +17,10 @@ ATOLL_SYSTEM_REGISTER(IccIgrpen1El1, "icc_igrpen1_el1");
 inline constexpr uint64_t kSreSre = 1u << 0;
 inline constexpr uint64_t kSreDfb = 1u << 1;
 inline constexpr uint64_t kSreDib = 1u << 2;
-inline constexpr uint64_t kSreEnable = 1u << 3;     // EL1 may access ICC_SRE_EL1
-inline constexpr uint64_t kCtlrEoiMode = 1u << 1;   // EOIR drops the priority only, DIR deactivates
-inline constexpr uint64_t kPmrAll = 0xff;           // every priority but the lowest passes
-inline constexpr uint32_t kSpurious = 1020;         // INTIDs from here on: nothing to handle
+inline constexpr uint64_t kSreEnable = 1u << 3;    // EL1 may access ICC_SRE_EL1
+inline constexpr uint64_t kCtlrEoiMode = 1u << 1;  // EOIR drops the priority only, DIR deactivates
+inline constexpr uint64_t kPmrAll = 0xff;          // every priority but the lowest passes
+inline constexpr uint32_t kSpurious = 1020;        // INTIDs from here on: nothing to handle
 
 // On each CPU, after its redistributor. False if the system register interface cannot be enabled.
 [[nodiscard]] inline bool InitializeCpuInterface() {

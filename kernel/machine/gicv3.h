@@ -3,6 +3,7 @@
 #ifndef ATOLL_KERNEL_MACHINE_GICV3_H_
 #define ATOLL_KERNEL_MACHINE_GICV3_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "ipc/address.h"
@@ -11,10 +12,34 @@
 namespace atoll {
 
 inline constexpr uint32_t kGicFirstSpi = 32;
-inline constexpr uint32_t kGicSpiEnd = 1020;      // INTIDs 1020-1023 are special
+inline constexpr uint32_t kGicSpiEnd = 1020;  // INTIDs 1020-1023 are special
 inline constexpr uint8_t kGicDefaultPriority = 0xa0;
 
-// Register frames with one bit, byte or two bits per interrupt; the same layout in GICD and in GICR's SGI_base.
+namespace gic {
+
+enum class Gicd : uint32_t { kCtlr = 0x0000, kTyper = 0x0004, kIrouter = 0x6000 };
+enum class Gicr : uint32_t { kCtlr = 0x0000, kTyper = 0x0008, kWaker = 0x0014 };
+inline constexpr uint32_t kGicdCtlrRwp = 1u << 31;
+inline constexpr uint32_t kGicrCtlrRwp = 1u << 3;
+inline constexpr uint32_t kTyperItLinesMask = 0x1f;  // ITLinesNumber: 32 * (N + 1) INTIDs
+inline constexpr uint64_t kIrouterAffinity = 0xff'00ff'ffff;
+inline constexpr uint32_t kMaxSpins = 1'000'000;
+
+template <typename Value, typename Offset>
+volatile Value& Register(uintptr_t base, Offset offset) {
+  return *reinterpret_cast<volatile Value*>(base + static_cast<uint32_t>(offset));
+}
+
+// Until bit `busy` of a control register is clear, bounded.
+inline void WaitForClear(const volatile uint32_t& control, uint32_t busy) {
+  for (uint32_t spin = 0; spin < kMaxSpins && (control & busy) != 0; ++spin) {
+  }
+}
+
+}  // namespace gic
+
+// Register frames with one bit, byte or two bits per interrupt; the same layout in GICD and in
+// GICR's SGI_base.
 class GicInterruptRegisters {
  public:
   constexpr GicInterruptRegisters() = default;
@@ -30,8 +55,15 @@ class GicInterruptRegisters {
   bool IsActive(uint32_t intid) const { return ReadBit(kIsactiver, intid); }
   bool IsPending(uint32_t intid) const { return ReadBit(kIspendr, intid); }
   bool IsEnabled(uint32_t intid) const { return ReadBit(kIsenabler, intid); }
-  void SetPriority(uint32_t intid, uint8_t priority) const;
-  void SetEdge(uint32_t intid, bool edge) const;  // while it is disabled
+  void SetPriority(uint32_t intid, uint8_t priority) const {
+    *reinterpret_cast<volatile uint8_t*>(frame_ + kIpriorityr + intid) = priority;
+  }
+  // While it is disabled.
+  void SetEdge(uint32_t intid, bool edge) const {
+    const uint32_t bit = 2u << (intid % 16 * 2);  // two bits each, the upper one: edge
+    volatile uint32_t& word = Word(kIcfgr + intid / 16 * 4);
+    word = edge ? word | bit : word & ~bit;
+  }
 
   // Interrupts first..first + 31: Group 1, disabled, neither pending nor active, default priority.
   void Reset(uint32_t first) const;
@@ -60,28 +92,39 @@ class GicInterruptRegisters {
   uintptr_t frame_ = 0;
 };
 
-// The distributor: SPIs. One for the machine; registers are written with single stores, so that CPUs may
-// call it for different interrupts at the same time, except SetEdge (read-modify-write: hold a lock).
+// The distributor: SPIs. One for the machine; registers are written with single stores, so that
+// CPUs may call it for different interrupts at the same time, except SetEdge (read-modify-write:
+// hold a lock).
 class GicDistributor {
  public:
   constexpr GicDistributor() = default;
   constexpr explicit GicDistributor(VirtAddr registers)
       : base_(registers.value), interrupts_(registers.value) {}
 
-  // Everything disabled and in Group 1, then affinity routing and Group 1 on. Once, on the boot CPU.
+  // Everything disabled and in Group 1, then affinity routing and Group 1 on. Once, on the boot
+  // CPU.
   void Initialize() const;
 
   const GicInterruptRegisters& interrupts() const { return interrupts_; }
 
   // One above the highest INTID of an SPI: 32 to 1020.
-  uint32_t SpiEnd() const;
+  uint32_t SpiEnd() const {
+    const uint32_t lines =
+        gic::Register<uint32_t>(base_, gic::Gicd::kTyper) & gic::kTyperItLinesMask;
+    return std::min(32 * (lines + 1), kGicSpiEnd);
+  }
   bool HasSpi(uint32_t intid) const { return intid >= kGicFirstSpi && intid < SpiEnd(); }
 
   // Sends an SPI to the CPU with this MPIDR_EL1 affinity.
-  void Route(uint32_t intid, uint64_t affinity) const;
+  void Route(uint32_t intid, uint64_t affinity) const {
+    gic::Register<uint64_t>(base_ + intid * sizeof(uint64_t), gic::Gicd::kIrouter) =
+        affinity & gic::kIrouterAffinity;
+  }
 
   // Until a Disable has reached all CPUs (GICD_CTLR.RWP), bounded.
-  void WaitForWrites() const;
+  void WaitForWrites() const {
+    gic::WaitForClear(gic::Register<uint32_t>(base_, gic::Gicd::kCtlr), gic::kGicdCtlrRwp);
+  }
 
  private:
   uintptr_t base_ = 0;
@@ -93,7 +136,8 @@ class GicRedistributor {
  public:
   constexpr GicRedistributor() = default;
 
-  // Finds the frame of the CPU with this affinity in a region of `bytes`. NOT_FOUND if it is not there.
+  // Finds the frame of the CPU with this affinity in a region of `bytes`. NOT_FOUND if it is not
+  // there.
   static Result<GicRedistributor> Find(VirtAddr region, uint64_t bytes, uint64_t affinity);
 
   // Wakes it, and resets its interrupts. On its own CPU. DEADLINE_EXCEEDED if it does not wake.
@@ -102,7 +146,9 @@ class GicRedistributor {
   const GicInterruptRegisters& interrupts() const { return interrupts_; }
 
   // As GicDistributor::WaitForWrites.
-  void WaitForWrites() const;
+  void WaitForWrites() const {
+    gic::WaitForClear(gic::Register<uint32_t>(base_, gic::Gicr::kCtlr), gic::kGicrCtlrRwp);
+  }
 
  private:
   explicit GicRedistributor(uintptr_t base);

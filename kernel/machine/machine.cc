@@ -1,5 +1,5 @@
-// One walk over the device tree. What a node is, its `compatible` or device_type says; a table names the
-// function that reads it.
+// One walk over the device tree. What a node is, its `compatible` or device_type says; a table
+// names the function that reads it.
 #include "kernel/machine/machine.h"
 
 #include <algorithm>
@@ -70,7 +70,8 @@ void SortByAddress(std::span<Range> ranges, PhysAddr (*key)(const Range&)) {
 
 Check MachineParser::Parse() {
   console_ = tree_.StandardOutput();
-  if (Check check = tree_.ForEachNode([this](const Node& node) { return ReadNode(node); }); !check) {
+  if (Check check = tree_.ForEachNode([this](const Node& node) { return ReadNode(node); });
+      !check) {
     return check;
   }
   if (Check check = ReadReservationBlock(); !check) return check;
@@ -113,9 +114,8 @@ Check MachineParser::ReadReserved(const Node& node) {
 }
 
 Check MachineParser::ReadReservationBlock() {
-  return tree_.ForEachReservation([this](PhysRange range) {
-    return machine_.reserved.PushBack({range, false});
-  });
+  return tree_.ForEachReservation(
+      [this](PhysRange range) { return machine_.reserved.PushBack({range, false}); });
 }
 
 Check MachineParser::ReadCpu(const Node& node) {
@@ -275,7 +275,8 @@ Check MachineParser::Complete() {
   SortByAddress<PhysRange>(machine_.memory.span(), [](const PhysRange& r) { return r.base; });
   SortByAddress<Device>(machine_.virtio.span(), [](const Device& d) { return d.registers.base; });
   const std::span<const PhysRange> memory = machine_.memory.span();
-  if (memory.empty()) return Missing("no usable memory: a node with device_type \"memory\" is needed");
+  if (memory.empty())
+    return Missing("no usable memory: a node with device_type \"memory\" is needed");
   for (size_t i = 1; i < memory.size(); ++i) {
     if (memory[i].Overlaps(memory[i - 1])) {
       Line line;
@@ -285,17 +286,20 @@ Check MachineParser::Complete() {
   }
   if (machine_.cpus.empty()) return Missing("/cpus has no enabled CPU");
   if (machine_.distributor.bytes == 0) {
-    return Missing("no interrupt controller with compatible \"arm,gic-v3\"; with QEMU use "
-                   "-M virt,gic-version=3");
+    return Missing(
+        "no interrupt controller with compatible \"arm,gic-v3\"; with QEMU use "
+        "-M virt,gic-version=3");
   }
-  if (machine_.timers.hypervisor == 0) return Missing("no timer with compatible \"arm,armv8-timer\"");
-  if (machine_.psci == PsciConduit::kByLevel) return Missing("no node with compatible \"arm,psci-1.0\"");
+  if (machine_.timers.hypervisor == 0)
+    return Missing("no timer with compatible \"arm,armv8-timer\"");
+  if (machine_.psci == PsciConduit::kByLevel)
+    return Missing("no node with compatible \"arm,psci-1.0\"");
   if (machine_.initrd) {
     const auto holds = [&](const PhysRange& range) { return range.Contains(*machine_.initrd); };
     if (std::ranges::none_of(memory, holds)) {
       Line line;
-      line << "device tree: /chosen: linux,initrd-start: " << Hex(machine_.initrd->base.value) << " to "
-           << Hex(machine_.initrd->end().value) << " is not in memory";
+      line << "device tree: /chosen: linux,initrd-start: " << Hex(machine_.initrd->base.value)
+           << " to " << Hex(machine_.initrd->end().value) << " is not in memory";
       return std::unexpected(line);
     }
   }

@@ -66,8 +66,8 @@ struct Machine {
   BoundedVector<PhysRange, kMaxRedistributorRegions> redistributors;  // GICR
   TimerInterrupts timers;
   PsciConduit psci = PsciConduit::kByLevel;
-  std::optional<Device> uart;  // PL011: /chosen stdout-path, else the first
-  std::optional<Device> rtc;   // PL031
+  std::optional<Device> uart;                     // PL011: /chosen stdout-path, else the first
+  std::optional<Device> rtc;                      // PL031
   BoundedVector<Device, kMaxVirtioSlots> virtio;  // virtio-mmio, by ascending address
   std::optional<PhysRange> initrd;                // inside one memory range
   std::array<char, kMaxBootArguments> bootargs = {};
@@ -76,14 +76,15 @@ struct Machine {
   std::string_view boot_arguments() const { return {bootargs.data(), bootargs_length}; }
 };
 
-// Fills `machine` (fresh) from a flattened device tree, every byte of which may be wrong. The error is a
-// sentence that names node and property. Devicetree Specification 0.4; Linux's bindings for the nodes.
+// Fills `machine` (fresh) from a flattened device tree, every byte of which may be wrong. The error
+// is a sentence that names node and property. Devicetree Specification 0.4; Linux's bindings for
+// the nodes.
 std::expected<void, Line> ParseMachine(std::span<const std::byte> device_tree, Machine& machine);
 
 using FreeMemory = BoundedVector<PhysRange, kMaxMemoryRanges + kMaxReservedRanges + 4>;
 
-// Memory without no-map ranges: what may be mapped; without all reserved ranges and `taken`: what is nobody's
-// yet. Whole pages. False if it falls into more pieces than fit.
+// Memory without no-map ranges: what may be mapped; without all reserved ranges and `taken`: what
+// is nobody's yet. Whole pages. False if it falls into more pieces than fit.
 [[nodiscard]] bool MappableMemory(const Machine& machine, FreeMemory& result);
 [[nodiscard]] bool UnusedMemory(const Machine& machine, std::span<const PhysRange> taken,
                                 FreeMemory& result);

@@ -15,7 +15,8 @@ bool Subtract(FreeMemory& memory, PhysRange hole) {
     const PhysAddr left_end = std::min(range.end(), first);
     const PhysAddr right_base = std::max(range.base, end);
     if (left_end > range.base && !rest.PushBack({range.base, left_end - range.base})) return false;
-    if (right_base < range.end() && !rest.PushBack({right_base, range.end() - right_base})) return false;
+    if (right_base < range.end() && !rest.PushBack({right_base, range.end() - right_base}))
+      return false;
   }
   memory = rest;
   return true;

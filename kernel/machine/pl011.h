@@ -1,5 +1,5 @@
-// The PL011 UART as a place to write text to: for the log before the console service runs, and panics.
-// Registers: Arm PrimeCell UART (PL011) TRM, DDI0183G, 3.2.
+// The PL011 UART as a place to write text to: for the log before the console service runs, and
+// panics. Registers: Arm PrimeCell UART (PL011) TRM, DDI0183G, 3.2.
 #ifndef ATOLL_KERNEL_MACHINE_PL011_H_
 #define ATOLL_KERNEL_MACHINE_PL011_H_
 
@@ -21,7 +21,8 @@ class Pl011 {
     Write(Register::kUartcr, Read(Register::kUartcr) | kUarten | kTxe);
   }
 
-  // Polls; a UART that takes nothing for kMaxSpins reads loses the character, it does not stop the kernel.
+  // Polls; a UART that takes nothing for kMaxSpins reads loses the character, it does not stop the
+  // kernel.
   void Put(char c) const {
     if (!present()) return;
     for (uint32_t spin = 0; (Read(Register::kUartfr) & kTxff) != 0; ++spin) {

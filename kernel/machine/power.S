@@ -1,4 +1,5 @@
-// The last instructions of the machine. Position independent: runs at physical and virtual addresses.
+// The last instructions of the machine. Position independent: runs at physical and virtual
+// addresses.
 
 #define SEMIHOSTING_SYS_EXIT_EXTENDED 0x20       // Arm semihosting 3.0, 7.11
 #define ADP_STOPPED_APPLICATION_EXIT  0x20026
@@ -8,8 +9,8 @@
 #define CONDUIT_HVC                   2
 
   .section .text.power_off, "ax"
-// A vector table of which only one entry is ever used: synchronous exceptions of the current level, at 0x200;
-// everything else is masked. The code is in the space before it.
+// A vector table of which only one entry is ever used: synchronous exceptions of the current level,
+// at 0x200; everything else is masked. The code is in the space before it.
   .balign 2048
   .globl power_off_vectors, power_off
 power_off_vectors:

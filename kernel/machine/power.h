@@ -6,7 +6,8 @@
 
 namespace atoll {
 
-// How the firmware is called: the `method` of the device tree's PSCI node. The values are known to power.S.
+// How the firmware is called: the `method` of the device tree's PSCI node. The values are known to
+// power.S.
 enum class PsciConduit : uint32_t {
   kByLevel = 0,  // not known yet: SMC at EL2, HVC at EL1
   kSmc = 1,
@@ -15,9 +16,10 @@ enum class PsciConduit : uint32_t {
 
 void SetPsciConduit(PsciConduit conduit);
 
-// Switches the machine off. `status` 0: PSCI SYSTEM_OFF, with which QEMU exits 0. Any other: semihosting
-// SYS_EXIT_EXTENDED, with which QEMU exits with that status if semihosting is enabled; if it is not, the
-// HLT is undefined, and the exception goes on to SYSTEM_OFF. Works with the MMU on or off, at EL1 or EL2.
+// Switches the machine off. `status` 0: PSCI SYSTEM_OFF, with which QEMU exits 0. Any other:
+// semihosting SYS_EXIT_EXTENDED, with which QEMU exits with that status if semihosting is enabled;
+// if it is not, the HLT is undefined, and the exception goes on to SYSTEM_OFF. Works with the MMU
+// on or off, at EL1 or EL2.
 [[noreturn]] void PowerOff(uint32_t status);
 
 }  // namespace atoll

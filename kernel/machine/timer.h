@@ -8,8 +8,8 @@ namespace atoll {
 
 inline constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
 
-// No product wraps: the remainder is below hz, and hz below 2^32 (CNTFRQ_EL0 has 32 bits; hz > 0). The result
-// wraps after 584 years.
+// No product wraps: the remainder is below hz, and hz below 2^32 (CNTFRQ_EL0 has 32 bits; hz > 0).
+// The result wraps after 584 years.
 constexpr uint64_t TicksToNanoseconds(uint64_t ticks, uint64_t hz) {
   return ticks / hz * kNanosecondsPerSecond + ticks % hz * kNanosecondsPerSecond / hz;
 }
@@ -36,8 +36,8 @@ inline uint64_t ReadCounter() {
 
 inline constexpr uint64_t kCnthpCtlEnable = 1u << 0;  // CNTHP_CTL_EL2.ENABLE; IMASK = 0
 
-// Raises PPI 26 on this CPU from the moment that CNTPCT_EL0 >= deadline; all ones: never. Level: the interrupt
-// stays until the timer is programmed anew.
+// Raises PPI 26 on this CPU from the moment that CNTPCT_EL0 >= deadline; all ones: never. Level:
+// the interrupt stays until the timer is programmed anew.
 inline void ProgramHypervisorTimer(uint64_t deadline) {
   if (deadline == ~uint64_t{0}) {
     asm volatile("msr cnthp_ctl_el2, xzr" ::: "memory");

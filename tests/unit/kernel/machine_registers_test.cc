@@ -1,4 +1,5 @@
-// The GICv3 driver against memory that stands for its registers, the kernel's boot tables, and the log's parts.
+// The GICv3 driver against memory that stands for its registers, the kernel's boot tables, and the
+// log's parts.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -43,13 +44,13 @@ TEST(Gicv3, InitializeDisablesEverythingThenRoutesByAffinity) {
   Frames frames(1);
   frames.At(0x4) = 2;
   GicDistributor(frames.base()).Initialize();
-  EXPECT_EQ(frames.At(0x0), 0x12u);           // ARE, EnableGrp1
-  EXPECT_EQ(frames.At(0x180), 0u);            // SGIs and PPIs belong to the redistributor
-  EXPECT_EQ(frames.At(0x184), ~0u);           // ICENABLER1
+  EXPECT_EQ(frames.At(0x0), 0x12u);  // ARE, EnableGrp1
+  EXPECT_EQ(frames.At(0x180), 0u);   // SGIs and PPIs belong to the redistributor
+  EXPECT_EQ(frames.At(0x184), ~0u);  // ICENABLER1
   EXPECT_EQ(frames.At(0x188), ~0u);
-  EXPECT_EQ(frames.At(0x18c), 0u);            // beyond the last
-  EXPECT_EQ(frames.At(0x84), ~0u);            // Group 1
-  EXPECT_EQ(frames.At(0x420), 0xa0a0a0a0u);   // IPRIORITYR8
+  EXPECT_EQ(frames.At(0x18c), 0u);           // beyond the last
+  EXPECT_EQ(frames.At(0x84), ~0u);           // Group 1
+  EXPECT_EQ(frames.At(0x420), 0xa0a0a0a0u);  // IPRIORITYR8
   EXPECT_EQ(frames.At(0x400 + 92), 0xa0a0a0a0u);
   EXPECT_EQ(frames.At(0x400 + 96), 0u);
 }
@@ -81,13 +82,13 @@ TEST(Gicv3, TouchesOneInterruptOnly) {
 
 TEST(Gicv3, FindsARedistributorByAffinity) {
   Frames frames(10);
-  frames.At(0x0008) = 1 << 1;        // TYPER.VLPIS: four frames
+  frames.At(0x0008) = 1 << 1;  // TYPER.VLPIS: four frames
   frames.At(0x000c) = 0x0000'0000;
   frames.At(0x40008) = 0;
   frames.At(0x4000c) = 0x0100'0102;  // Aff3.Aff2.Aff1.Aff0
   frames.At(0x60008) = 1 << 4;       // TYPER.Last
   frames.At(0x6000c) = 0x3;
-  frames.At(0x8000c) = 0x4;          // after the last
+  frames.At(0x8000c) = 0x4;  // after the last
   const auto find = [&](uint64_t affinity) {
     return GicRedistributor::Find(frames.base(), 10 * 0x10000, affinity);
   };
@@ -201,10 +202,12 @@ std::string Text(const Line& line) { return std::string(line.view()); }
 
 TEST(Line, FormatsNumbers) {
   Line line;
-  line << "a" << ' ' << 0 << ' ' << ~uint64_t{0} << ' ' << -7 << ' ' << INT64_MIN << ' ' << uint8_t{200};
+  line << "a" << ' ' << 0 << ' ' << ~uint64_t{0} << ' ' << -7 << ' ' << INT64_MIN << ' '
+       << uint8_t{200};
   EXPECT_EQ(Text(line), "a 0 18446744073709551615 -7 -9223372036854775808 200");
   Line hex;
-  hex << Hex(0) << ' ' << Hex(0xabc) << ' ' << Hex(0xabc, 8) << ' ' << Hex(~uint64_t{0}, 16) << ' ' << Hex(5, 0);
+  hex << Hex(0) << ' ' << Hex(0xabc) << ' ' << Hex(0xabc, 8) << ' ' << Hex(~uint64_t{0}, 16) << ' '
+      << Hex(5, 0);
   EXPECT_EQ(Text(hex), "0x0 0xabc 0x00000abc 0xffffffffffffffff 0x5");
 }
 

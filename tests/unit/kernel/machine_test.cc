@@ -1,4 +1,5 @@
-// ParseMachine: what it finds in a good tree, and the sentence for each way in which a tree can be wrong.
+// ParseMachine: what it finds in a good tree, and the sentence for each way in which a tree can be
+// wrong.
 #include "kernel/machine/machine.h"
 
 #include <gmock/gmock.h>
@@ -149,7 +150,10 @@ TEST(Machine, ReadsInitrdOfOneOrTwoCellsAndBootArguments) {
 
 TEST(Machine, WorksWithoutInitrdUartRtcAndVirtio) {
   Tree tree;
-  tree.DeleteNode("/chosen").DeleteNode("/soc").DeleteNode("/pl011@9050000").DeleteNode("/pl031@9010000");
+  tree.DeleteNode("/chosen")
+      .DeleteNode("/soc")
+      .DeleteNode("/pl011@9050000")
+      .DeleteNode("/pl031@9010000");
   tree.DeleteNode("/virtio_mmio@a000000").DeleteNode("/virtio_mmio@a000200");
   const Machine machine = Parsed(tree);
   EXPECT_FALSE(machine.uart);
@@ -159,8 +163,9 @@ TEST(Machine, WorksWithoutInitrdUartRtcAndVirtio) {
 }
 
 TEST(Machine, TrimsMemoryToPagesAndToTheDirectMap) {
-  const Machine machine = Parsed(Tree().SetCells(
-      "/memory@40000000", "reg", {0, 0x4000'0001, 0, 0x1fff'fffe, 0x3f, 0xc000'0000, 1, 0x0000'0000}));
+  const Machine machine =
+      Parsed(Tree().SetCells("/memory@40000000", "reg",
+                             {0, 0x4000'0001, 0, 0x1fff'fffe, 0x3f, 0xc000'0000, 1, 0x0000'0000}));
   ASSERT_EQ(machine.memory.size(), 2u);
   EXPECT_EQ(machine.memory[0].base.value, 0x4000'1000u);
   EXPECT_EQ(machine.memory[0].end().value, 0x5fff'f000u);
@@ -220,11 +225,12 @@ const Bad kBad[] = {
      "reg: must be pairs"},
     {"MemoryRegNotCells", [](Tree& t) { t.SetBytes(kMemory, "reg", "abcde"); }, kMemory,
      "reg: must be a list of 32-bit cells"},
-    {"MemoryRegEmpty", [](Tree& t) { t.SetBytes(kMemory, "reg", ""); }, kMemory, "reg: must be a list"},
+    {"MemoryRegEmpty", [](Tree& t) { t.SetBytes(kMemory, "reg", ""); }, kMemory,
+     "reg: must be a list"},
     {"MemoryWraps", [](Tree& t) { t.SetCells(kMemory, "reg", {~0u, ~0u, ~0u, ~0u}); }, kMemory,
      "beyond 52 bits"},
-    {"MemoryOfSizeZero", [](Tree& t) { t.SetCells(kMemory, "reg", {0, 0x4000'0000, 0, 0}); }, kMemory,
-     "empty range"},
+    {"MemoryOfSizeZero", [](Tree& t) { t.SetCells(kMemory, "reg", {0, 0x4000'0000, 0, 0}); },
+     kMemory, "empty range"},
     {"MemoryOverlaps",
      [](Tree& t) {
        t.SetCells(kMemory, "reg", {0, 0x4000'0000, 0, 0x2000'0000, 0, 0x5fff'f000, 0, 0x2000});
@@ -233,23 +239,26 @@ const Bad kBad[] = {
     {"TooManyMemoryRanges",
      [](Tree& t) {
        std::vector<uint32_t> cells;
-       for (uint32_t i = 0; i < 9; ++i) cells.insert(cells.end(), {0, i * 0x1000'0000, 0, 0x10'0000});
+       for (uint32_t i = 0; i < 9; ++i)
+         cells.insert(cells.end(), {0, i * 0x1000'0000, 0, 0x10'0000});
        t.SetCells(kMemory, "reg", cells);
      },
      kMemory, "more ranges of memory than the 8"},
     {"TooManyReservations",
      [](Tree& t) {
        std::vector<uint32_t> cells;
-       for (uint32_t i = 0; i < 17; ++i) cells.insert(cells.end(), {0, 0x4200'0000 + i * 0x1000, 0, 0x1000});
+       for (uint32_t i = 0; i < 17; ++i)
+         cells.insert(cells.end(), {0, 0x4200'0000 + i * 0x1000, 0, 0x1000});
        t.SetCells("/reserved-memory/firmware@50000000", "reg", cells);
      },
      "/reserved-memory/firmware@50000000", "more reserved ranges than the 16"},
     {"ThreeAddressCells", [](Tree& t) { t.SetCells("/", "#address-cells", {3}); }, kMemory,
      "one to one"},
-    {"AddressCellsNotACell", [](Tree& t) { t.SetBytes("/", "#address-cells", "xy"); }, "#address-cells",
-     "must be a list of 32-bit cells"},
+    {"AddressCellsNotACell", [](Tree& t) { t.SetBytes("/", "#address-cells", "xy"); },
+     "#address-cells", "must be a list of 32-bit cells"},
     {"NoCpus", [](Tree& t) { t.DeleteNode("/cpus"); }, "/cpus", "no enabled CPU"},
-    {"CpuWithoutReg", [](Tree& t) { t.Delete("/cpus/cpu@101", "reg"); }, "/cpus/cpu@101", "reg: is missing"},
+    {"CpuWithoutReg", [](Tree& t) { t.Delete("/cpus/cpu@101", "reg"); }, "/cpus/cpu@101",
+     "reg: is missing"},
     {"CpuWithBadAffinity", [](Tree& t) { t.SetCells("/cpus/cpu@101", "reg", {0x8000'0101}); },
      "/cpus/cpu@101", "MPIDR_EL1 affinity"},
     {"CpuTwice", [](Tree& t) { t.SetCells("/cpus/cpu@101", "reg", {0}); }, "/cpus/cpu@101",
@@ -258,23 +267,30 @@ const Bad kBad[] = {
      "#size-cells 0"},
     {"NoGic", [](Tree& t) { t.SetString(kGic, "compatible", "arm,cortex-a15-gic"); }, "interrupt",
      "GICv3"},
-    {"GicWithoutRedistributor", [](Tree& t) { t.SetCells(kGic, "reg", {0, 0x0800'0000, 0, 0x10000}); },
-     kGic, "each redistributor region"},
+    {"GicWithoutRedistributor",
+     [](Tree& t) { t.SetCells(kGic, "reg", {0, 0x0800'0000, 0, 0x10000}); }, kGic,
+     "each redistributor region"},
     {"GicUnaligned",
-     [](Tree& t) { t.SetCells(kGic, "reg", {0, 0x0800'1000, 0, 0x10000, 0, 0x080a'0000, 0, 0x20000}); },
+     [](Tree& t) {
+       t.SetCells(kGic, "reg", {0, 0x0800'1000, 0, 0x10000, 0, 0x080a'0000, 0, 0x20000});
+     },
      kGic, "multiples of 64 KiB"},
     {"GicDistributorSmall",
-     [](Tree& t) { t.SetCells(kGic, "reg", {0, 0x0800'0000, 0, 0x1000, 0, 0x080a'0000, 0, 0x20000}); },
+     [](Tree& t) {
+       t.SetCells(kGic, "reg", {0, 0x0800'0000, 0, 0x1000, 0, 0x080a'0000, 0, 0x20000});
+     },
      kGic, "distributor below 64 KiB"},
     {"GicRedistributorSmall",
-     [](Tree& t) { t.SetCells(kGic, "reg", {0, 0x0800'0000, 0, 0x10000, 0, 0x080a'0000, 0, 0x10000}); },
+     [](Tree& t) {
+       t.SetCells(kGic, "reg", {0, 0x0800'0000, 0, 0x10000, 0, 0x080a'0000, 0, 0x10000});
+     },
      kGic, "redistributors below 128 KiB"},
     {"GicWithNoRegions", [](Tree& t) { t.SetCells(kGic, "#redistributor-regions", {0}); }, kGic,
      "#redistributor-regions: must be 1 to 4"},
     {"GicWithFiveRegions", [](Tree& t) { t.SetCells(kGic, "#redistributor-regions", {5}); }, kGic,
      "#redistributor-regions: must be 1 to 4"},
-    {"InterruptsOfTwoCells", [](Tree& t) { t.SetCells(kGic, "#interrupt-cells", {2}); }, "interrupts",
-     "#interrupt-cells (3 or 4)"},
+    {"InterruptsOfTwoCells", [](Tree& t) { t.SetCells(kGic, "#interrupt-cells", {2}); },
+     "interrupts", "#interrupt-cells (3 or 4)"},
     {"NoTimer", [](Tree& t) { t.DeleteNode("/timer"); }, "timer", "arm,armv8-timer"},
     {"TimerWithThreeInterrupts",
      [](Tree& t) { t.SetCells("/timer", "interrupts", {1, 13, 4, 1, 14, 4, 1, 11, 4}); }, "/timer",
@@ -286,19 +302,23 @@ const Bad kBad[] = {
      [](Tree& t) { t.SetCells("/timer", "interrupts", {1, 13, 4, 1, 14, 4, 1, 11, 4, 1, 11, 4}); },
      "/timer", "four different"},
     {"NoPsci", [](Tree& t) { t.DeleteNode("/psci"); }, "psci", "arm,psci-1.0"},
-    {"PsciMethodUnknown", [](Tree& t) { t.SetString("/psci", "method", "svc"); }, "/psci", "method: must be"},
+    {"PsciMethodUnknown", [](Tree& t) { t.SetString("/psci", "method", "svc"); }, "/psci",
+     "method: must be"},
     {"PsciMethodNotAString", [](Tree& t) { t.SetBytes("/psci", "method", "smc"); }, "/psci",
      "method: must be"},
     {"UartWithoutInterrupt", [](Tree& t) { t.Delete(kUart, "interrupts"); }, kUart,
      "interrupts: is missing"},
     {"UartSpiTooLarge", [](Tree& t) { t.SetCells(kUart, "interrupts", {0, 988, 4}); }, kUart,
      "below 988"},
-    {"UartInterruptType", [](Tree& t) { t.SetCells(kUart, "interrupts", {7, 1, 4}); }, kUart, "type 0 (SPI)"},
-    {"UartInterruptFlags", [](Tree& t) { t.SetCells(kUart, "interrupts", {0, 1, 0}); }, kUart, "flags"},
-    {"UartOfAnotherController", [](Tree& t) { t.SetCells(kUart, "interrupt-parent", {0x7777}); }, kUart,
-     "interrupt-parent: must be the GICv3's"},
+    {"UartInterruptType", [](Tree& t) { t.SetCells(kUart, "interrupts", {7, 1, 4}); }, kUart,
+     "type 0 (SPI)"},
+    {"UartInterruptFlags", [](Tree& t) { t.SetCells(kUart, "interrupts", {0, 1, 0}); }, kUart,
+     "flags"},
+    {"UartOfAnotherController", [](Tree& t) { t.SetCells(kUart, "interrupt-parent", {0x7777}); },
+     kUart, "interrupt-parent: must be the GICv3's"},
     {"UartBehindATranslatingBus",
-     [](Tree& t) { t.SetCells("/soc", "ranges", {0, 0, 0, 0x0900'0000, 0x1000}); }, kUart, "one to one"},
+     [](Tree& t) { t.SetCells("/soc", "ranges", {0, 0, 0, 0x0900'0000, 0x1000}); }, kUart,
+     "one to one"},
     {"UartOnABusWithoutRanges", [](Tree& t) { t.Delete("/soc", "ranges"); }, kUart, "one to one"},
     {"InitrdWithoutEnd", [](Tree& t) { t.Delete("/chosen", "linux,initrd-end"); }, "/chosen",
      "linux,initrd-end: is missing"},
@@ -332,7 +352,8 @@ TEST(Machine, RefusesEveryTruncation) {
   ASSERT_EQ(fdt_pack(tree.fdt()), 0);
   const size_t size = fdt_totalsize(tree.fdt());
   for (size_t bytes = 0; bytes < size; bytes += 7) {
-    const std::vector<char> part(tree.bytes().begin(), tree.bytes().begin() + static_cast<long>(bytes));
+    const std::vector<char> part(tree.bytes().begin(),
+                                 tree.bytes().begin() + static_cast<long>(bytes));
     Machine machine;
     EXPECT_FALSE(ParseMachine(std::as_bytes(std::span(part)), machine)) << bytes;
   }
@@ -356,8 +377,8 @@ TEST(Machine, RefusesMisalignedBlocks) {
   EXPECT_THAT(structure.Error(), HasSubstr("damaged"));
 }
 
-// Damaged trees, from a fixed seed: whatever comes out, nothing is read outside of the tree (ASan) and what is
-// accepted keeps its promises.
+// Damaged trees, from a fixed seed: whatever comes out, nothing is read outside of the tree (ASan)
+// and what is accepted keeps its promises.
 TEST(Machine, SurvivesRandomDamage) {
   std::mt19937 random(1);
   const Tree good;
@@ -367,13 +388,15 @@ TEST(Machine, SurvivesRandomDamage) {
     for (uint32_t changes = random() % 4 + 1; changes > 0; --changes) {
       tree.bytes()[random() % size] = static_cast<char>(random());
     }
-    const std::vector<char> exact(tree.bytes().begin(), tree.bytes().begin() + static_cast<long>(size));
+    const std::vector<char> exact(tree.bytes().begin(),
+                                  tree.bytes().begin() + static_cast<long>(size));
     Machine machine;
     if (!ParseMachine(std::as_bytes(std::span(exact)), machine)) continue;
     ASSERT_FALSE(machine.memory.empty());
     ASSERT_FALSE(machine.cpus.empty());
     for (const PhysRange& range : machine.memory) {
-      ASSERT_TRUE(range.base.IsAligned(kPageSize) && range.bytes % kPageSize == 0 && range.bytes > 0);
+      ASSERT_TRUE(range.base.IsAligned(kPageSize) && range.bytes % kPageSize == 0 &&
+                  range.bytes > 0);
     }
     if (machine.uart) {
       ASSERT_LT(machine.uart->intid, 1020u);
@@ -408,7 +431,8 @@ TEST(MemoryMap, KeepsOutEverythingTakenInWholePages) {
 TEST(MemoryMap, MayLeaveNothing) {
   const Machine machine = Parsed(Tree());
   FreeMemory free_memory;
-  ASSERT_TRUE(UnusedMemory(machine, std::array{PhysRange{PhysAddr(0), 0x1'0000'0000}}, free_memory));
+  ASSERT_TRUE(
+      UnusedMemory(machine, std::array{PhysRange{PhysAddr(0), 0x1'0000'0000}}, free_memory));
   EXPECT_TRUE(free_memory.empty());
 }
 
