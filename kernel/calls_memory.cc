@@ -83,9 +83,12 @@ Result<MapMemoryReply> Execute<KernelCall::kMapMemory>(Task& caller, HandleEntry
       .execute = Has(request.rights, Right::kExecute),
       .memory = (*memory)->memory_type == MemoryType::kNormal ? PageMemory::kNormal
                                                               : PageMemory::kDevice};
+  // Whoever filled it wrote through its data side. Guests see to their own instruction caches.
+  const bool is_code = attributes.execute && space->task != nullptr;
   const Result<uint64_t> mapped =
       space->Map(request.address, (*memory)->base + request.offset, request.bytes, attributes);
   if (!mapped.has_value()) return std::unexpected(mapped.error());
+  if (is_code) MakeExecutable(PhysToPointer<std::byte>((*memory)->base + request.offset), *mapped);
   if (record->memory == nullptr) {
     *record = {.memory = *memory, .address = request.address, .offset = request.offset};
   }
