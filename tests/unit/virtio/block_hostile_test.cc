@@ -211,6 +211,28 @@ TEST(VirtioBlkHostile, BLK_74_HOSTILE_27_all_slots_with_maximal_requests) {
   }
 }
 
+TEST(VirtioBlkHostile, BLK_18_HOSTILE_38_configuration_is_not_writable) {
+  TestDisk disk(kDiskBytes);
+  BlockMachine m(disk);
+  std::vector<uint64_t> before;
+  for (uint32_t i = 0; i < 80; ++i) before.push_back(m.Load(virtio::kConfig + i, 1));
+  const auto scribble = [&] {
+    for (const uint32_t size : {1u, 2u, 4u, 8u}) {
+      for (uint32_t i = 0; i < 80; ++i) {
+        m.Store(virtio::kConfig + i, size, 0);
+        m.Store(virtio::kConfig + i, size, ~uint64_t{0});
+      }
+    }
+    for (uint32_t i = 0; i < 80; ++i) ASSERT_EQ(m.Load(virtio::kConfig + i, 1), before[i]) << i;
+  };
+  scribble();
+  BlockQueue queue = m.Live();
+  scribble();  // writeback, at offset 32, among them: CONFIG_WCE is not offered
+  EXPECT_TRUE(Works(m, queue, disk));
+  m.Write(virtio::kStatus, 0);
+  scribble();
+}
+
 TEST(VirtioBlkHostile, BLK_76_image_is_never_left) {
   // TestDisk throws when asked for anything beyond its end; the header says any sector.
   Bench b;
