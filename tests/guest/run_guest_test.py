@@ -21,6 +21,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 sys.dont_write_bytecode = True
 
 DISK_BYTES = 1 << 20
+# The kernel's log may come between any two bytes of the guest's output.
+LOG_LINE = re.compile(r"\[\d+\.\d{6}\] [^\n]*\n")
 TESTS = re.compile(r"^TEST\((\w+)\)", re.MULTILINE)
 
 
@@ -53,8 +55,9 @@ class Console:
         self._thread.join()
 
 
-def judge(wanted: list[str], text: str) -> list[str]:
+def judge(wanted: list[str], output: str) -> list[str]:
     """What is wrong with the output; nothing if every wanted test passed."""
+    text = LOG_LINE.sub("", output)
     passed = re.findall(r"^PASS (\w+)$", text, re.MULTILINE)
     problems = [f"{name}: failed" for name in re.findall(r"^FAIL (\w+)$", text, re.MULTILINE)]
     problems += re.findall(r"^FAILED .*$|^FAIL unexpected .*$", text, re.MULTILINE)
@@ -69,7 +72,7 @@ def judge(wanted: list[str], text: str) -> list[str]:
     problems += [f"{name}: missing" for name in missing]
     problems += [f"{name}: passed {passed.count(name)} times" for name in set(passed) if passed.count(name) > 1]
     # A guest's behaviour never reaches a service or the supervisor.
-    problems += re.findall(r"^.*(?:died|restart|gave up|kernel panic).*$", text, re.MULTILINE | re.IGNORECASE)
+    problems += re.findall(r"^.*(?:died|restart|gave up|kernel panic).*$", output, re.MULTILINE | re.IGNORECASE)
     return problems
 
 
