@@ -31,13 +31,23 @@ struct Frame {
   uint64_t vector;  // 0-15
 };
 
+// Device accesses: one instruction without writeback each, as compilers do not promise for volatile ones, but the
+// syndrome of a trapped access needs (DDI0487, ISV).
 template <typename T>
 T Load(uintptr_t address) {
-  return *reinterpret_cast<volatile T*>(address);
+  T value;
+  if constexpr (sizeof(T) == 1) asm volatile("ldrb %w0, [%1]" : "=r"(value) : "r"(address) : "memory");
+  if constexpr (sizeof(T) == 2) asm volatile("ldrh %w0, [%1]" : "=r"(value) : "r"(address) : "memory");
+  if constexpr (sizeof(T) == 4) asm volatile("ldr %w0, [%1]" : "=r"(value) : "r"(address) : "memory");
+  if constexpr (sizeof(T) == 8) asm volatile("ldr %0, [%1]" : "=r"(value) : "r"(address) : "memory");
+  return value;
 }
 template <typename T>
 void Store(uintptr_t address, T value) {
-  *reinterpret_cast<volatile T*>(address) = value;
+  if constexpr (sizeof(T) == 1) asm volatile("strb %w0, [%1]" ::"r"(value), "r"(address) : "memory");
+  if constexpr (sizeof(T) == 2) asm volatile("strh %w0, [%1]" ::"r"(value), "r"(address) : "memory");
+  if constexpr (sizeof(T) == 4) asm volatile("str %w0, [%1]" ::"r"(value), "r"(address) : "memory");
+  if constexpr (sizeof(T) == 8) asm volatile("str %0, [%1]" ::"r"(value), "r"(address) : "memory");
 }
 inline uint32_t Load32(uintptr_t address) { return Load<uint32_t>(address); }
 inline void Store32(uintptr_t address, uint32_t value) { Store<uint32_t>(address, value); }
