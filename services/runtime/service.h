@@ -25,7 +25,6 @@ void ServiceMain(const StartInfo& start);
 template <typename T>
 T& Journal() {
   static_assert(std::is_trivially_copyable_v<T>, "a journal outlives the program that wrote it");
-  static_assert(std::has_unique_object_representations_v<T> || std::is_standard_layout_v<T>);
   return *reinterpret_cast<T*>(abi::kJournalBase.value);
 }
 
