@@ -29,28 +29,30 @@ struct VirtualInterrupt {
   uint8_t target = kNoVcpu;       // vCPU that `route` names
   Place place = Place::kNone;
   uint8_t vcpu = kNoVcpu;         // whose queue, list register or evicted list
+
+  // One aligned halfword: tested and changed by few instructions.
+  uint16_t group1 : 1 = 0;
+  uint16_t enabled : 1 = 0;
+  uint16_t edge : 1 = 0;
+  uint16_t line : 1 = 0;           // level of the wire
+  uint16_t latch : 1 = 0;          // an edge, SGI or ISPENDR write, not yet acknowledged nor listed
+  uint16_t listed_latch : 1 = 0;   // the same while it is the list register that holds it
+  uint16_t active : 1 = 0;         // as of the last look at the list register, if listed
+  uint16_t made_active : 1 = 0;    // active by a write of ISACTIVER, not by an acknowledge
+  uint16_t physical_active : 1 = 0;  // the physical interrupt is active on its behalf
+
   uint8_t list_register = 0;
   uint8_t physical_intid = 0;     // PPI that it stands for; 0: emulated
   uint8_t evicted_level = 0;      // evicted: its bit in the active priorities registers
 
-  bool group1 : 1 = false;
-  bool enabled : 1 = false;
-  bool edge : 1 = false;
-  bool line : 1 = false;           // level of the wire
-  bool latch : 1 = false;          // an edge, SGI or ISPENDR write, not yet acknowledged nor listed
-  bool listed_latch : 1 = false;   // the same while it is the list register that holds it
-  bool active : 1 = false;         // as of the last look at the list register, if listed
-  bool made_active : 1 = false;    // active by a write of ISACTIVER, not by an acknowledge
-  bool physical_active : 1 = false;  // the physical interrupt is active on its behalf
-
-  uint32_t group() const { return group1 ? 1 : 0; }
+  uint32_t group() const { return group1; }
   bool Pending() const { return latch || listed_latch || (line && !edge); }
 
   // What the architecture resets (IHI0069); the wire and what it stands for stay.
   void Reset() {
     priority = 0;
-    group1 = enabled = latch = listed_latch = active = made_active = physical_active = false;
-    edge = intid < kSgis;
+    group1 = enabled = latch = listed_latch = active = made_active = physical_active = 0;
+    edge = intid < kSgis ? 1 : 0;
   }
 };
 static_assert(sizeof(VirtualInterrupt) == 32);

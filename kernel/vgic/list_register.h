@@ -50,6 +50,7 @@ inline constexpr uint64_t kGroup1Enabled = 1 << 6;
 inline constexpr uint64_t kGroup1Disabled = 1 << 7;
 inline constexpr uint64_t kTrapDir = 1 << 14;  // TDIR
 inline constexpr uint32_t kEoiCountShift = 27;
+constexpr uint32_t EoiCount(uint64_t hcr) { return (hcr >> kEoiCountShift) & 0x1f; }
 }  // namespace ich_hcr
 
 // ICH_VMCR_EL2: the guest's CPU interface.

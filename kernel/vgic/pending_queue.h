@@ -55,6 +55,8 @@ class InterruptList {
 // An interrupt's group and priority must not change while it is in here.
 class PendingQueue {
  public:
+  bool empty() const { return (occupied_[0] | occupied_[1]) == 0; }
+
   void PushBack(VirtualInterrupt& interrupt) {
     ListOf(interrupt).PushBack(interrupt);
     occupied_[interrupt.group()] |= BitOf(interrupt);

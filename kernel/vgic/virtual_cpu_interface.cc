@@ -26,15 +26,17 @@ void VirtualCpuInterface::MapPhysical(uint32_t intid, uint32_t physical_intid) {
 
 VcpuMask VirtualCpuInterface::PhysicalPending(uint32_t intid) {
   VirtualInterrupt& interrupt = private_[intid];
+  interrupt.line = true;
+  interrupt.physical_active = true;
   if (interrupt.place == VirtualInterrupt::Place::kListed &&
       image_[interrupt.list_register].hardware()) {
     // It fired, so it was not active any more: the guest's end of interrupt has emptied the list register
     // (IHI0069, ICH_LR<n>_EL2.HW). Known without reading it.
-    Free(interrupt.list_register, true);
     interrupt.active = interrupt.made_active = interrupt.listed_latch = false;
+    newer_ |= BitOf(interrupt.list_register);
+    dirty_ = true;
+    return Reconcile(interrupt.list_register) | VcpuMask{1} << index_;
   }
-  interrupt.line = true;
-  interrupt.physical_active = true;
   return gic_.Evaluate(interrupt);
 }
 
@@ -61,22 +63,13 @@ VcpuMask VirtualCpuInterface::SamplePhysicalLine(uint32_t intid, bool level) {
 
 // ---- list registers -----------------------------------------------------------------------------------
 
-VcpuMask VirtualCpuInterface::Fold(uint32_t index) {
-  VirtualInterrupt& interrupt = *listed_[index];
-  const ListRegister guest = image_[index];
-  if (!guest.pending()) interrupt.listed_latch = false;  // acknowledged: the latch is used up
-  interrupt.active = guest.active();
-  if (!interrupt.active) interrupt.made_active = false;
-  if (guest.valid()) return 0;
-  // EISR shows an ended interrupt, and keeps the maintenance interrupt up, until the register is written.
-  Free(index, guest.maintenance());
-  EndActive(interrupt, guest.hardware());
-  return gic_.Evaluate(interrupt);
-}
-
 void VirtualCpuInterface::EndActive(VirtualInterrupt& interrupt, bool by_hardware) {
   interrupt.active = interrupt.made_active = false;
   if (!interrupt.physical_active) return;
+  if (!loaded_) {
+    interrupt.physical_active = interrupt.line;  // the level is emulated now: it pends at once or not at all
+    return;
+  }
   // Whether the line is still high is for the physical interrupt to say, by firing again.
   interrupt.physical_active = false;
   interrupt.line = false;
@@ -86,29 +79,14 @@ void VirtualCpuInterface::EndActive(VirtualInterrupt& interrupt, bool by_hardwar
   }
 }
 
-VcpuMask VirtualCpuInterface::ReconcileMarked() {
-  VcpuMask kicks = 0;
-  while (marked_ != 0) {
-    const uint32_t index = std::countr_zero(marked_);
-    marked_ &= marked_ - 1;
-    kicks |= Reconcile(index);
-  }
-  return kicks;
-}
-
-VcpuMask VirtualCpuInterface::Reconcile(uint32_t index) {
+VcpuMask VirtualCpuInterface::ReconcileSlow(uint32_t index) {
   VirtualInterrupt& interrupt = *listed_[index];
-  interrupt.latch |= interrupt.listed_latch;
+  interrupt.latch = interrupt.latch | interrupt.listed_latch;
   interrupt.listed_latch = false;
-  const bool deliver = interrupt.enabled && gic_.GroupOn(interrupt) && interrupt.target == index_;
-
   if (!interrupt.active) {
-    // With nothing queued the place among the list registers does not matter.
-    if (deliver && interrupt.Pending() && queue_.Top(kBothGroups) == nullptr) {
-      List(index, interrupt);
-      return 0;
-    }
-    Free(index, true);
+    // An ended interrupt with maintenance shows in ICH_EISR_EL2 until its register is written.
+    const ListRegister image = image_[index];
+    Free(index, image.valid() || image.maintenance());
     return gic_.Evaluate(interrupt);
   }
 
@@ -120,6 +98,7 @@ VcpuMask VirtualCpuInterface::Reconcile(uint32_t index) {
     image.Set(ListRegister::kHardware | ListRegister::kPhysicalIntidMask, false);
   }
   const bool same_event = image.group() == interrupt.group() && image.priority() == interrupt.priority;
+  const bool deliver = interrupt.enabled && gic_.GroupOn(interrupt) && interrupt.target == index_;
   const bool pending = interrupt.latch && deliver && same_event && !image.hardware();
   image.Set(ListRegister::kPending, pending);
   interrupt.listed_latch = pending;
@@ -130,27 +109,6 @@ VcpuMask VirtualCpuInterface::Reconcile(uint32_t index) {
   }
   if (image != before) newer_ |= BitOf(index);
   return 0;
-}
-
-void VirtualCpuInterface::List(uint32_t index, VirtualInterrupt& interrupt) {
-  uint64_t value = ListRegister::kPending | interrupt.intid |
-                   uint64_t{interrupt.priority} << ListRegister::kPriorityShift;
-  if (interrupt.group1) value |= ListRegister::kGroup1;
-  if (interrupt.physical_active) {
-    value |= ListRegister::kHardware |
-             uint64_t{interrupt.physical_intid} << ListRegister::kPhysicalIntidShift;
-  } else if (interrupt.line && !interrupt.edge) {
-    value |= ListRegister::kMaintenance;  // the line is looked at again when the guest deactivates
-  }
-  interrupt.listed_latch = interrupt.latch;
-  interrupt.latch = false;
-  interrupt.place = VirtualInterrupt::Place::kListed;
-  interrupt.vcpu = static_cast<uint8_t>(index_);
-  interrupt.list_register = static_cast<uint8_t>(index);
-  image_[index].value = value;
-  listed_[index] = &interrupt;
-  used_ |= BitOf(index);
-  newer_ |= BitOf(index);
 }
 
 void VirtualCpuInterface::Free(uint32_t index, bool write) {
@@ -164,7 +122,7 @@ void VirtualCpuInterface::Free(uint32_t index, bool write) {
 
 void VirtualCpuInterface::Unlist(uint32_t index) {
   VirtualInterrupt& interrupt = *listed_[index];
-  interrupt.latch |= interrupt.listed_latch;
+  interrupt.latch = interrupt.latch | interrupt.listed_latch;
   interrupt.listed_latch = false;
   Free(index, true);
 }
@@ -184,7 +142,7 @@ void VirtualCpuInterface::Evict(uint32_t index) {
   evicted_.PushFront(interrupt);
 }
 
-VcpuMask VirtualCpuInterface::EndEvicted() {
+VcpuMask VirtualCpuInterface::EndEvicted(uint32_t ended) {
   VcpuMask kicks = 0;
   InterruptList kept;
   while (!evicted_.empty()) {
@@ -195,6 +153,11 @@ VcpuMask VirtualCpuInterface::EndEvicted() {
       continue;
     }
     interrupt.place = VirtualInterrupt::Place::kNone;
+    if (ended == 0) {
+      kicks |= gic_.NoteActivation();  // its priority was dropped; DIR ends it
+      continue;
+    }
+    --ended;
     EndActive(interrupt, false);
     kicks |= gic_.Evaluate(interrupt);
   }
@@ -271,20 +234,6 @@ bool VirtualCpuInterface::Replace(VirtualInterrupt& top) {
   queue_.Remove(top);
   List(place, top);
   return true;
-}
-
-uint64_t VirtualCpuInterface::Control() const {
-  uint64_t control = ich_hcr::kEn;
-  if (gic_.traps_deactivation()) control |= ich_hcr::kTrapDir;
-  if (!evicted_.empty()) control |= ich_hcr::kNoEntryForEoi | ich_hcr::kTrapDir;
-  if (overflow_) {
-    // The underflow interrupt would come earlier than no-pending, but never be needed: what is queued has
-    // no higher priority than what is listed. A group switched on or off turns that round.
-    control |= ich_hcr::kNoPending;
-    control |= (vmcr_.groups() & 1) != 0 ? ich_hcr::kGroup0Disabled : ich_hcr::kGroup0Enabled;
-    control |= (vmcr_.groups() & 2) != 0 ? ich_hcr::kGroup1Disabled : ich_hcr::kGroup1Enabled;
-  }
-  return control;
 }
 
 bool VirtualCpuInterface::HasDeliverable() const {

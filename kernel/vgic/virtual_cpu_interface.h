@@ -38,12 +38,12 @@ class VirtualCpuInterface {
   // Makes this CPU's virtual interface this vCPU's. At rest afterwards; Flush before the guest runs. The
   // caller then sets the physical active state of each mapped PPI to PhysicalActive().
   template <typename Hardware>
-  void Load(Hardware& hardware);
+  [[gnu::cold]] void Load(Hardware& hardware);
 
   // Takes everything back and switches the virtual interface off. The caller then clears the physical active
   // state of the mapped PPIs for the next vCPU, and issues an ISB before it unmasks interrupts.
   template <typename Hardware>
-  VcpuMask Save(Hardware& hardware);
+  [[gnu::cold]] VcpuMask Save(Hardware& hardware);
 
   // Before the guest runs, if dirty().
   template <typename Hardware>
@@ -53,7 +53,7 @@ class VirtualCpuInterface {
   // before Get and Set of VirtualGic if its MustSync says so. Dirty afterwards; the virtual interface is off
   // until Flush, so that a maintenance interrupt's level falls (ISB before its deactivation).
   template <typename Hardware>
-  VcpuMask Sync(Hardware& hardware);
+  [[gnu::noinline]] VcpuMask Sync(Hardware& hardware);
 
   bool dirty() const { return dirty_; }
   bool at_rest() const { return at_rest_; }
@@ -85,7 +85,7 @@ class VirtualCpuInterface {
   bool HasDeliverable() const;
 
   // CPU_OFF and CPU_ON: the CPU interface is reset; interrupts keep their state. At rest only.
-  VcpuMask ResetInterface();
+  [[gnu::cold]] VcpuMask ResetInterface();
 
   uint32_t affinity() const { return affinity_; }
 
@@ -94,12 +94,16 @@ class VirtualCpuInterface {
 
   uint32_t BitOf(uint32_t list_register) const { return 1u << list_register; }
 
-  // One list register with the guest's side of it in image_: takes over acknowledge and deactivation.
-  VcpuMask Fold(uint32_t index);
+  // Takes over from image_, just read, what the guest did: acknowledge, end.
+  void TakeOver(uint32_t index);
   // Makes what image_ holds agree with its interrupt's state, or takes the interrupt out of it.
-  VcpuMask Reconcile(uint32_t index);
-  VcpuMask ReconcileMarked();
-  // Puts an interrupt that is in no list into this list register, pending.
+  VcpuMask Reconcile(uint32_t index) { return Relist(index) ? 0 : ReconcileSlow(index); }
+  // The common case: an interrupt that the guest is done with pends again, and nobody else waits.
+  bool Relist(uint32_t index);
+  bool CanRelist(const VirtualInterrupt& interrupt) const;
+  static ListRegister Compose(const VirtualInterrupt& interrupt);
+  VcpuMask ReconcileSlow(uint32_t index);
+  // Puts an interrupt that is in no list, or in this list register, there as pending.
   void List(uint32_t index, VirtualInterrupt& interrupt);
   // The list register is free again; `write`: the hardware must be told.
   void Free(uint32_t index, bool write);
@@ -107,9 +111,9 @@ class VirtualCpuInterface {
   void Unlist(uint32_t index);
   // Takes an active interrupt out. If its priority is still active it goes to the evicted ones: the guest's
   // EOI is to end it. Otherwise it was made active by a write, or waits for DIR only.
-  void Evict(uint32_t index);
-  // Deactivates the evicted ones whose priority is not active any more.
-  VcpuMask EndEvicted();
+  [[gnu::cold]] void Evict(uint32_t index);
+  // Of the evicted ones whose priority is not active any more, deactivates so many.
+  [[gnu::cold]] VcpuMask EndEvicted(uint32_t ended);
   // The interrupt is not active any more. `by_hardware`: nor is the physical one.
   void EndActive(VirtualInterrupt& interrupt, bool by_hardware);
   void SetListedActive(uint32_t index, bool active);
@@ -117,26 +121,36 @@ class VirtualCpuInterface {
   // Lists queued interrupts while there is room.
   void FillFree();
   // No list register is free and all images are current: the highest priorities get them.
-  void FillFull();
-  bool Replace(VirtualInterrupt& top);
-  bool MoreToList() const;  // a queued interrupt whose group GICD_CTLR has on
+  [[gnu::cold]] void FillFull();
+  [[gnu::cold]] bool Replace(VirtualInterrupt& top);
+  bool MoreToList() const;      // a queued interrupt whose group GICD_CTLR has on
   bool LevelActive(uint32_t level) const {
     return ((active_priorities_[0][level / 32] | active_priorities_[1][level / 32]) >> (level % 32)) & 1;
   }
   // Lower is better: groups that the guest has switched off come after all others.
   uint32_t Rank(uint32_t group, uint32_t priority) const;
 
+  uint64_t PlainControl() const;  // with every interrupt in a list register
   uint64_t Control() const;
-  void ForgetAll();
+  // Flush has more to do than to write list registers.
+  bool NeedsCare() const;
+  [[gnu::cold]] void ForgetAll();
 
+  template <typename Hardware>
+  [[gnu::noinline]] VcpuMask FlushAll(Hardware& hardware);
+  template <typename Hardware>
+  bool FlushOne(Hardware& hardware);
+  template <typename Hardware>
+  void WriteNewer(Hardware& hardware);
+  // Reads these list registers and reconciles those that changed on either side.
   template <typename Hardware>
   VcpuMask Refresh(Hardware& hardware, uint32_t list_registers);
   template <typename Hardware>
-  VcpuMask Fill(Hardware& hardware);
+  [[gnu::noinline]] VcpuMask Fill(Hardware& hardware);
   template <typename Hardware>
-  void WriteAll(Hardware& hardware);
+  [[gnu::cold]] void WriteAll(Hardware& hardware);
   template <typename Hardware>
-  void ReadInterface(Hardware& hardware);
+  [[gnu::noinline]] void ReadInterface(Hardware& hardware);
 
   VirtualGic& gic_;
   const uint32_t index_;

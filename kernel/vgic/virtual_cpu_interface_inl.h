@@ -11,6 +11,77 @@ inline bool VirtualCpuInterface::MoreToList() const {
   return queue_.Top(gic_.groups()) != nullptr;
 }
 
+inline void VirtualCpuInterface::TakeOver(uint32_t index) {
+  VirtualInterrupt& interrupt = *listed_[index];
+  const ListRegister guest = image_[index];
+  if (guest.pending()) {
+    interrupt.active = guest.active();
+    return;
+  }
+  interrupt.listed_latch = false;  // acknowledged: the latch is used up
+  interrupt.active = guest.active();
+  if (!guest.active()) EndActive(interrupt, guest.hardware());
+}
+
+[[gnu::always_inline]] inline ListRegister VirtualCpuInterface::Compose(const VirtualInterrupt& interrupt) {
+  uint64_t value = ListRegister::kPending | interrupt.intid |
+                   uint64_t{interrupt.priority} << ListRegister::kPriorityShift;
+  if (interrupt.group1) value |= ListRegister::kGroup1;
+  if (interrupt.physical_active) {
+    value |= ListRegister::kHardware |
+             uint64_t{interrupt.physical_intid} << ListRegister::kPhysicalIntidShift;
+  } else if (interrupt.line && !interrupt.edge) {
+    value |= ListRegister::kMaintenance;  // the line is looked at again when the guest deactivates
+  }
+  return {value};
+}
+
+inline void VirtualCpuInterface::List(uint32_t index, VirtualInterrupt& interrupt) {
+  interrupt.listed_latch = interrupt.latch | interrupt.listed_latch;
+  interrupt.latch = 0;
+  interrupt.place = VirtualInterrupt::Place::kListed;
+  interrupt.vcpu = static_cast<uint8_t>(index_);
+  interrupt.list_register = static_cast<uint8_t>(index);
+  image_[index] = Compose(interrupt);
+  listed_[index] = &interrupt;
+  used_ |= BitOf(index);
+  newer_ |= BitOf(index);
+}
+
+[[gnu::always_inline]] inline bool VirtualCpuInterface::CanRelist(const VirtualInterrupt& interrupt) const {
+  return interrupt.enabled && interrupt.Pending() && interrupt.target == index_ &&
+         gic_.GroupOn(interrupt) && queue_.empty();
+}
+
+inline bool VirtualCpuInterface::Relist(uint32_t index) {
+  VirtualInterrupt& interrupt = *listed_[index];
+  if (interrupt.active || !CanRelist(interrupt)) return false;
+  List(index, interrupt);
+  return true;
+}
+
+inline uint64_t VirtualCpuInterface::PlainControl() const {
+  return gic_.traps_deactivation() ? ich_hcr::kEn | ich_hcr::kTrapDir : ich_hcr::kEn;
+}
+
+inline uint64_t VirtualCpuInterface::Control() const {
+  uint64_t control = PlainControl();
+  if (!evicted_.empty()) control |= ich_hcr::kNoEntryForEoi | ich_hcr::kTrapDir;
+  if (overflow_) {
+    // The underflow interrupt would come earlier than no-pending, but never be needed: what is queued has
+    // no higher priority than what is listed. A group switched on or off turns that round.
+    control |= ich_hcr::kNoPending;
+    control |= (vmcr_.groups() & 1) != 0 ? ich_hcr::kGroup0Disabled : ich_hcr::kGroup0Enabled;
+    control |= (vmcr_.groups() & 2) != 0 ? ich_hcr::kGroup1Disabled : ich_hcr::kGroup1Enabled;
+  }
+  return control;
+}
+
+inline bool VirtualCpuInterface::NeedsCare() const {
+  // Overflow, evicted interrupts and a virtual interface that is off all show in ICH_HCR_EL2.
+  return control_ != PlainControl() || !queue_.empty() || deactivate_ != 0 || reload_;
+}
+
 template <typename Hardware>
 void VirtualCpuInterface::Load(Hardware& hardware) {
   WriteAll(hardware);
@@ -33,12 +104,14 @@ VcpuMask VirtualCpuInterface::Sync(Hardware& hardware) {
   if (at_rest_) return 0;
   VcpuMask kicks = Refresh(hardware, used_);
   ReadInterface(hardware);
-  // With EOImode 1 an EOI ends nothing, and DIR is trapped.
-  if (!evicted_.empty() && !vmcr_.separate_deactivation()) kicks |= EndEvicted();
+  if (!evicted_.empty()) {
+    // With EOImode 1 an EOI ends nothing, even where it is counted (QEMU 7.2), and DIR is trapped.
+    const uint32_t count = ich_hcr::EoiCount(hardware.ReadControl());
+    kicks |= EndEvicted(vmcr_.separate_deactivation() ? 0 : count);
+  }
   // Off until Flush, and with it the maintenance interrupt, which is a level; this clears EOIcount too.
   hardware.WriteControl(0);
   control_ = 0;
-  kicks |= ReconcileMarked();
   at_rest_ = true;
   dirty_ = true;
   return kicks;
@@ -46,21 +119,58 @@ VcpuMask VirtualCpuInterface::Sync(Hardware& hardware) {
 
 template <typename Hardware>
 VcpuMask VirtualCpuInterface::Flush(Hardware& hardware) {
-  VcpuMask kicks = 0;
-  if (reload_) [[unlikely]] WriteAll(hardware);
-  // An EOI of one of these may not have been reported yet: writing ICH_HCR_EL2 would forget it.
-  if (!evicted_.empty()) [[unlikely]] kicks |= Sync(hardware);
-  if (marked_ != 0) {
-    kicks |= Refresh(hardware, marked_);
-    kicks |= ReconcileMarked();
-  }
-  overflow_ = false;
-  if (MoreToList()) kicks |= Fill(hardware);
+  if (NeedsCare() || (marked_ != 0 && !FlushOne(hardware))) [[unlikely]] return FlushAll(hardware);
+  WriteNewer(hardware);
+  at_rest_ = false;
+  dirty_ = false;
+  return 0;
+}
 
+// What most flushes find: one emulated interrupt, which pends again after the guest has ended it, or whose line
+// the guest's handler has just lowered.
+template <typename Hardware>
+[[gnu::always_inline]] inline bool VirtualCpuInterface::FlushOne(Hardware& hardware) {
+  if ((marked_ & (marked_ - 1)) != 0 || (marked_ & newer_) != 0) return false;
+  const uint32_t index = std::countr_zero(marked_);
+  VirtualInterrupt& interrupt = *listed_[index];
+  ListRegister value = hardware.ReadListRegister(index);
+  if (value.pending() || interrupt.physical_intid != 0) return false;
+  interrupt.listed_latch = 0;  // acknowledged: used up
+  if (value.active()) {
+    if (interrupt.latch) return false;
+    interrupt.active = 1;
+    value.Set(ListRegister::kMaintenance, interrupt.line && !interrupt.edge);
+  } else {
+    if (!CanRelist(interrupt)) return false;
+    interrupt.listed_latch = interrupt.latch;
+    interrupt.latch = interrupt.active = interrupt.made_active = 0;
+    value = Compose(interrupt);
+  }
+  image_[index] = value;
+  marked_ = 0;
+  hardware.WriteListRegister(index, value);
+  return true;
+}
+
+template <typename Hardware>
+void VirtualCpuInterface::WriteNewer(Hardware& hardware) {
   for (; newer_ != 0; newer_ &= newer_ - 1) {
     const uint32_t index = std::countr_zero(newer_);
     hardware.WriteListRegister(index, image_[index]);
   }
+}
+
+template <typename Hardware>
+VcpuMask VirtualCpuInterface::FlushAll(Hardware& hardware) {
+  VcpuMask kicks = 0;
+  if (reload_) WriteAll(hardware);
+  // An EOI of one of these may not have been reported yet: writing ICH_HCR_EL2 would forget it.
+  if (!evicted_.empty()) kicks |= Sync(hardware);
+  if (marked_ != 0) kicks |= Refresh(hardware, marked_);
+  overflow_ = false;
+  if (MoreToList()) kicks |= Fill(hardware);
+
+  WriteNewer(hardware);
   if (const uint64_t control = Control(); control != control_) {
     hardware.WriteControl(control);
     control_ = control;
@@ -77,10 +187,16 @@ VcpuMask VirtualCpuInterface::Flush(Hardware& hardware) {
 template <typename Hardware>
 VcpuMask VirtualCpuInterface::Refresh(Hardware& hardware, uint32_t list_registers) {
   VcpuMask kicks = 0;
-  for (uint32_t left = list_registers & used_ & ~newer_; left != 0; left &= left - 1) {
+  for (uint32_t left = list_registers & used_; left != 0; left &= left - 1) {
     const uint32_t index = std::countr_zero(left);
-    image_[index] = hardware.ReadListRegister(index);
-    kicks |= Fold(index);
+    if ((newer_ & BitOf(index)) == 0) {
+      image_[index] = hardware.ReadListRegister(index);
+      TakeOver(index);
+    }
+    if ((marked_ & BitOf(index)) != 0 || !image_[index].valid()) {
+      marked_ &= ~BitOf(index);
+      kicks |= Reconcile(index);
+    }
   }
   return kicks;
 }
@@ -95,7 +211,8 @@ VcpuMask VirtualCpuInterface::Fill(Hardware& hardware) {
     for (uint32_t left = hardware.ReadEmpty() & used_ & ~newer_; left != 0; left &= left - 1) {
       const uint32_t index = std::countr_zero(left);
       image_[index].Set(ListRegister::kState, false);
-      kicks |= Fold(index);
+      TakeOver(index);
+      kicks |= Reconcile(index);
     }
     FillFree();
     if (!MoreToList()) return kicks;

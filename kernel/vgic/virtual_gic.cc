@@ -1,7 +1,6 @@
 #include "kernel/vgic/virtual_gic.h"
 
-#include <algorithm>
-#include <memory>
+#include <bit>
 #include <new>
 
 namespace atoll {
@@ -20,7 +19,7 @@ struct Layout {
 };
 
 constexpr uint32_t SharedCount(uint32_t intids) {
-  return std::min(intids, kIntidLimit) - kPrivateIntids;
+  return (intids < kIntidLimit ? intids : kIntidLimit) - kPrivateIntids;
 }
 
 constexpr Layout LayoutOf(uint32_t intids, uint32_t vcpus) {
@@ -38,9 +37,9 @@ struct SgiRequest {
   uint32_t intid() const { return (value >> 24) & 0xf; }
   bool all_others() const { return (value >> 40) & 1; }
   uint32_t range() const { return (value >> 44) & 0xf; }
-  uint32_t cluster() const {  // Aff3.Aff2.Aff1
-    return static_cast<uint32_t>(((value >> 48) & 0xff) << 16 | ((value >> 32) & 0xff) << 8 |
-                                 ((value >> 16) & 0xff));
+  uint32_t affinity() const {  // Aff3.Aff2.Aff1.0
+    return static_cast<uint32_t>(((value >> 48) & 0xff) << 24 | ((value >> 32) & 0xff) << 16 |
+                                 ((value >> 16) & 0xff) << 8);
   }
 };
 
@@ -103,36 +102,30 @@ VcpuMask VirtualGic::SetLine(uint32_t intid, bool level) {
 VcpuMask VirtualGic::SendSgi(uint32_t source, uint64_t value, SgiRegister which) {
   const SgiRequest request{value};
   if (!request.all_others() && request.range() != 0) return 0;  // RSS = 0: Aff0 reaches 15
+  const uint32_t affinity = request.affinity();
+  const uint32_t intid = request.intid();
+  const bool both_groups = which == SgiRegister::kSgi1;
   VcpuMask kicks = 0;
   for (VirtualCpuInterface& vcpu : vcpus_) {
-    if (!vcpu.attached_) continue;
     if (request.all_others()) {
       if (vcpu.index_ == source) continue;
-    } else {
-      const uint32_t number = vcpu.affinity_ & 0xff;
-      if (vcpu.affinity_ >> 8 != request.cluster() || number > 15 ||
-          ((request.targets() >> number) & 1) == 0) {
-        continue;
-      }
+    } else if ((vcpu.affinity_ & ~15u) != affinity ||
+               ((request.targets() >> (vcpu.affinity_ & 15)) & 1) == 0) {
+      continue;
     }
-    VirtualInterrupt& interrupt = vcpu.private_[request.intid()];
-    if (which != SgiRegister::kSgi1 && interrupt.group1) continue;
+    if (!vcpu.attached_) continue;
+    VirtualInterrupt& interrupt = vcpu.private_[intid];
+    if (!both_groups && interrupt.group1) continue;
     interrupt.latch = true;
     kicks |= Evaluate(interrupt);
   }
   return kicks;
 }
 
-VcpuMask VirtualGic::Evaluate(VirtualInterrupt& interrupt) {
-  if (interrupt.place == Place::kListed) {
-    VirtualCpuInterface& holder = vcpus_[interrupt.vcpu];
-    if (holder.at_rest_) {
-      holder.dirty_ = true;
-      return holder.Reconcile(interrupt.list_register);
-    }
-    holder.marked_ |= holder.BitOf(interrupt.list_register);
-    holder.dirty_ = true;
-    return VcpuMask{1} << interrupt.vcpu;
+VcpuMask VirtualGic::EvaluateSlow(VirtualInterrupt& interrupt) {
+  if (interrupt.place == Place::kListed) {  // at rest
+    vcpus_[interrupt.vcpu].dirty_ = true;
+    return vcpus_[interrupt.vcpu].Reconcile(interrupt.list_register);
   }
   if (interrupt.place == Place::kEvicted) return 0;
 
@@ -144,10 +137,16 @@ VcpuMask VirtualGic::Evaluate(VirtualInterrupt& interrupt) {
   }
   if (!wanted) return 0;
   VirtualCpuInterface& target = vcpus_[interrupt.target];
-  target.queue_.PushBack(interrupt);
-  interrupt.place = Place::kQueued;
-  interrupt.vcpu = interrupt.target;
-  if (!GroupOn(interrupt)) return 0;
+  const bool on = GroupOn(interrupt);
+  const uint32_t free = target.all_ & ~target.used_;
+  if (on && free != 0 && target.queue_.empty()) {
+    target.List(std::countr_zero(free), interrupt);
+  } else {
+    target.queue_.PushBack(interrupt);
+    interrupt.place = Place::kQueued;
+    interrupt.vcpu = interrupt.target;
+    if (!on) return 0;
+  }
   target.dirty_ = true;
   return VcpuMask{1} << interrupt.target;
 }

@@ -39,12 +39,12 @@ class VirtualGic {
 
   // Builds one in `memory`, 64-byte aligned, which it occupies from then on. INVALID_ARGUMENT: not IsValid;
   // RESOURCE_EXHAUSTED: memory too small. It needs no destruction.
-  static Result<VirtualGic*> Create(std::span<std::byte> memory, uint32_t intids, uint32_t vcpus,
+  [[gnu::cold]] static Result<VirtualGic*> Create(std::span<std::byte> memory, uint32_t intids, uint32_t vcpus,
                                     VirtualTypeRegister type);
 
   // vCPU `index` exists from now on. affinity: Aff3.Aff2.Aff1.Aff0, one byte each.
   // OUT_OF_RANGE: no such index. ALREADY_EXISTS: that index or affinity is taken.
-  Status Attach(uint32_t index, uint32_t affinity, VcpuMask& kicks);
+  [[gnu::cold]] Status Attach(uint32_t index, uint32_t affinity, VcpuMask& kicks);
 
   VirtualCpuInterface& vcpu(uint32_t index) { return vcpus_[index]; }
   uint32_t vcpu_count() const { return static_cast<uint32_t>(vcpus_.size()); }
@@ -78,12 +78,14 @@ class VirtualGic {
                        uint32_t vcpu);
 
   // Everything as at creation but the vCPUs, mapped PPIs and the levels of lines. All vCPUs are off.
-  void Reset();
+  [[gnu::cold]] void Reset();
 
   // ---- for VirtualCpuInterface ----------------------------------------------------------------------------
 
   // Puts an interrupt whose state changed where it belongs now.
-  VcpuMask Evaluate(VirtualInterrupt& interrupt);
+  VcpuMask Evaluate(VirtualInterrupt& interrupt) {
+    return MarkListed(interrupt) ? VcpuMask{1} << interrupt.vcpu : EvaluateSlow(interrupt);
+  }
 
   uint32_t groups() const { return groups_; }
   bool GroupOn(const VirtualInterrupt& interrupt) const { return (groups_ >> interrupt.group()) & 1; }
@@ -97,6 +99,9 @@ class VirtualGic {
              std::span<VirtualInterrupt> shared)
       : intids_(intids), vcpus_(vcpus), shared_(shared) {}
 
+  // In a list register of a vCPU that runs: Flush deals with it.
+  bool MarkListed(VirtualInterrupt& interrupt);
+  VcpuMask EvaluateSlow(VirtualInterrupt& interrupt);
   VirtualInterrupt* Find(uint32_t intid, uint32_t vcpu) const;
   uint8_t TargetOf(uint32_t affinity) const;
   bool HoldsUnseen(const VirtualInterrupt& interrupt) const;
@@ -114,6 +119,15 @@ class VirtualGic {
   std::span<VirtualCpuInterface> vcpus_;
   std::span<VirtualInterrupt> shared_;  // SPIs, from 32
 };
+
+inline bool VirtualGic::MarkListed(VirtualInterrupt& interrupt) {
+  if (interrupt.place != VirtualInterrupt::Place::kListed) return false;
+  VirtualCpuInterface& holder = vcpus_[interrupt.vcpu];
+  if (holder.at_rest_) return false;
+  holder.marked_ |= holder.BitOf(interrupt.list_register);
+  holder.dirty_ = true;
+  return true;
+}
 
 }  // namespace atoll
 

@@ -8,8 +8,6 @@ namespace {
 constexpr uint32_t kIdle = 0xff;
 constexpr uint32_t kMinimumBinaryPoint = 2;  // 5 preemption bits
 
-uint64_t EoiCount(uint64_t hcr) { return (hcr >> ich_hcr::kEoiCountShift) & 0x1f; }
-
 }  // namespace
 
 ListRegister FakeVirtualInterface::ReadListRegister(uint32_t index) {
@@ -62,7 +60,7 @@ uint32_t FakeVirtualInterface::MaintenanceStatus() const {
   uint32_t status = 0;
   if (EndOfInterruptStatus() != 0) status |= 1 << 0;
   if ((control_ & ich_hcr::kUnderflow) != 0 && valid <= 1) status |= 1 << 1;
-  if ((control_ & ich_hcr::kNoEntryForEoi) != 0 && EoiCount(control_) != 0) status |= 1 << 2;
+  if ((control_ & ich_hcr::kNoEntryForEoi) != 0 && ich_hcr::EoiCount(control_) != 0) status |= 1 << 2;
   if ((control_ & ich_hcr::kNoPending) != 0 && pending == 0) status |= 1 << 3;
   if ((control_ & ich_hcr::kGroup0Enabled) != 0 && group0) status |= 1 << 4;
   if ((control_ & ich_hcr::kGroup0Disabled) != 0 && !group0) status |= 1 << 5;
@@ -130,7 +128,7 @@ void FakeVirtualInterface::Deactivate(int index) {
 }
 
 void FakeVirtualInterface::CountEoi() {
-  const uint64_t count = (EoiCount(control_) + 1) & 0x1f;
+  const uint64_t count = (ich_hcr::EoiCount(control_) + 1) & 0x1f;
   control_ = (control_ & ~(uint64_t{0x1f} << ich_hcr::kEoiCountShift)) | count << ich_hcr::kEoiCountShift;
 }
 
