@@ -50,6 +50,18 @@ TEST(VirtioBlkHostile, BLK_63_beyond_capacity_or_overflowing) {
   EXPECT_TRUE(b.Works());
 }
 
+TEST(VirtioBlkHostile, HOSTILE_04_more_than_4_gib_of_reachable_buffers) {
+  constexpr uint32_t kSegment = 18 << 20;  // 254 of them, all the same memory
+  NullBackend disk(uint64_t{1} << 40, false);
+  BlockMachine m(disk, 1, "huge", virtio::kRamBase, 20 << 20);
+  BlockQueue queue = m.Live();
+  const uint64_t buffer = m.Allocate(kSegment);
+  const std::vector<Buffer> data(254, Buffer{buffer, kSegment, true});
+  EXPECT_FALSE(
+      Submit(m, queue, kIn, 0, data, true).used);  // its used length would not fit in 32 bits
+  EXPECT_NE(m.DeviceStatus() & virtio::kStatusNeedsReset, 0u);
+}
+
 TEST(VirtioBlkHostile, BLK_64_length_no_multiple_of_512) {
   Bench b;
   const uint64_t buffer = b.m.Allocate(4096);
