@@ -38,11 +38,6 @@ Result<Vm*> OwnerVm(Task& caller, uint32_t slot) {
   return FindObject<Vm>(caller, slot, ObjectType::kVm, Right::kManage);
 }
 
-void OnTaskTimer(Timer& timer) {
-  Task& task = *static_cast<Task*>(timer.owner);
-  RaiseSignal(task, uint64_t{1} << task.timer_bit);
-}
-
 Result<Object*> CreateTask(Task& caller, const CreateObjectRequest& request, Donation& donation) {
   const uint32_t rank = static_cast<uint32_t>(Field(request.a, 0, 8));
   const uint32_t priority = static_cast<uint32_t>(Field(request.a, 8, 8));
@@ -155,7 +150,10 @@ Result<Object*> CreateEndpoint(Task& caller, const CreateObjectRequest& request,
   if (!owner.has_value()) return std::unexpected(owner.error());
   if (request.a > abi::kMaxRank) return std::unexpected(Status::kInvalidArgument);
   if ((*owner)->port != &(*owner)->signal_port) return std::unexpected(Status::kAlreadyExists);
-  if ((*owner)->state == TaskState::kRunning) return std::unexpected(Status::kFailedPrecondition);
+  // Whoever may call it ranks above its owner then, so no cycle of calls can be.
+  if ((*owner)->state == TaskState::kRunning || request.a < (*owner)->rank) {
+    return std::unexpected(Status::kFailedPrecondition);
+  }
   Endpoint* const endpoint = donation.Construct<Endpoint>(static_cast<uint32_t>(request.a));
   endpoint->owner = *owner;
   (*owner)->port = endpoint;

@@ -118,9 +118,7 @@ Task& CreateRootTask(BootPages& pages, const PhysRange& archive) {
   task.token = uint64_t{pools.next_caller++} << 48;
   task.schedule.priority = kPriority;
   task.port = &task.signal_port;
-  task.timer.expired = [](Timer& timer) {
-    RaiseSignal(*static_cast<Task*>(timer.owner), uint64_t{1} << kTimerBit);
-  };
+  task.timer.expired = OnTaskTimer;  // not a function of this file, which is gone after boot
   task.timer.owner = &task;
   task.timer_bit = kTimerBit;
 

@@ -33,6 +33,11 @@ void Die(Task& task, DeathCause cause) {
   if (task.death_watcher != nullptr) RaiseSignal(*task.death_watcher, task.death_bits);
 }
 
+void OnTaskTimer(Timer& timer) {
+  Task& task = *static_cast<Task*>(timer.owner);
+  RaiseSignal(task, uint64_t{1} << task.timer_bit);
+}
+
 void TurnOn(Vcpu& vcpu, uint64_t entry, uint64_t context) {
   ResetVcpu(vcpu);
   vcpu.frame = {};

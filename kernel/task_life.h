@@ -17,6 +17,9 @@ void StartTask(Task& task, uint64_t pc, uint64_t sp, uint64_t argument, uint64_t
 // watcher is signalled. No effect on a dead one.
 void Die(Task& task, DeathCause cause);
 
+// A task's timer is due (Timer::expired): its bit is set.
+void OnTaskTimer(Timer& timer);
+
 // PSCI CPU_ON and CPU_OFF.
 void TurnOn(Vcpu& vcpu, uint64_t entry, uint64_t context);
 void TurnOff(Vcpu& vcpu);
