@@ -81,6 +81,7 @@ void OnDataAbort(Vcpu& vcpu, uint64_t esr_value) {
   vcpu.mmio_range = range;
   vcpu.mmio_offset = offset;
   vcpu.mmio_big_endian = access->big_endian;
+  if (access->big_endian || (vcpu.frame.pstate & (pstate::kAarch32 | pstate::kBtype)) != 0) vcpu.work |= kWorkMmio;
   BeginCall(vcpu, *range->endpoint, BlockedOn::kMmio);
 }
 
@@ -215,6 +216,7 @@ MmioAccessRequest MmioRequest(const Vcpu& vcpu) {
 }
 
 void CompleteMmio(Vcpu& vcpu, bool ok, uint64_t value) {
+  vcpu.work &= ~kWorkMmio;
   if (!ok) return InjectAbort(vcpu, vcpu.mmio_syndrome, vcpu.mmio_far);
   const MmioAccess access = DecodeMmio(vcpu);
   if (!access.write && access.register_number != kZeroRegister) {

@@ -14,6 +14,7 @@
 #include "kernel/system_register.h"
 #include "kernel/task.h"
 #include "kernel/thread.h"
+#include "kernel/vcpu/mmio_access.h"
 #include "kernel/vcpu/pstate.h"
 #include "kernel/vcpu/traps_configuration.h"
 #include "kernel/vm.h"
@@ -47,7 +48,6 @@ constexpr uint32_t FaultType(uint64_t esr) { return static_cast<uint32_t>(esr >>
 inline constexpr uint32_t kTranslationFault = 1;
 constexpr uint32_t SizeLog2(uint64_t esr) { return static_cast<uint32_t>(esr >> 22) & 3; }
 constexpr uint32_t Register(uint64_t esr) { return static_cast<uint32_t>(esr >> 16) & 31; }
-inline constexpr uint32_t kZeroRegister = 31;
 
 [[gnu::always_inline]] inline uint64_t ZeroExtend(uint64_t value, uint32_t size_log2) {
   const uint32_t shift = 64 - (8u << size_log2);
@@ -166,7 +166,7 @@ extern "C" void FastReplyWait(ATOLL_MESSAGE) {
   HcrEl2::Write(caller->hcr);
   if (blocked_on == BlockedOn::kMmio) {
     const uint64_t esr = caller->mmio_syndrome;
-    caller->frame.pc += 4;  // that is all: FastDataAbort let no state pass that a step changes
+    caller->frame.pc += 4;  // that is all: neither FastDataAbort nor kWorkMmio let state pass that a step changes
     if ((esr & kIssWrite) == 0) {
       const uint32_t destination = Register(esr);
       if (destination != kZeroRegister) caller->frame.x[destination] = LoadedValue(x2, esr);
@@ -192,6 +192,8 @@ extern "C" void FastDataAbort(ATOLL_MESSAGE) {
   // What else than PC an instruction changes when it is done: IT state and its own length (AArch32), BTYPE. A
   // single-stepped vCPU has no last range.
   if ((vcpu.frame.pstate & (pstate::kAarch32 | pstate::kBtype)) != 0) [[unlikely]] return SlowExit();
+  // A guest may have turned big-endian since its last range was noted.
+  if ((SctlrEl12::Read() & (kSctlrEe | kSctlrE0e)) != 0) [[unlikely]] return SlowExit();
   const uint64_t address = (HpfarEl2::Read() & ~uint64_t{0xf}) << 8 | (FarEl2::Read() & (kPageSize - 1));
   Range* const range = vcpu.last_range;  // never null: an empty range at first
   const uint64_t offset = address - range->base;

@@ -47,6 +47,7 @@ inline constexpr uint32_t kWorkSuspend = 4;     // vCPU: wait as in WFI before i
 inline constexpr uint32_t kWorkDebug = 16;      // vCPU: its debug registers are in use
 inline constexpr uint32_t kWorkBudget = 8;      // its budget ran out while a server worked for it
 inline constexpr uint32_t kWorkTurn = 32;       // its turn ended while a server worked for it
+inline constexpr uint32_t kWorkMmio = 64;       // vCPU: the fast path cannot complete its device access
 
 // Scheduling context. Times are 1 ms ticks.
 struct SchedulingContext {

@@ -99,6 +99,11 @@ inline void WaitForInterrupt() { asm volatile("dsb sy\n\twfi" ::: "memory"); }
 
 }  // namespace bare
 
+// x0-x3 as the guest was entered with.
+extern "C" uint64_t boot_registers[4];
+// End of the image and of what it has in memory (bare.ld).
+extern "C" char guest_end[];
+
 // Defined by each guest.
 extern "C" void GuestMain(uint64_t device_tree);
 extern "C" void SecondaryMain();

@@ -2,6 +2,9 @@
 .section .text.start, "ax"
 .global _start
 _start:
+  mov x20, x1
+  mov x21, x2
+  mov x22, x3
   adrp x1, stack_top
   add x1, x1, :lo12:stack_top
   mov sp, x1
@@ -15,6 +18,10 @@ _start:
   stp xzr, xzr, [x2], #16
   b 1b
 2:
+  adrp x2, boot_registers
+  add x2, x2, :lo12:boot_registers
+  stp x0, x20, [x2]
+  stp x21, x22, [x2, #16]
   adrp x2, vectors
   add x2, x2, :lo12:vectors
   msr vbar_el1, x2
@@ -118,6 +125,9 @@ save:
   eret
 
 .section .bss
+.global boot_registers
+boot_registers:             // x0-x3 as the guest was entered with
+  .space 32
 .balign 4096
   .space 65536
 stack_top:

@@ -1,4 +1,4 @@
-// uint64_t RunAtEl0(entry, argument): entry runs at EL0 on a stack of its own and ends with svc, which the handler of
+// uint64_t RunAtEl0(entry, argument, spsr): entry runs at EL0 on a stack of its own and ends with svc, which the handler of
 // exceptions answers by going on at El0Return.
 .global RunAtEl0
 RunAtEl0:
@@ -13,11 +13,10 @@ RunAtEl0:
   mrs x22, spsr_el1
   stp x20, x21, [sp, #-32]!
   str x22, [sp, #16]
-  adrp x2, el0_stack_top
-  add x2, x2, :lo12:el0_stack_top
-  msr sp_el0, x2
+  adrp x3, el0_stack_top
+  add x3, x3, :lo12:el0_stack_top
+  msr sp_el0, x3
   msr elr_el1, x0
-  mov x2, #0x3c0            // EL0t, all of DAIF masked
   msr spsr_el1, x2
   mov x0, x1
   adr x30, 1f

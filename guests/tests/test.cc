@@ -7,6 +7,7 @@ namespace {
 
 bool failed;
 bool recording;
+FaultHandler hook;
 InterruptHandler also_call;
 constinit void (*volatile secondary_work)() = nullptr;
 alignas(16) char secondary_stack[16384];
@@ -24,8 +25,9 @@ bool Fail(std::string_view text, int line) {
 extern "C" char El0Return[];  // el0.S
 
 bool OnFault(Frame& frame) {
+  if (hook != nullptr && hook(frame)) return true;
   const auto exception_class = static_cast<uint32_t>(frame.esr >> 26) & 0x3f;
-  if (exception_class == kEcSvc) {  // the end of RunAtEl0
+  if (exception_class == kEcSvc || exception_class == kEcSvc32) {  // the end of RunAtEl0
     constexpr uint64_t kEl1h = 0x3c5;
     frame.elr = reinterpret_cast<uint64_t>(El0Return);
     frame.spsr = kEl1h;
@@ -80,6 +82,7 @@ bool ExpectEqual(uint64_t actual, uint64_t wanted, std::string_view text, int li
 }
 
 void RecordFaults(bool on) { recording = on; }
+void SetFaultHook(FaultHandler new_hook) { hook = new_hook; }
 
 void CountInterrupts(InterruptHandler handler) {
   also_call = handler;

@@ -34,6 +34,7 @@ inline constexpr uint32_t kEcUnknown = 0x00;
 inline constexpr uint32_t kEcWfx = 0x01;
 inline constexpr uint32_t kEcFp = 0x07;
 inline constexpr uint32_t kEcIllegalState = 0x0e;
+inline constexpr uint32_t kEcSvc32 = 0x11;
 inline constexpr uint32_t kEcSvc = 0x15;
 inline constexpr uint32_t kEcSystemRegister = 0x18;
 inline constexpr uint32_t kEcFetchLower = 0x20;
@@ -63,6 +64,8 @@ struct Faults {
 };
 extern Faults recorded_faults;
 void RecordFaults(bool on);
+// Sees every exception first; true: it was handled. null: none.
+void SetFaultHook(FaultHandler hook);
 
 template <typename Body>
 Faults FaultsOf(Body body) {
@@ -113,9 +116,12 @@ void SendSgi(uint32_t intid, uint32_t target_list);
 
 // ---- EL0 ---------------------------------------------------------------------------------------
 
-// Runs `entry(argument)` at EL0, interrupts masked; its result. It may use no more than 16 KiB of stack.
+// Runs `entry(argument)` at EL0; its result. It may use no more than 16 KiB of stack. `spsr`: its PSTATE. AArch32 code
+// ends with svc.
 using El0Entry = uint64_t (*)(uint64_t);
-extern "C" uint64_t RunAtEl0(El0Entry entry, uint64_t argument);
+inline constexpr uint64_t kEl0Masked = 0x3c0;   // AArch64, all of DAIF masked
+inline constexpr uint64_t kAarch32User = 0x1d0;  // A32, user mode, A I F masked
+extern "C" uint64_t RunAtEl0(El0Entry entry, uint64_t argument, uint64_t spsr = kEl0Masked);
 
 // ---- a second vCPU -----------------------------------------------------------------------------
 

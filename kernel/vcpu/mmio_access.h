@@ -60,12 +60,14 @@ struct MmioAccess {
   }
 };
 
+// SCTLR_EL1: data of EL0, of EL1 is big-endian.
+inline constexpr uint64_t kSctlrE0e = 1u << 24;
+inline constexpr uint64_t kSctlrEe = 1u << 25;
+
 // Whether data accesses of this state are big-endian.
 constexpr bool IsBigEndian(uint64_t guest_pstate, uint64_t sctlr_el1) {
-  constexpr uint64_t kE0e = 1u << 24;  // SCTLR_EL1.E0E
-  constexpr uint64_t kEe = 1u << 25;   // SCTLR_EL1.EE
   if (pstate::IsAarch32(guest_pstate)) return (guest_pstate & pstate::kE) != 0;
-  return (sctlr_el1 & (pstate::IsEl0(guest_pstate) ? kE0e : kEe)) != 0;
+  return (sctlr_el1 & (pstate::IsEl0(guest_pstate) ? kSctlrE0e : kSctlrEe)) != 0;
 }
 
 // Guest physical address of a Stage-2 abort: HPFAR_EL2.FIPA is its page, FAR_EL2 the offset in the
