@@ -10,8 +10,9 @@
 
 namespace atoll::virtio_blk {
 
-// Offsets and sizes are in bytes; the caller keeps every access within size(). An operation that is repeated from its
-// start after it was cut short gives the same result. On failure any part of the range may have been changed.
+// Offsets and sizes are in bytes; the caller keeps every access within size(). An operation that is
+// repeated from its start after it was cut short gives the same result. On failure any part of the
+// range may have been changed.
 class BlockBackend {
  public:
   virtual uint64_t size() const = 0;  // does not change

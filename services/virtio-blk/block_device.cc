@@ -16,7 +16,8 @@ constexpr uint64_t kOffered = virtio::kFeatureVersion1 | virtio::kFeatureIndirec
                               virtio::kFeatureEventIdx | kFeatureSegMax | kFeatureBlkSize |
                               kFeatureFlush | kFeatureDiscard | kFeatureWriteZeroes;
 
-// 2.7.8.2: how many bytes, counted from the first writable one, the device wrote; the status byte is the last.
+// 2.7.8.2: how many bytes, counted from the first writable one, the device wrote; the status byte
+// is the last.
 uint32_t UsedLength(const Chain& chain, const RequestRecord& request) {
   const uint64_t room = chain.writable_bytes() - 1;
   uint64_t filled = 0;

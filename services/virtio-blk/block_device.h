@@ -1,7 +1,8 @@
 // A virtio block device (VIRTIO 1.2, 5.2) over any BlockBackend.
 //
-// One request is executed at a time over all queues, so overlapping ones are each whole, and a request that an
-// instance left behind is finished before anything else. Large ones are executed in slices of kPassBytes.
+// One request is executed at a time over all queues, so overlapping ones are each whole, and a
+// request that an instance left behind is finished before anything else. Large ones are executed in
+// slices of kPassBytes.
 #ifndef ATOLL_SERVICES_VIRTIO_BLK_BLOCK_DEVICE_H_
 #define ATOLL_SERVICES_VIRTIO_BLK_BLOCK_DEVICE_H_
 
@@ -42,7 +43,8 @@ class BlockDevice final : public virtio::DeviceModel {
   virtio::Work ProcessQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features) override;
 
  private:
-  // True: executed to its end, with its outcome in request.status. Takes what it used from `budget`.
+  // True: executed to its end, with its outcome in request.status. Takes what it used from
+  // `budget`.
   bool Execute(const virtio::Chain& chain, RequestRecord& request, uint64_t features,
                uint64_t& budget);
   Status ExecuteRange(const virtio::Chain& chain, const RequestRecord& request, uint64_t offset,

@@ -10,7 +10,8 @@
 
 namespace atoll::virtio_blk {
 
-// Null: the configuration is fine. Otherwise what is wrong with it. disk_window: the most bytes that may be mapped.
+// Null: the configuration is fine. Otherwise what is wrong with it. disk_window: the most bytes
+// that may be mapped.
 const char* ReadConfig(std::span<const std::byte> encoded, uint64_t disk_window,
                        BlockConfig& config);
 const char* CheckConfig(const BlockConfig& config, uint64_t disk_window);

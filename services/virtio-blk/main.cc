@@ -32,9 +32,8 @@ class MoreWork final : public Notifier {
   const auto journal = virtio::JournalIn<virtio_blk::BlockJournal>(
       {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
   if (!journal.has_value()) Panic("journal: ", journal.error());
-  const GuestMemory memory(
-      GuestPhys(config.ram_base),
-      MappedMemory(abi::kGuestRamBase + config.ram_base, config.ram_bytes));
+  const GuestMemory memory(GuestPhys(config.ram_base),
+                           MappedMemory(abi::kGuestRamBase + config.ram_base, config.ram_bytes));
   KernelInterruptLine line(manifest::kIrqLine);
   MoreWork more_work;
   virtio_blk::BlockDevice device(backend, **journal, config.id, std::max(config.queues, 1u));

@@ -8,8 +8,8 @@
 
 namespace atoll::virtio_blk {
 
-// The content outlives the service, since it is not the service's memory: as durable as this disk can be, as
-// soon as it is stored.
+// The content outlives the service, since it is not the service's memory: as durable as this disk
+// can be, as soon as it is stored.
 class MemoryBackend final : public BlockBackend {
  public:
   // read_only: `content` may be mapped without write permission.

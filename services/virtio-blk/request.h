@@ -35,8 +35,8 @@ struct DiskLimits {
   bool read_only = false;
 };
 
-// Fills `request` from the chain. False: not even a status can be reported (no writable byte, or the last one is
-// outside guest RAM).
+// Fills `request` from the chain. False: not even a status can be reported (no writable byte, or
+// the last one is outside guest RAM).
 bool ParseRequest(const virtio::Chain& chain, const DiskLimits& disk, uint64_t features,
                   RequestRecord& request);
 

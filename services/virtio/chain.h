@@ -1,4 +1,5 @@
-// A descriptor chain as one readable and one writable run of bytes, however the driver split them (VIRTIO 2.7.4.1).
+// A descriptor chain as one readable and one writable run of bytes, however the driver split them
+// (VIRTIO 2.7.4.1).
 #ifndef ATOLL_SERVICES_VIRTIO_CHAIN_H_
 #define ATOLL_SERVICES_VIRTIO_CHAIN_H_
 
@@ -24,8 +25,9 @@ class Chain {
   // Every segment lies in guest RAM.
   bool reachable() const { return record_.unreachable == 0; }
 
-  // Calls `visit(std::span<std::byte>)` -> Status for each piece of [offset, offset + length) of the readable
-  // (writable) part in order, until one fails. OUT_OF_RANGE: beyond the part, or a piece not in guest RAM.
+  // Calls `visit(std::span<std::byte>)` -> Status for each piece of [offset, offset + length) of
+  // the readable (writable) part in order, until one fails. OUT_OF_RANGE: beyond the part, or a
+  // piece not in guest RAM.
   template <typename Visit>
   Status VisitReadable(uint64_t offset, uint64_t length, Visit visit) const {
     return VisitPieces(0, record_.readable_segments, offset, length, visit);
@@ -63,7 +65,8 @@ class Chain {
         continue;
       }
       const uint64_t bytes = std::min<uint64_t>(segment.length - offset, length);
-      // Sums that wrap here were unreachable when parsed; Range refuses what a broken journal might hold.
+      // Sums that wrap here were unreachable when parsed; Range refuses what a broken journal might
+      // hold.
       const auto piece = memory_.Range(GuestPhys(segment.address) + offset, bytes);
       if (!piece.has_value()) return piece.error();
       if (const Status status = visit(*piece); !IsOk(status)) return status;

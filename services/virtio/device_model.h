@@ -1,4 +1,5 @@
-// What a virtio device adds to the transport: its identity, its configuration space and the work on its queues.
+// What a virtio device adds to the transport: its identity, its configuration space and the work on
+// its queues.
 #ifndef ATOLL_SERVICES_VIRTIO_DEVICE_MODEL_H_
 #define ATOLL_SERVICES_VIRTIO_DEVICE_MODEL_H_
 
@@ -31,13 +32,15 @@ class DeviceModel {
   // The device-specific configuration space as the driver reads it, little-endian.
   virtual std::span<const std::byte> Config() const = 0;
 
-  // Serves the chains of queue `index`, at most a bounded share of them. Called only while the device is live and
-  // the queue ready. `features`: those negotiated, on which all behaviour depends.
+  // Serves the chains of queue `index`, at most a bounded share of them. Called only while the
+  // device is live and the queue ready. `features`: those negotiated, on which all behaviour
+  // depends.
   virtual Work ProcessQueue(uint32_t index, SplitQueue& queue, uint64_t features) = 0;
 
   // Prerequisites among the device's own features; the set is already a subset of the offered one.
   virtual bool AcceptsFeatures(uint64_t features) const { return true; }
-  // A driver's write to the configuration space, within 8 bytes of any offset. Most devices have no writable field.
+  // A driver's write to the configuration space, within 8 bytes of any offset. Most devices have no
+  // writable field.
   virtual void WriteConfig(uint64_t offset, std::span<const std::byte> bytes) {}
   // The driver reset the device: device-specific state returns to its defaults.
   virtual void Reset() {}

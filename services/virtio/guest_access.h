@@ -1,6 +1,7 @@
 // Single accesses to memory that the guest changes at any time.
 //
-// A value is read once: after ReadOnce the compiler holds a private copy and cannot go back to the original.
+// A value is read once: after ReadOnce the compiler holds a private copy and cannot go back to the
+// original.
 #ifndef ATOLL_SERVICES_VIRTIO_GUEST_ACCESS_H_
 #define ATOLL_SERVICES_VIRTIO_GUEST_ACCESS_H_
 
@@ -11,8 +12,8 @@
 
 namespace atoll::virtio {
 
-// A copy of the T at `from`, of any alignment. The asm says that all memory may have changed, so no later use of
-// the copy can be turned into a second load.
+// A copy of the T at `from`, of any alignment. The asm says that all memory may have changed, so no
+// later use of the copy can be turned into a second load.
 template <typename T>
 inline T ReadOnce(const std::byte* from) {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -43,7 +44,8 @@ inline void Store16(std::byte* to, uint16_t value) {
   __atomic_store_n(reinterpret_cast<uint16_t*>(to), value, __ATOMIC_RELAXED);
 }
 
-// Orders a store of ours against a following load of the guest's (store, then load: VIRTIO 2.7.7, 2.7.10).
+// Orders a store of ours against a following load of the guest's (store, then load: VIRTIO 2.7.7,
+// 2.7.10).
 inline void FullBarrier() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 }  // namespace atoll::virtio

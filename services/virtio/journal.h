@@ -1,10 +1,11 @@
-// The state of a virtio device that outlives the instance of its service: trivially copyable, all zero when the
-// VM is fresh.
+// The state of a virtio device that outlives the instance of its service: trivially copyable, all
+// zero when the VM is fresh.
 //
-// Stores are ordered so that a service may die after any of them. A multi-field change either leaves state that
-// nothing looks at yet (an unfinished chain, the registers of a queue that is not ready) and ends in one store
-// that makes it count (Cursor, ready, status), or can be repeated from its start (resetting). Calls that the kernel
-// redelivers are register accesses; each of them may be repeated without harm, so no call id is kept.
+// Stores are ordered so that a service may die after any of them. A multi-field change either
+// leaves state that nothing looks at yet (an unfinished chain, the registers of a queue that is not
+// ready) and ends in one store that makes it count (Cursor, ready, status), or can be repeated from
+// its start (resetting). Calls that the kernel redelivers are register accesses; each of them may
+// be repeated without harm, so no call id is kept.
 #ifndef ATOLL_SERVICES_VIRTIO_JOURNAL_H_
 #define ATOLL_SERVICES_VIRTIO_JOURNAL_H_
 
@@ -28,7 +29,8 @@ inline constexpr uint64_t kJournalMagic =
 
 static_assert(kMaxSegments >= kMaxQueueSize);
 
-// Orders a store after everything before it, for the compiler and for other CPUs, and makes it one store.
+// Orders a store after everything before it, for the compiler and for other CPUs, and makes it one
+// store.
 template <typename T>
 void StoreRelease(T& where, T value) {
   std::atomic_ref<T>(where).store(value, std::memory_order_release);
@@ -107,7 +109,8 @@ struct Journal {
   DeviceState device;
 };
 
-// The journal at the start of `memory`. RESOURCE_EXHAUSTED: too small; INVALID_ARGUMENT: misaligned.
+// The journal at the start of `memory`. RESOURCE_EXHAUSTED: too small; INVALID_ARGUMENT:
+// misaligned.
 template <typename T>
 Result<T*> JournalIn(std::span<std::byte> memory) {
   static_assert(std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T>);

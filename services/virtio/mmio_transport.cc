@@ -41,7 +41,8 @@ MmioTransport::MakeWriteHandlers() {
       {kQueueDriverHigh, &T::WriteQueueArea<&QueueState::driver_area, 32>},
       {kQueueDeviceLow, &T::WriteQueueArea<&QueueState::device_area, 0>},
       {kQueueDeviceHigh, &T::WriteQueueArea<&QueueState::device_area, 32>},
-      // SHMSel selects among no regions; QueueReset without RING_RESET is ignored: both as undefined offsets.
+      // SHMSel selects among no regions; QueueReset without RING_RESET is ignored: both as
+      // undefined offsets.
   };
   std::array<Handler, kRegisters> handlers = {};
   for (Handler& handler : handlers) handler = &T::WriteIgnored;
@@ -50,9 +51,6 @@ MmioTransport::MakeWriteHandlers() {
   }
   return handlers;
 }
-
-constinit const std::array<MmioTransport::Handler, MmioTransport::kRegisters>
-    MmioTransport::kWriteHandlers = MmioTransport::MakeWriteHandlers();
 
 MmioTransport::MmioTransport(DeviceModel& model, const GuestMemory& memory, TransportState& state,
                              std::span<QueueState> queues, InterruptLine& line, Notifier& more_work)
@@ -118,7 +116,8 @@ void MmioTransport::Format() {
 }
 
 void MmioTransport::Reset() {
-  // A death in here is followed by another Reset: nothing is processed before that, as the mark is looked at first.
+  // A death in here is followed by another Reset: nothing is processed before that, as the mark is
+  // looked at first.
   StoreRelease(state_.resetting, 1u);
   for (uint32_t i = 0; i < state_.queue_count; ++i) queues_[i].Clear();
   SetQueueFeatures(0);
@@ -143,8 +142,10 @@ Result<uint64_t> MmioTransport::AccessOther(const RegisterAccess& access) {
     model_.WriteConfig(offset, std::span(bytes).first(std::min<size_t>(access.size, bytes.size())));
     return 0;
   }
-  // 4.2.2.2: control registers take aligned 32-bit accesses only; all others read 0 and write nothing.
+  // 4.2.2.2: control registers take aligned 32-bit accesses only; all others read 0 and write
+  // nothing.
   if (access.write && access.size == sizeof(uint32_t) && access.offset % sizeof(uint32_t) == 0) {
+    static constexpr auto kWriteHandlers = MakeWriteHandlers();
     (this->*kWriteHandlers[access.offset / sizeof(uint32_t)])(Low(access.value));
   }
   return 0;
@@ -312,7 +313,8 @@ void MmioTransport::WriteStatus(uint32_t value) {
   constexpr uint32_t kFound = kStatusAcknowledge | kStatusDriver;
   const uint32_t before = state_.status;
   uint32_t added = value & kDriverStatusBits & ~before;  // bits are only ever added (2.1.1)
-  // 3.1.1: features are accepted after the driver knows the device, DRIVER_OK after it saw FEATURES_OK.
+  // 3.1.1: features are accepted after the driver knows the device, DRIVER_OK after it saw
+  // FEATURES_OK.
   if ((added & kStatusFeaturesOk) != 0) {
     if (((before | added) & kFound) == kFound && FeaturesAcceptable()) {
       SetQueueFeatures(state_.driver_features);

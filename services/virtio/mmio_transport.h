@@ -1,6 +1,7 @@
 // virtio-mmio, version 2 (VIRTIO 4.2): the registers that a driver sees, over any DeviceModel.
 //
-// DT node: compatible = "virtio,mmio"; reg of one page; interrupts = one SPI, level high; dma-coherent.
+// DT node: compatible = "virtio,mmio"; reg of one page; interrupts = one SPI, level high;
+// dma-coherent.
 #ifndef ATOLL_SERVICES_VIRTIO_MMIO_TRANSPORT_H_
 #define ATOLL_SERVICES_VIRTIO_MMIO_TRANSPORT_H_
 
@@ -18,21 +19,23 @@
 
 namespace atoll::virtio {
 
-// Bits of the service's signal: a QueueNotify doorbell for queue n sets bit n. The service sets kMoreWorkSignal for
-// itself when it stops in the middle of a queue to let other events have their turn.
+// Bits of the service's signal: a QueueNotify doorbell for queue n sets bit n. The service sets
+// kMoreWorkSignal for itself when it stops in the middle of a queue to let other events have their
+// turn.
 inline constexpr uint32_t kMoreWorkBit = 63;
 inline constexpr uint64_t kMoreWorkSignal = uint64_t{1} << kMoreWorkBit;
 
 class MmioTransport final : public MmioDevice {
  public:
-  // Everything referenced outlives the transport. `queues` holds at least as many entries as the model describes.
-  // `more_work` sets kMoreWorkSignal in the service's own signal.
+  // Everything referenced outlives the transport. `queues` holds at least as many entries as the
+  // model describes. `more_work` sets kMoreWorkSignal in the service's own signal.
   MmioTransport(DeviceModel& model, const GuestMemory& memory, TransportState& state,
                 std::span<QueueState> queues, InterruptLine& line, Notifier& more_work);
 
-  // Formats a fresh journal or takes up where the instance before stopped: finishes what it began, drives the line
-  // and looks at all queues. DATA_LOSS: the journal is not one that this device could have left; the device
-  // starts over in DEVICE_NEEDS_RESET. To be called once, before any access.
+  // Formats a fresh journal or takes up where the instance before stopped: finishes what it began,
+  // drives the line and looks at all queues. DATA_LOSS: the journal is not one that this device
+  // could have left; the device starts over in DEVICE_NEEDS_RESET. To be called once, before any
+  // access.
   Status Start();
 
   Result<uint64_t> Access(const RegisterAccess& access) override {
@@ -45,7 +48,8 @@ class MmioTransport final : public MmioDevice {
   }
   void OnSignals(uint64_t bits) override;
 
-  // Looks at queue `index` as if the driver had notified. Ignored unless the device is live and the queue ready.
+  // Looks at queue `index` as if the driver had notified. Ignored unless the device is live and the
+  // queue ready.
   void RunQueue(uint32_t index);
   // The model changed its configuration space: a new generation, and a notification if live.
   void ConfigChanged();
@@ -61,7 +65,6 @@ class MmioTransport final : public MmioDevice {
   };
   static constexpr size_t kRegisters = kConfig / sizeof(uint32_t);
   static constexpr uint32_t kLiveMask = kStatusDriverOk | kStatusNeedsReset | kStatusFailed;
-  static const std::array<Handler, kRegisters> kWriteHandlers;
   static constexpr std::array<Handler, kRegisters> MakeWriteHandlers();
 
   Result<uint64_t> AccessOther(const RegisterAccess& access);

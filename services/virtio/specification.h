@@ -1,5 +1,5 @@
-// Numbers and layouts of the VIRTIO specification, version 1.2, with its own spelling. Values in guest memory
-// are little-endian, as is everything that Atoll runs on.
+// Numbers and layouts of the VIRTIO specification, version 1.2, with its own spelling. Values in
+// guest memory are little-endian, as is everything that Atoll runs on.
 #ifndef ATOLL_SERVICES_VIRTIO_SPECIFICATION_H_
 #define ATOLL_SERVICES_VIRTIO_SPECIFICATION_H_
 
@@ -85,8 +85,8 @@ struct UsedElement {
 };
 static_assert(sizeof(UsedElement) == 8);
 
-// 2.7 Split virtqueues: alignment and bytes of the three areas of a queue of `size` entries; both rings with the
-// event word at their end, which is there whether or not EVENT_IDX is negotiated.
+// 2.7 Split virtqueues: alignment and bytes of the three areas of a queue of `size` entries; both
+// rings with the event word at their end, which is there whether or not EVENT_IDX is negotiated.
 inline constexpr uint64_t kDescriptorAlignment = 16;
 inline constexpr uint64_t kAvailAlignment = 2;
 inline constexpr uint64_t kUsedAlignment = 4;

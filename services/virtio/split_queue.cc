@@ -177,7 +177,8 @@ void SplitQueue::PublishUsed(Cursor now) {
 }
 
 void SplitQueue::SuppressNotifications() {
-  // With EVENT_IDX an avail_event that stays behind suppresses by itself, and flags must be 0 (2.7.10.2).
+  // With EVENT_IDX an avail_event that stays behind suppresses by itself, and flags must be 0
+  // (2.7.10.2).
   if (!event_idx_) Store16(used_ + kRingFlags, kUsedNoNotify);
 }
 
@@ -187,7 +188,8 @@ bool SplitQueue::ResumeNotifications() {
   if (event_idx_) {
     Store16(used_ + kRingEntries + sizeof(UsedElement) * size_, next);  // avail_event
   }
-  // The driver stores avail idx, then reads the word just written; we do it the other way round (2.7.10).
+  // The driver stores avail idx, then reads the word just written; we do it the other way round
+  // (2.7.10).
   FullBarrier();
   return LoadAcquire16(avail_ + kRingIndex) != next;
 }

@@ -1,10 +1,12 @@
 // The device's side of a split virtqueue (VIRTIO 2.7) over guest memory that is not trusted.
 //
-// Positions come from the journal's own counters, never from the used ring. Every index, descriptor and flag is
-// read once into private memory and checked there. Whatever a driver must not do makes the queue broken: the
-// transport then sets DEVICE_NEEDS_RESET and guest memory is not touched again until a reset.
+// Positions come from the journal's own counters, never from the used ring. Every index, descriptor
+// and flag is read once into private memory and checked there. Whatever a driver must not do makes
+// the queue broken: the transport then sets DEVICE_NEEDS_RESET and guest memory is not touched
+// again until a reset.
 //
-// One chain is in hand at a time: Fetch parses it into the journal, Accept takes it, Complete gives it back.
+// One chain is in hand at a time: Fetch parses it into the journal, Accept takes it, Complete gives
+// it back.
 #ifndef ATOLL_SERVICES_VIRTIO_SPLIT_QUEUE_H_
 #define ATOLL_SERVICES_VIRTIO_SPLIT_QUEUE_H_
 
@@ -28,12 +30,14 @@ class SplitQueue {
   };
 
   SplitQueue() = default;
-  // `state` and `memory` outlive the queue. max_size: QueueNumMax, a power of two up to kMaxQueueSize.
+  // `state` and `memory` outlive the queue. max_size: QueueNumMax, a power of two up to
+  // kMaxQueueSize.
   void Initialize(QueueState& state, const GuestMemory& memory, uint32_t max_size);
 
   // Takes up the queue as the journal has it. False: the journal holds what this code never writes.
   bool Attach();
-  // QueueReady 0 -> 1: checks size and areas and starts at position 0. False: refused, stays not ready.
+  // QueueReady 0 -> 1: checks size and areas and starts at position 0. False: refused, stays not
+  // ready.
   bool Enable();
   // QueueReady -> 0, and reset: drops the chain in hand; guest memory is not touched any more.
   void Disable();
@@ -52,7 +56,8 @@ class SplitQueue {
 
   Fetched Fetch();
   void Accept();
-  // Publishes the chain as used, `written` bytes having been written from its first writable byte on.
+  // Publishes the chain as used, `written` bytes having been written from its first writable byte
+  // on.
   void Complete(uint32_t written);
   // Writes again whatever a dying instance may have left out of its last Complete.
   void FinishCompletion();

@@ -1,4 +1,5 @@
-// The libFuzzer target as one translation unit, so that one compiler command with one dependency file builds it.
+// The libFuzzer target as one translation unit, so that one compiler command with one dependency
+// file builds it.
 #define ATOLL_LIBFUZZER
 #include "services/virtio-blk/block_device.cc"
 #include "services/virtio-blk/request.cc"

@@ -177,7 +177,8 @@ TEST(VirtioBlkHostile, BLK_72_HOSTILE_06_HOSTILE_05_unmapped_guest_memory) {
 }
 
 TEST(VirtioBlkHostile, BLK_73_HOSTILE_18_request_changes_after_it_was_checked) {
-  // The disk stops in the middle of a read of several slices; then everything in guest memory changes.
+  // The disk stops in the middle of a read of several slices; then everything in guest memory
+  // changes.
   TestDisk disk(4 << 20);
   BlockMachine m(disk);
   BlockQueue queue = m.Live();

@@ -1,4 +1,5 @@
-// A small split-ring driver (VIRTIO 1.2, sections 2.7 and 3.1) for tests, honest unless told otherwise.
+// A small split-ring driver (VIRTIO 1.2, sections 2.7 and 3.1) for tests, honest unless told
+// otherwise.
 #ifndef ATOLL_TESTS_UNIT_VIRTIO_DRIVER_H_
 #define ATOLL_TESTS_UNIT_VIRTIO_DRIVER_H_
 

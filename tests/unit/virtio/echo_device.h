@@ -1,4 +1,5 @@
-// The simplest device model: copies a chain's readable bytes to its writable ones, as far as they fit.
+// The simplest device model: copies a chain's readable bytes to its writable ones, as far as they
+// fit.
 #ifndef ATOLL_TESTS_UNIT_VIRTIO_ECHO_DEVICE_H_
 #define ATOLL_TESTS_UNIT_VIRTIO_ECHO_DEVICE_H_
 

@@ -1,4 +1,5 @@
-// A guest for a virtio device under test: RAM, interrupt line, journal, and a driver's view of the registers.
+// A guest for a virtio device under test: RAM, interrupt line, journal, and a driver's view of the
+// registers.
 #ifndef ATOLL_TESTS_UNIT_VIRTIO_MACHINE_H_
 #define ATOLL_TESTS_UNIT_VIRTIO_MACHINE_H_
 
@@ -37,7 +38,8 @@ class FakeMoreWork final : public Notifier {
   bool pending = false;
 };
 
-// Memory with pages aligned as a mapping's are, so that UBSan sees the alignment that the target sees.
+// Memory with pages aligned as a mapping's are, so that UBSan sees the alignment that the target
+// sees.
 class AlignedBytes {
  public:
   explicit AlignedBytes(size_t bytes) : storage_(bytes + kPageSize), bytes_(bytes) {}

@@ -1,5 +1,6 @@
-// Every state that a piece of code leaves watched memory in, store by store: what a successor would find, had the
-// code been killed at any of its instructions. Works by single-stepping, on x86-64 hosts.
+// Every state that a piece of code leaves watched memory in, store by store: what a successor would
+// find, had the code been killed at any of its instructions. Works by single-stepping, on x86-64
+// hosts.
 #ifndef ATOLL_TESTS_UNIT_VIRTIO_MEMORY_STATES_H_
 #define ATOLL_TESTS_UNIT_VIRTIO_MEMORY_STATES_H_
 
