@@ -1,9 +1,9 @@
-"""From a description to a running QEMU: what run, debug, bench and the test suites share."""
+"""From a description to a boot archive and the QEMU command that starts it: what run, debug, bench and tests share."""
 import dataclasses
 import os
 import pathlib
+import re
 import secrets
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -19,6 +19,12 @@ TARGET = BUILD / "target"
 DEMO = ROOT / "guests/demo.textproto"
 MACHINE_OVERHEAD_MIB = 160   # kernel, services, page tables, and room around the archive
 BATCH_MODE = 0o100644
+IMAGE_MAGIC_AT = 56          # of "ARM\x64" (Linux, Documentation/arch/arm64/booting.rst)
+# How the tools name what --option gave in the description that stands for it.
+OPTION_OF = [(r"vm guest\.vcpus: ", "--vcpus "), (r"vm guest\.memory_mib: ", "--memory "),
+             (r"vm guest\.command_line: ", "--append: "), (r"vm guest\.kernel: ", "--kernel: "),
+             (r"vm guest\.initrd: ", "--initrd: "), (r"vm guest\.disk\[\d+\]\.file: ", "--disk: "),
+             (r"vm guest\.disk: ", "--disk: ")]
 TIMEOUT_STATUS = 124
 
 
@@ -42,11 +48,17 @@ class Options:
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     extra_qemu: list[str] = dataclasses.field(default_factory=list)
 
+    def describe_nothing(self) -> bool:
+        return not self.disks and all(getattr(self, name) is None for name in
+                                      ("config", "kernel", "initrd", "append", "vcpus", "memory", "batch"))
+
 
 def existing(path: str, option: str) -> pathlib.Path:
     found = pathlib.Path(path)
     if not found.is_file():
         raise InputError(f"{option} {path}: there is no such file")
+    if not os.access(found, os.R_OK):
+        raise InputError(f"{option} {path}: you may not read this file")
     return found
 
 
@@ -57,6 +69,36 @@ def make_images() -> None:
 def demo_files() -> dict[str, str]:
     return {"linux": str(IMAGES / "vmlinuz"), "initramfs": str(IMAGES / "initramfs.cpio"),
             "disk": str(IMAGES / "disk.ext4")}
+
+
+def check_kernel(path: pathlib.Path) -> None:
+    """Refuses a file that cannot be a kernel because a part of it is missing or it is packed."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    size = path.stat().st_size
+    if size < 4:
+        raise InputError(f"--kernel {path}: has {size} bytes, which is less than one instruction")
+    if head[:2] == b"\x1f\x8b":
+        raise InputError(f"--kernel {path}: is compressed; unpack it first (gunzip)")
+    if head[:4] == b"\x7fELF":
+        raise InputError(f"--kernel {path}: is an ELF file; an arm64 Image or a flat binary is needed (objcopy -O binary)")
+    if head[IMAGE_MAGIC_AT:IMAGE_MAGIC_AT + 4] != b"ARM\x64" or head[:2] != b"MZ":
+        return  # a flat binary, or an Image that is no PE file: nothing says how long it has to be
+    end = pe_end(head)
+    if end > size:
+        raise InputError(f"--kernel {path}: is truncated: its header says {end} bytes, it has {size}")
+
+
+def pe_end(head: bytes) -> int:
+    """Where the last section of a PE/COFF file (as Linux's Image is for EFI) ends in the file; 0 if it is none."""
+    pe = int.from_bytes(head[60:64], "little")
+    if head[pe:pe + 4] != b"PE\0\0":
+        return 0
+    sections, optional = (int.from_bytes(head[pe + at:pe + at + 2], "little") for at in (6, 20))
+    table = pe + 24 + optional
+    ends = (sum(int.from_bytes(head[at + field:at + field + 4], "little") for field in (16, 20))  # size, position
+            for at in range(table, table + 40 * sections, 40))
+    return max(ends, default=0)
 
 
 def quote(text: str) -> str:
@@ -78,14 +120,15 @@ def shorthand(options: Options, folder: pathlib.Path) -> tuple[str, dict[str, st
     if is_demo:
         make_images()
         images = demo_files()
-    kernel = options.kernel or images["linux"]
-    initrd = options.initrd or (images["initramfs"] if is_demo else None)
+    kernel = options.kernel if options.kernel is not None else images["linux"]
+    check_kernel(existing(kernel, "--kernel"))
+    initrd = options.initrd if options.initrd is not None else (images["initramfs"] if is_demo else None)
     disks = options.disks or ([images["disk"]] if is_demo else [])
     append = options.append if options.append is not None else ("console=ttyAMA0" if is_demo else "")
     lines = ["vm {", '  name: "guest"', f"  memory_mib: {512 if options.memory is None else options.memory}",
              f"  vcpus: {1 if options.vcpus is None else options.vcpus}",
              f"  kernel: {quote(name(kernel, '--kernel'))}"]
-    if initrd:
+    if initrd is not None:
         lines.append(f"  initrd: {quote(name(initrd, '--initrd'))}")
     if append:
         lines.append(f"  command_line: {quote(append)}")
@@ -100,6 +143,8 @@ class Machine:
     def __init__(self, options: Options):
         self.options = options
         self.marker = f"atoll-batch-{secrets.token_hex(8)}"
+        if options.describe_nothing():
+            options.config = str(DEMO)
         self._folder = tempfile.TemporaryDirectory(prefix="atoll-run-")
         self.folder = pathlib.Path(self._folder.name)
 
@@ -147,15 +192,21 @@ class Machine:
         self.memory_mib = sum(vm.memory_mib if vm.HasField("memory_mib") else 512 for vm in description.vm)
         self.memory_mib += sum(d.zero_mib for vm in description.vm for d in vm.disk)
 
-    @staticmethod
-    def _tool(command: list[str]) -> None:
+    def _tool(self, command: list[str]) -> None:
         result = subprocess.run(["/usr/bin/python3", *command], stderr=subprocess.PIPE, text=True)
-        if result.returncode != 0:
-            raise InputError(result.stderr.strip())
+        if result.returncode == 0:
+            return
+        message = result.stderr.strip().removeprefix("error: ")
+        own = str(self.folder / "system.textproto") + ": "
+        if own in message:  # a file that the user has never seen: name the option instead
+            message = message.replace(own, "")
+            for field, option in OPTION_OF:
+                message = re.sub("^" + field, option, message)
+        raise InputError(message)
 
     def command(self, console: list[str]) -> list[str]:
         options = self.options
-        cpu = options.cpu + (",pauth-impdef=on" if options.cpu == "max" else "")
+        cpu = options.cpu + (",pauth-impdef=on" if options.cpu == "max" else "")  # else pauth costs most of the time
         archive_mib = self.archive.stat().st_size >> 20
         # QEMU puts the archive at 128 MiB or at half of a smaller RAM; a guest's RAM must fit beside it.
         memory = max(512, self.memory_mib + archive_mib + MACHINE_OVERHEAD_MIB)
@@ -167,83 +218,3 @@ class Machine:
         if options.icount:
             command += ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2024-01-01,clock=vm"]
         return command + options.extra_qemu
-
-
-class BatchFilter:
-    """Passes on what the batch script printed and finds its status."""
-
-    def __init__(self, marker: str):
-        self.begin, self.end = f"{marker} begin", f"{marker} "
-        self.started = False
-        self.status: int | None = None
-
-    def feed(self, line: str) -> str | None:
-        line = line.rstrip("\r\n")
-        if not self.started:
-            self.started = line == self.begin
-            return None
-        if self.status is None and self.end in line:
-            before, _, after = line.rpartition(self.end)
-            if after.isdigit():
-                self.status = int(after)
-                return before or None
-        return line if self.status is None else None
-
-
-def run_batch(machine: Machine, timeout: float | None) -> int:
-    """Runs the machine, prints the script's output; its status, or 124, or 1 if the guest ended otherwise."""
-    found = BatchFilter(machine.marker)
-    command = machine.command(["-serial", "stdio"])
-    tail: list[str] = []
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    import threading
-    expired = threading.Event()
-
-    def expire():
-        expired.set()
-        process.kill()
-
-    timer = threading.Timer(timeout, expire) if timeout else None
-    if timer:
-        timer.start()
-    try:
-        for raw in process.stdout:
-            line = raw.decode(errors="replace")
-            tail = (tail + [line.rstrip("\r\n")])[-30:]
-            out = found.feed(line)
-            if out is not None:
-                print(out, flush=True)
-        status = process.wait()
-    finally:
-        if timer:
-            timer.cancel()
-        if process.poll() is None:
-            process.kill()
-    if expired.is_set():
-        say(f"the guest did not finish within {timeout:g} seconds (--timeout)")
-        return TIMEOUT_STATUS
-    if found.status is None:
-        say("the guest ended before the script did; its last lines were:")
-        for line in tail:
-            print(f"  {line}", file=sys.stderr)
-        return status or 1
-    if status != 0:
-        say(f"the script ended with {found.status}, but the machine with status {status}: not every VM powered off")
-        return status
-    return found.status
-
-
-def run_interactive(machine: Machine, timeout: float | None) -> int:
-    command = machine.command(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"])
-    try:
-        status = subprocess.run(command, timeout=timeout).returncode
-    except subprocess.TimeoutExpired:
-        say(f"the machine did not power off within {timeout:g} seconds (--timeout)")
-        return TIMEOUT_STATUS
-    if status != 0:
-        say(f"the machine ended with status {status}: a VM crashed or the hypervisor stopped; its last lines say why")
-    return status
-
-
-def show(command: list[str]) -> str:
-    return " ".join(shlex.quote(part) for part in command)

@@ -1,0 +1,96 @@
+"""Builds Atoll and boots guests on it in QEMU. Without options: the demo, a Debian guest with a shell.
+
+Standard input is the guest's console; Ctrl-A X leaves. Exit status: 0 when every VM powered off by itself (PSCI
+SYSTEM_OFF), with --batch that of the script, 124 after --timeout, 2 for bad options or input; anything else comes
+with a sentence that says why.
+"""
+import argparse
+import math
+import sys
+
+import launch
+import prepare
+import session
+from schemas import InputError
+
+BAD_INPUT_STATUS = 2
+ONE_VM = ("kernel", "initrd", "append", "disk", "vcpus", "memory", "batch")
+
+
+def positive_seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError
+    return value
+
+
+positive_seconds.__name__ = "number of seconds above 0"  # argparse's word for it
+
+
+def make_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """The options that run and debug have in common."""
+    parser = argparse.ArgumentParser(prog=name, description=description, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", metavar="FILE", help="a system description (proto/system.proto); excludes the "
+                        "options of the one-VM shorthand")
+    parser.add_argument("--file", metavar="NAME=PATH", action="append", default=[],
+                        help="where a file is that the description names NAME (repeatable)")
+    shorthand = parser.add_argument_group("one VM (what is left out is the demo's, without --kernel)")
+    shorthand.add_argument("--kernel", metavar="FILE", help="arm64 Image, or any flat binary")
+    shorthand.add_argument("--initrd", metavar="FILE")
+    shorthand.add_argument("--append", metavar="STRING", help="kernel command line")
+    shorthand.add_argument("--disk", metavar="FILE", action="append",
+                           help="disk image, copied into memory: the file is not written (repeatable)")
+    shorthand.add_argument("--vcpus", type=int, metavar="N", help="1..8 (default 1)")
+    shorthand.add_argument("--memory", type=int, metavar="MIB", help="default 512")
+    shorthand.add_argument("--batch", metavar="FILE", help="run this shell script in the demo guest, then power off")
+    parser.add_argument("--cpu", default="neoverse-n1", metavar="MODEL",
+                        help="QEMU CPU model: neoverse-n1 (default), cortex-a76, max")
+    parser.add_argument("--icount", action="store_true", help="deterministic: one instruction is one nanosecond")
+    parser.add_argument("--timeout", type=positive_seconds, metavar="SECONDS")
+    parser.add_argument("--no-build", action="store_true", help="use what was built before")
+    return parser
+
+
+def options_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> launch.Options:
+    one_vm = [name for name in ONE_VM if getattr(arguments, name) is not None]
+    if arguments.config is not None and one_vm:
+        parser.error(f"--config describes everything: leave out --{one_vm[0]}")
+    if arguments.batch is not None and (arguments.kernel is not None or arguments.initrd is not None):
+        parser.error("--batch runs in the demo guest: leave out --kernel and --initrd")
+    for pair in arguments.file:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path):
+            parser.error(f"--file {pair}: must be NAME=PATH")
+    return launch.Options(
+        config=arguments.config, kernel=arguments.kernel, initrd=arguments.initrd, append=arguments.append,
+        disks=arguments.disk or [], vcpus=arguments.vcpus, memory=arguments.memory, cpu=arguments.cpu,
+        icount=arguments.icount, batch=arguments.batch, files=dict(pair.split("=", 1) for pair in arguments.file))
+
+
+def start(arguments: argparse.Namespace, options: launch.Options, then) -> int:
+    """Builds, prepares the machine and gives it to `then`; bad input ends with a sentence."""
+    if not arguments.no_build:
+        launch.say("building")
+        prepare.build(prepare.TARGET)
+    try:
+        with launch.Machine(options) as machine:
+            machine.prepare()
+            return then(machine)
+    except InputError as error:
+        launch.say(str(error))
+        return BAD_INPUT_STATUS
+    except KeyboardInterrupt:
+        return session.INTERRUPTED_STATUS
+
+
+def main() -> int:
+    parser = make_parser("scripts/run", __doc__)
+    arguments = parser.parse_args()
+    options = options_of(parser, arguments)
+    run = session.run_interactive if options.batch is None else session.run_batch
+    return start(arguments, options, lambda machine: run(machine, arguments.timeout))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
