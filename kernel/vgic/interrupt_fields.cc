@@ -9,9 +9,10 @@ namespace {
 using Place = VirtualInterrupt::Place;
 
 constexpr uint32_t kIntidEnd = 1024;
-constexpr uint32_t kControlBits = 3;           // EnableGrp0, EnableGrp1
-constexpr uint8_t kPriorityBits = 0xf8;        // 5 bits; agrees with ICC_CTLR_EL1.PRIbits
-constexpr uint64_t kRouteMask = 0xff'00ff'ffff;  // Aff3, Aff2-Aff0; IRM reads 0 as GICD_TYPER.No1N is 1
+constexpr uint32_t kControlBits = 3;     // EnableGrp0, EnableGrp1
+constexpr uint8_t kPriorityBits = 0xf8;  // 5 bits; agrees with ICC_CTLR_EL1.PRIbits
+constexpr uint64_t kRouteMask =
+    0xff'00ff'ffff;  // Aff3, Aff2-Aff0; IRM reads 0 as GICD_TYPER.No1N is 1
 
 struct Shape {
   uint32_t bits;   // of one interrupt in a value
@@ -25,20 +26,18 @@ constexpr Shape ShapeOf(InterruptField field) {
     case InterruptField::kEnabled:
     case InterruptField::kPending:
     case InterruptField::kActive:
-    case InterruptField::kEdge:
-      return {1, 32};
-    case InterruptField::kPriority:
-      return {8, 8};
-    case InterruptField::kRoute:
-      return {64, 1};
+    case InterruptField::kEdge: return {1, 32};
+    case InterruptField::kPriority: return {8, 8};
+    case InterruptField::kRoute: return {64, 1};
     case InterruptField::kControl:
-    case InterruptField::kLines:
-      break;
+    case InterruptField::kLines: break;
   }
   return {0, 0};
 }
 
-constexpr uint64_t LowBits(uint32_t bits) { return bits >= 64 ? ~uint64_t{0} : (uint64_t{1} << bits) - 1; }
+constexpr uint64_t LowBits(uint32_t bits) {
+  return bits >= 64 ? ~uint64_t{0} : (uint64_t{1} << bits) - 1;
+}
 
 }  // namespace
 
@@ -91,30 +90,23 @@ Result<uint64_t> VirtualGic::Get(InterruptField field, uint32_t first, uint32_t 
 
 uint64_t VirtualGic::GetOne(InterruptField field, const VirtualInterrupt& interrupt) const {
   switch (field) {
-    case InterruptField::kGroup:
-      return interrupt.group1;
-    case InterruptField::kEnabled:
-      return interrupt.enabled;
-    case InterruptField::kPending:
-      return interrupt.Pending();
-    case InterruptField::kActive:
-      return interrupt.active;
-    case InterruptField::kEdge:
-      return interrupt.edge;
-    case InterruptField::kPriority:
-      return interrupt.priority;
+    case InterruptField::kGroup: return interrupt.group1;
+    case InterruptField::kEnabled: return interrupt.enabled;
+    case InterruptField::kPending: return interrupt.Pending();
+    case InterruptField::kActive: return interrupt.active;
+    case InterruptField::kEdge: return interrupt.edge;
+    case InterruptField::kPriority: return interrupt.priority;
     case InterruptField::kRoute:
       if (interrupt.intid < kPrivateIntids) return 0;
       return uint64_t{interrupt.route >> 24} << 32 | (interrupt.route & 0xff'ffff);
     case InterruptField::kControl:
-    case InterruptField::kLines:
-      break;
+    case InterruptField::kLines: break;
   }
   return 0;
 }
 
-Result<VcpuMask> VirtualGic::Set(InterruptField field, uint32_t first, uint64_t mask, uint64_t value,
-                                 uint32_t vcpu) {
+Result<VcpuMask> VirtualGic::Set(InterruptField field, uint32_t first, uint64_t mask,
+                                 uint64_t value, uint32_t vcpu) {
   if (field == InterruptField::kLines) return std::unexpected(Status::kPermissionDenied);
   const Shape shape = ShapeOf(field);
   if (first < kPrivateIntids && shape.bits != 0 &&
@@ -157,15 +149,12 @@ VcpuMask VirtualGic::SetOne(InterruptField field, VirtualInterrupt& interrupt, u
       Dequeue(interrupt);
       interrupt.group1 = value != 0;
       break;
-    case InterruptField::kEnabled:
-      interrupt.enabled = value != 0;
-      break;
+    case InterruptField::kEnabled: interrupt.enabled = value != 0; break;
     case InterruptField::kPending:
       interrupt.latch = value != 0;
       interrupt.listed_latch = false;  // while listed, at rest: the list register follows
       break;
-    case InterruptField::kActive:
-      return SetActive(interrupt, value != 0);
+    case InterruptField::kActive: return SetActive(interrupt, value != 0);
     case InterruptField::kEdge:
       if (interrupt.intid < kPrivateIntids) return 0;
       interrupt.edge = value != 0;
@@ -177,8 +166,7 @@ VcpuMask VirtualGic::SetOne(InterruptField field, VirtualInterrupt& interrupt, u
       break;
     case InterruptField::kRoute:
     case InterruptField::kControl:
-    case InterruptField::kLines:
-      return 0;
+    case InterruptField::kLines: return 0;
   }
   return Evaluate(interrupt);
 }

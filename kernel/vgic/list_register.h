@@ -16,7 +16,8 @@ struct ListRegister {
   static constexpr uint64_t kState = kPending | kActive;
   static constexpr uint64_t kHardware = uint64_t{1} << 61;
   static constexpr uint64_t kGroup1 = uint64_t{1} << 60;
-  static constexpr uint64_t kMaintenance = uint64_t{1} << 41;  // EOI: interrupt at deactivation; HW = 0
+  static constexpr uint64_t kMaintenance = uint64_t{1}
+                                           << 41;  // EOI: interrupt at deactivation; HW = 0
   static constexpr uint32_t kPriorityShift = 48;
   static constexpr uint32_t kPhysicalIntidShift = 32;
   static constexpr uint64_t kPhysicalIntidMask = uint64_t{0x1fff} << kPhysicalIntidShift;
@@ -91,7 +92,7 @@ struct VirtualMachineControl {
 struct VirtualTypeRegister {
   uint64_t value = 0;
   constexpr uint32_t list_registers() const { return (value & 0x1f) + 1; }
-  constexpr bool trap_dir() const { return (value & (1 << 19)) != 0; }  // TDS
+  constexpr bool trap_dir() const { return (value & (1 << 19)) != 0; }   // TDS
   constexpr bool affinity3() const { return (value & (1 << 21)) != 0; }  // A3V
   constexpr uint32_t preemption_bits() const { return ((value >> 26) & 7) + 1; }
   constexpr uint32_t priority_bits() const { return ((value >> 29) & 7) + 1; }

@@ -46,16 +46,17 @@ ATOLL_SYSTEM_REGISTER(IccDirEl1, "S3_0_C12_C11_1");
 
 struct ListRegisterHardware {
   // Register numbers are part of the instruction, so an index needs a branch for each.
-#define ATOLL_EACH_LIST_REGISTER(ROW)                                                           \
-  ROW(0) ROW(1) ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8) ROW(9) ROW(10) ROW(11) ROW(12) \
-  ROW(13) ROW(14) ROW(15)
+#define ATOLL_EACH_LIST_REGISTER(ROW)                                                             \
+  ROW(0)                                                                                          \
+  ROW(1)                                                                                          \
+  ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8) ROW(9) ROW(10) ROW(11) ROW(12) ROW(13) ROW(14) \
+      ROW(15)
 #define ATOLL_EACH_ACTIVE_PRIORITY_REGISTER(ROW) ROW(0) ROW(1) ROW(2) ROW(3)
 
   static ListRegister ReadListRegister(uint32_t index) {
     switch (index) {
 #define ATOLL_ROW(n) \
-  case n:            \
-    return {IchLr##n##El2::Read()};
+  case n: return {IchLr##n##El2::Read()};
       ATOLL_EACH_LIST_REGISTER(ATOLL_ROW)
 #undef ATOLL_ROW
     }
@@ -64,8 +65,7 @@ struct ListRegisterHardware {
   static void WriteListRegister(uint32_t index, ListRegister value) {
     switch (index) {
 #define ATOLL_ROW(n) \
-  case n:            \
-    return IchLr##n##El2::Write(value.value);
+  case n: return IchLr##n##El2::Write(value.value);
       ATOLL_EACH_LIST_REGISTER(ATOLL_ROW)
 #undef ATOLL_ROW
     }
@@ -83,8 +83,7 @@ struct ListRegisterHardware {
   static void WriteActivePriorities(uint32_t group, uint32_t index, uint32_t value) {
     switch (index) {
 #define ATOLL_ROW(n) \
-  case n:            \
-    return group == 0 ? IchAp0r##n##El2::Write(value) : IchAp1r##n##El2::Write(value);
+  case n: return group == 0 ? IchAp0r##n##El2::Write(value) : IchAp1r##n##El2::Write(value);
       ATOLL_EACH_ACTIVE_PRIORITY_REGISTER(ATOLL_ROW)
 #undef ATOLL_ROW
     }

@@ -11,7 +11,7 @@
 namespace atoll {
 
 inline constexpr uint32_t kGroups = 2;
-inline constexpr uint32_t kBothGroups = 3;      // bit g: Group g
+inline constexpr uint32_t kBothGroups = 3;       // bit g: Group g
 inline constexpr uint32_t kPriorityLevels = 32;  // 5 priority bits
 inline constexpr uint32_t kPriorityStep = 8;
 inline constexpr uint32_t kIdlePriority = 0xff;

@@ -54,7 +54,8 @@ VcpuMask VirtualCpuInterface::SamplePhysicalLine(uint32_t intid, bool level) {
   // A line that rose is no news: the physical interrupt tells.
   if (!interrupt.physical_active || interrupt.line == level) return 0;
   interrupt.line = level;
-  if (interrupt.active) return 0;  // pending or not is decided by the physical interrupt, once deactivated
+  if (interrupt.active)
+    return 0;  // pending or not is decided by the physical interrupt, once deactivated
   interrupt.physical_active = false;
   deactivate_ |= 1u << intid;
   dirty_ = true;
@@ -67,7 +68,8 @@ void VirtualCpuInterface::EndActive(VirtualInterrupt& interrupt, bool by_hardwar
   interrupt.active = interrupt.made_active = false;
   if (!interrupt.physical_active) return;
   if (!loaded_) {
-    interrupt.physical_active = interrupt.line;  // the level is emulated now: it pends at once or not at all
+    interrupt.physical_active =
+        interrupt.line;  // the level is emulated now: it pends at once or not at all
     return;
   }
   // Whether the line is still high is for the physical interrupt to say, by firing again.
@@ -97,7 +99,8 @@ VcpuMask VirtualCpuInterface::ReconcileSlow(uint32_t index) {
     // HW = 1 cannot be active and pending, nor report deactivation: end the physical one in software.
     image.Set(ListRegister::kHardware | ListRegister::kPhysicalIntidMask, false);
   }
-  const bool same_event = image.group() == interrupt.group() && image.priority() == interrupt.priority;
+  const bool same_event =
+      image.group() == interrupt.group() && image.priority() == interrupt.priority;
   const bool deliver = interrupt.enabled && gic_.GroupOn(interrupt) && interrupt.target == index_;
   const bool pending = interrupt.latch && deliver && same_event && !image.hardware();
   image.Set(ListRegister::kPending, pending);
@@ -305,6 +308,7 @@ void VirtualCpuInterface::ForgetAll() {
   vmcr_ = VirtualMachineControl::Reset(preemption_bits_);
   active_priorities_ = {};
   overflow_ = false;
+  control_ = 0;
   reload_ = loaded_;
   at_rest_ = true;
   dirty_ = true;

@@ -123,9 +123,11 @@ class VirtualCpuInterface {
   // No list register is free and all images are current: the highest priorities get them.
   [[gnu::cold]] void FillFull();
   [[gnu::cold]] bool Replace(VirtualInterrupt& top);
-  bool MoreToList() const;      // a queued interrupt whose group GICD_CTLR has on
+  bool MoreToList() const;  // a queued interrupt whose group GICD_CTLR has on
   bool LevelActive(uint32_t level) const {
-    return ((active_priorities_[0][level / 32] | active_priorities_[1][level / 32]) >> (level % 32)) & 1;
+    return ((active_priorities_[0][level / 32] | active_priorities_[1][level / 32]) >>
+            (level % 32)) &
+           1;
   }
   // Lower is better: groups that the guest has switched off come after all others.
   uint32_t Rank(uint32_t group, uint32_t priority) const;
@@ -154,22 +156,22 @@ class VirtualCpuInterface {
 
   VirtualGic& gic_;
   const uint32_t index_;
-  const uint32_t all_;               // bit n: list register n exists
+  const uint32_t all_;  // bit n: list register n exists
   const uint32_t list_registers_;
   const uint32_t preemption_bits_;
-  uint32_t affinity_ = 0;            // Aff3.Aff2.Aff1.Aff0
+  uint32_t affinity_ = 0;  // Aff3.Aff2.Aff1.Aff0
   bool attached_ = false;
   bool loaded_ = false;
   bool at_rest_ = true;
   bool dirty_ = false;
-  bool overflow_ = false;            // queued interrupts wait for a list register
-  bool reload_ = false;              // memory was reset under a loaded vCPU
+  bool overflow_ = false;  // queued interrupts wait for a list register
+  bool reload_ = false;    // memory was reset under a loaded vCPU
 
-  uint32_t used_ = 0;                // list registers that an interrupt is in, by what memory knows
-  uint32_t newer_ = 0;               // those whose image the hardware does not have yet
-  uint32_t marked_ = 0;              // used ones whose interrupt changed while the guest ran
-  uint32_t deactivate_ = 0;          // PPIs whose physical interrupt Flush deactivates
-  uint64_t control_ = 0;             // ICH_HCR_EL2 as last written
+  uint32_t used_ = 0;        // list registers that an interrupt is in, by what memory knows
+  uint32_t newer_ = 0;       // those whose image the hardware does not have yet
+  uint32_t marked_ = 0;      // used ones whose interrupt changed while the guest ran
+  uint32_t deactivate_ = 0;  // PPIs whose physical interrupt Flush deactivates
+  uint64_t control_ = 0;     // ICH_HCR_EL2 as last written
   VirtualMachineControl vmcr_;
   std::array<std::array<uint32_t, kMaxActivePriorityRegisters>, kGroups> active_priorities_ = {};
   std::array<ListRegister, kMaxListRegisters> image_ = {};

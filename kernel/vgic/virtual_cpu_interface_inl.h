@@ -7,9 +7,7 @@
 
 namespace atoll {
 
-inline bool VirtualCpuInterface::MoreToList() const {
-  return queue_.Top(gic_.groups()) != nullptr;
-}
+inline bool VirtualCpuInterface::MoreToList() const { return queue_.Top(gic_.groups()) != nullptr; }
 
 inline void VirtualCpuInterface::TakeOver(uint32_t index) {
   VirtualInterrupt& interrupt = *listed_[index];
@@ -23,13 +21,14 @@ inline void VirtualCpuInterface::TakeOver(uint32_t index) {
   if (!guest.active()) EndActive(interrupt, guest.hardware());
 }
 
-[[gnu::always_inline]] inline ListRegister VirtualCpuInterface::Compose(const VirtualInterrupt& interrupt) {
+[[gnu::always_inline]] inline ListRegister VirtualCpuInterface::Compose(
+    const VirtualInterrupt& interrupt) {
   uint64_t value = ListRegister::kPending | interrupt.intid |
                    uint64_t{interrupt.priority} << ListRegister::kPriorityShift;
   if (interrupt.group1) value |= ListRegister::kGroup1;
   if (interrupt.physical_active) {
-    value |= ListRegister::kHardware |
-             uint64_t{interrupt.physical_intid} << ListRegister::kPhysicalIntidShift;
+    value |= ListRegister::kHardware | uint64_t{interrupt.physical_intid}
+                                           << ListRegister::kPhysicalIntidShift;
   } else if (interrupt.line && !interrupt.edge) {
     value |= ListRegister::kMaintenance;  // the line is looked at again when the guest deactivates
   }
@@ -48,7 +47,8 @@ inline void VirtualCpuInterface::List(uint32_t index, VirtualInterrupt& interrup
   newer_ |= BitOf(index);
 }
 
-[[gnu::always_inline]] inline bool VirtualCpuInterface::CanRelist(const VirtualInterrupt& interrupt) const {
+[[gnu::always_inline]] inline bool VirtualCpuInterface::CanRelist(
+    const VirtualInterrupt& interrupt) const {
   return interrupt.enabled && interrupt.Pending() && interrupt.target == index_ &&
          gic_.GroupOn(interrupt) && queue_.empty();
 }
@@ -78,8 +78,9 @@ inline uint64_t VirtualCpuInterface::Control() const {
 }
 
 inline bool VirtualCpuInterface::NeedsCare() const {
-  // Overflow, evicted interrupts and a virtual interface that is off all show in ICH_HCR_EL2.
-  return control_ != PlainControl() || !queue_.empty() || deactivate_ != 0 || reload_;
+  // Overflow, evicted interrupts and a virtual interface that is off (after Sync, Load and resets) all show in
+  // ICH_HCR_EL2.
+  return control_ != PlainControl() || !queue_.empty();
 }
 
 template <typename Hardware>
@@ -119,7 +120,8 @@ VcpuMask VirtualCpuInterface::Sync(Hardware& hardware) {
 
 template <typename Hardware>
 VcpuMask VirtualCpuInterface::Flush(Hardware& hardware) {
-  if (NeedsCare() || (marked_ != 0 && !FlushOne(hardware))) [[unlikely]] return FlushAll(hardware);
+  if (NeedsCare() || (marked_ != 0 && !FlushOne(hardware))) [[unlikely]]
+    return FlushAll(hardware);
   WriteNewer(hardware);
   at_rest_ = false;
   dirty_ = false;

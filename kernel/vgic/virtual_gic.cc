@@ -60,8 +60,8 @@ Result<VirtualGic*> VirtualGic::Create(std::span<std::byte> memory, uint32_t int
 
   auto* const interfaces = reinterpret_cast<VirtualCpuInterface*>(memory.data() + layout.vcpus);
   auto* const shared = reinterpret_cast<VirtualInterrupt*>(memory.data() + layout.shared);
-  auto* const gic = new (memory.data())
-      VirtualGic(intids, {interfaces, vcpus}, {shared, SharedCount(intids)});
+  auto* const gic =
+      new (memory.data()) VirtualGic(intids, {interfaces, vcpus}, {shared, SharedCount(intids)});
   for (uint32_t index = 0; index < vcpus; ++index) {
     new (&interfaces[index]) VirtualCpuInterface(*gic, index, type);
   }
@@ -129,8 +129,8 @@ VcpuMask VirtualGic::EvaluateSlow(VirtualInterrupt& interrupt) {
   }
   if (interrupt.place == Place::kEvicted) return 0;
 
-  const bool wanted = interrupt.enabled && !interrupt.active && interrupt.target != kNoVcpu &&
-                      interrupt.Pending();
+  const bool wanted =
+      interrupt.enabled && !interrupt.active && interrupt.target != kNoVcpu && interrupt.Pending();
   if (interrupt.place == Place::kQueued) {
     if (wanted && interrupt.vcpu == interrupt.target) return 0;
     Dequeue(interrupt);

@@ -22,8 +22,8 @@ namespace atoll {
 
 // The register that a vCPU wrote: which groups of SGIs it reaches.
 enum class SgiRegister {
-  kSgi0,   // ICC_SGI0R_EL1: Group 0
-  kSgi1,   // ICC_SGI1R_EL1: both
+  kSgi0,  // ICC_SGI0R_EL1: Group 0
+  kSgi1,  // ICC_SGI1R_EL1: both
   kAsgi1,  // ICC_ASGI1R_EL1: the other Security state's Group 1, which is Group 0 where there is one state
 };
 
@@ -39,8 +39,8 @@ class VirtualGic {
 
   // Builds one in `memory`, 64-byte aligned, which it occupies from then on. INVALID_ARGUMENT: not IsValid;
   // RESOURCE_EXHAUSTED: memory too small. It needs no destruction.
-  [[gnu::cold]] static Result<VirtualGic*> Create(std::span<std::byte> memory, uint32_t intids, uint32_t vcpus,
-                                    VirtualTypeRegister type);
+  [[gnu::cold]] static Result<VirtualGic*> Create(std::span<std::byte> memory, uint32_t intids,
+                                                  uint32_t vcpus, VirtualTypeRegister type);
 
   // vCPU `index` exists from now on. affinity: Aff3.Aff2.Aff1.Aff0, one byte each.
   // OUT_OF_RANGE: no such index. ALREADY_EXISTS: that index or affinity is taken.
@@ -88,7 +88,9 @@ class VirtualGic {
   }
 
   uint32_t groups() const { return groups_; }
-  bool GroupOn(const VirtualInterrupt& interrupt) const { return (groups_ >> interrupt.group()) & 1; }
+  bool GroupOn(const VirtualInterrupt& interrupt) const {
+    return (groups_ >> interrupt.group()) & 1;
+  }
   // An interrupt is or may become active without being in a list register of the vCPU that will deactivate
   // it by ICC_DIR_EL1.
   bool traps_deactivation() const { return vcpus_.size() > 1 || activated_; }
@@ -114,7 +116,7 @@ class VirtualGic {
   void Dequeue(VirtualInterrupt& interrupt);
 
   const uint32_t intids_;
-  uint32_t groups_ = 0;     // bit g: GICD_CTLR.EnableGrp<g>
+  uint32_t groups_ = 0;  // bit g: GICD_CTLR.EnableGrp<g>
   bool activated_ = false;
   std::span<VirtualCpuInterface> vcpus_;
   std::span<VirtualInterrupt> shared_;  // SPIs, from 32

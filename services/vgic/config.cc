@@ -10,7 +10,8 @@ constexpr uint64_t kAffinityBits = 0xff'00ff'ffff;  // Aff3, Aff2-Aff0 of MPIDR_
 }  // namespace
 
 const char* CheckConfig(const VgicConfig& config) {
-  if (config.vcpu_affinity_count == 0) return "vgic config: vcpu_affinity is empty; give one per vCPU";
+  if (config.vcpu_affinity_count == 0)
+    return "vgic config: vcpu_affinity is empty; give one per vCPU";
   for (size_t i = 0; i < config.vcpu_affinity_count; ++i) {
     if ((config.vcpu_affinity[i] & ~kAffinityBits) != 0) {
       return "vgic config: a vcpu_affinity has bits outside [39:32] and [23:0]";

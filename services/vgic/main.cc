@@ -12,7 +12,8 @@ namespace {
 
 class KernelInterruptState final : public InterruptState {
  public:
-  Result<uint64_t> Get(InterruptField field, uint32_t first, uint32_t count, uint32_t vcpu) override {
+  Result<uint64_t> Get(InterruptField field, uint32_t first, uint32_t count,
+                       uint32_t vcpu) override {
     const auto reply = kernel::GetInterrupts(
         vgic_manifest::kVm, {.field = field, .first = first, .count = count, .vcpu = vcpu});
     if (!reply.has_value()) return std::unexpected(reply.error());

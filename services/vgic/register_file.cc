@@ -21,25 +21,27 @@ struct Bank {
 };
 
 constexpr std::array<Bank, 7> kBanks = {{
-    {InterruptField::kGroup, Store::kValue},     // IGROUPR
-    {InterruptField::kEnabled, Store::kSet},     // ISENABLER
-    {InterruptField::kEnabled, Store::kClear},   // ICENABLER
-    {InterruptField::kPending, Store::kSet},     // ISPENDR
-    {InterruptField::kPending, Store::kClear},   // ICPENDR
-    {InterruptField::kActive, Store::kSet},      // ISACTIVER
-    {InterruptField::kActive, Store::kClear},    // ICACTIVER
+    {InterruptField::kGroup, Store::kValue},    // IGROUPR
+    {InterruptField::kEnabled, Store::kSet},    // ISENABLER
+    {InterruptField::kEnabled, Store::kClear},  // ICENABLER
+    {InterruptField::kPending, Store::kSet},    // ISPENDR
+    {InterruptField::kPending, Store::kClear},  // ICPENDR
+    {InterruptField::kActive, Store::kSet},     // ISACTIVER
+    {InterruptField::kActive, Store::kClear},   // ICACTIVER
 }};
 static_assert(gic::kIgroupr + kBanks.size() * kBankBytes == gic::kIpriorityr);
 
 // Bit i to bit 2i + 1, as ICFGR has it, and back.
 constexpr uint32_t Spread(uint64_t edges) {
   uint32_t configuration = 0;
-  for (uint32_t i = 0; i < 16; ++i) configuration |= static_cast<uint32_t>((edges >> i) & 1) << (2 * i + 1);
+  for (uint32_t i = 0; i < 16; ++i)
+    configuration |= static_cast<uint32_t>((edges >> i) & 1) << (2 * i + 1);
   return configuration;
 }
 constexpr uint32_t Gather(uint64_t configuration) {
   uint32_t edges = 0;
-  for (uint32_t i = 0; i < 16; ++i) edges |= static_cast<uint32_t>((configuration >> (2 * i + 1)) & 1) << i;
+  for (uint32_t i = 0; i < 16; ++i)
+    edges |= static_cast<uint32_t>((configuration >> (2 * i + 1)) & 1) << i;
   return edges;
 }
 

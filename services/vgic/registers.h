@@ -10,14 +10,14 @@ namespace atoll::gic {
 // Bytes. Offsets count from the distributor.
 inline constexpr uint64_t kDistributorBytes = 0x10000;
 inline constexpr uint64_t kRedistributorsOffset = 0xA0000;
-inline constexpr uint64_t kFrameBytes = 0x10000;               // RD_base, then SGI_base
+inline constexpr uint64_t kFrameBytes = 0x10000;  // RD_base, then SGI_base
 inline constexpr uint64_t kRedistributorBytes = 2 * kFrameBytes;
 
 // GICD
 inline constexpr uint32_t kGicdCtlr = 0x0000;
 inline constexpr uint32_t kGicdTyper = 0x0004;
 inline constexpr uint32_t kGicdIidr = 0x0008;
-inline constexpr uint32_t kGicdIrouter = 0x6000;     // 8 bytes for each INTID
+inline constexpr uint32_t kGicdIrouter = 0x6000;  // 8 bytes for each INTID
 inline constexpr uint32_t kGicdIrouterEnd = 0x8000;
 
 // GICR, RD_base
@@ -41,7 +41,7 @@ inline constexpr uint32_t kIcfgr = 0x0C00;
 inline constexpr uint32_t kIcfgrEnd = 0x0D00;
 
 // GICD_CTLR. RWP (bit 31) reads 0: a write is in effect everywhere when it completes.
-inline constexpr uint32_t kCtlrGroups = 3;            // EnableGrp0, EnableGrp1
+inline constexpr uint32_t kCtlrGroups = 3;                // EnableGrp0, EnableGrp1
 inline constexpr uint32_t kCtlrAffinityRouting = 1 << 4;  // ARE
 inline constexpr uint32_t kCtlrOneState = 1 << 6;         // DS
 

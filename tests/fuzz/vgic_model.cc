@@ -16,7 +16,8 @@ VgicModel::Choice VgicModel::Best(uint32_t vcpu, uint32_t groups_enabled) {
   return best;
 }
 
-VgicModel::Signal VgicModel::Signalled(uint32_t vcpu, uint32_t group, const FakeVirtualInterface& cpu) {
+VgicModel::Signal VgicModel::Signalled(uint32_t vcpu, uint32_t group,
+                                       const FakeVirtualInterface& cpu) {
   const VirtualMachineControl vmcr = cpu.ReadMachineControl();
   const Choice best = Best(vcpu, vmcr.groups());
   bool yes = false;
@@ -24,8 +25,9 @@ VgicModel::Signal VgicModel::Signalled(uint32_t vcpu, uint32_t group, const Fake
   for (uint32_t intid : best.intids) {
     const uint32_t own = At(intid, vcpu).group1 ? 1 : 0;
     const uint32_t running = cpu.RunningPriority();
-    const bool signalled = own == group && best.priority < vmcr.priority_mask() &&
-                           (running == 0xff || (best.priority & vmcr.GroupPriorityMask(own)) < running);
+    const bool signalled =
+        own == group && best.priority < vmcr.priority_mask() &&
+        (running == 0xff || (best.priority & vmcr.GroupPriorityMask(own)) < running);
     (signalled ? yes : no) = true;
   }
   if (!yes) return Signal::kNo;

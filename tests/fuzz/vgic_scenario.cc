@@ -174,7 +174,10 @@ class Scenario {
     const uint32_t first = bytes_.Flag() ? 32 : 0;
     FakeVirtualInterface& cpu = vm_.cpu(vcpu);
     switch (bytes_.Below(28)) {
-      case 0: case 1: case 2: case 3: {
+      case 0:
+      case 1:
+      case 2:
+      case 3: {
         const bool level = bytes_.Flag();
         if (intid < 32) break;
         vm_.SetLine(intid, level);
@@ -188,7 +191,8 @@ class Scenario {
         break;
       }
       case 5: SetTimer(vcpu, bytes_.Flag()); break;
-      case 6: case 7: {
+      case 6:
+      case 7: {
         const uint32_t targets = bytes_.Next();
         vm_.SendSgi(targets | uint64_t{intid % 16} << 24, vcpu);
         for (uint32_t v = 0; v < options_.vcpus; ++v) {
@@ -196,16 +200,26 @@ class Scenario {
         }
         break;
       }
-      case 8: WriteBits(0x80, first, static_cast<uint32_t>(bytes_.Word() | bytes_.Word()), vcpu); break;
-      case 9: case 10:
+      case 8:
+        WriteBits(0x80, first, static_cast<uint32_t>(bytes_.Word() | bytes_.Word()), vcpu);
+        break;
+      case 9:
+      case 10:
         WriteBits(0x100, first, static_cast<uint32_t>(bytes_.Word() | bytes_.Word()), vcpu);
         break;
-      case 11: WriteBits(0x180, first, static_cast<uint32_t>(bytes_.Word() & bytes_.Word()), vcpu); break;
-      case 12: WriteBits(0x200, first, static_cast<uint32_t>(bytes_.Word() & bytes_.Word()), vcpu); break;
-      case 13: WriteBits(0x280, first, static_cast<uint32_t>(bytes_.Word() & bytes_.Word()), vcpu); break;
+      case 11:
+        WriteBits(0x180, first, static_cast<uint32_t>(bytes_.Word() & bytes_.Word()), vcpu);
+        break;
+      case 12:
+        WriteBits(0x200, first, static_cast<uint32_t>(bytes_.Word() & bytes_.Word()), vcpu);
+        break;
+      case 13:
+        WriteBits(0x280, first, static_cast<uint32_t>(bytes_.Word() & bytes_.Word()), vcpu);
+        break;
       case 14: WriteBits(0x300, intid & 32, 1u << (intid % 32), vcpu); break;
       case 15: WriteBits(0x380, intid & 32, static_cast<uint32_t>(bytes_.Word()), vcpu); break;
-      case 16: case 17: {
+      case 16:
+      case 17: {
         const uint32_t priority = bytes_.Next();
         vm_.SetPriority(intid, priority, vcpu);
         At(intid, vcpu).priority = priority & 0xF8;
@@ -225,7 +239,9 @@ class Scenario {
         At(intid, vcpu).edge = edge;
         break;
       }
-      case 20: case 21: case 22: Acknowledge(vcpu); break;
+      case 20:
+      case 21:
+      case 22: Acknowledge(vcpu); break;
       case 23: End(vcpu); break;
       case 24: Deactivate(intid, vcpu); break;
       case 25: {
@@ -289,8 +305,10 @@ class Scenario {
       for (uint32_t group : {0u, 1u}) {
         const VgicModel::Signal expected = model_.Signalled(v, group, vm_.cpu(v));
         const bool is = group == 0 ? vm_.Fiq(v) : vm_.Irq(v);
-        if (expected == VgicModel::Signal::kEither || is == (expected == VgicModel::Signal::kYes)) continue;
-        Fail("vCPU " + std::to_string(v) + (is ? " is" : " is not") + " signalled Group " + std::to_string(group));
+        if (expected == VgicModel::Signal::kEither || is == (expected == VgicModel::Signal::kYes))
+          continue;
+        Fail("vCPU " + std::to_string(v) + (is ? " is" : " is not") + " signalled Group " +
+             std::to_string(group));
       }
     }
   }
@@ -388,8 +406,10 @@ std::string FuzzVgicRegisters(std::span<const std::byte> input) {
   vm.TurnOn();
   while (!bytes.empty()) {
     const uint32_t by = bytes.Below(3);
-    const uint64_t frame = std::array{uint64_t{0}, VirtualMachine::Rd(0), VirtualMachine::Sgi(0), VirtualMachine::Rd(2),
-                                      VirtualMachine::Sgi(1), VirtualMachine::Rd(3), ~uint64_t{0xffff}}[bytes.Below(7)];
+    const uint64_t frame =
+        std::array{uint64_t{0},           VirtualMachine::Rd(0),  VirtualMachine::Sgi(0),
+                   VirtualMachine::Rd(2), VirtualMachine::Sgi(1), VirtualMachine::Rd(3),
+                   ~uint64_t{0xffff}}[bytes.Below(7)];
     const uint64_t offset = bytes.Flag() ? bytes.Word() & 0xffff : (bytes.Word() & 0x3ff) << 2;
     const uint32_t size = std::array{1u, 2u, 4u, 4u, 4u, 8u}[bytes.Below(6)];
     if (bytes.Flag()) {

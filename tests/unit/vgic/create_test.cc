@@ -36,8 +36,14 @@ TEST_F(VgicCreate, takes_exactly_what_it_says_it_needs) {
 
 TEST_F(VgicCreate, refuses_shapes_that_do_not_exist) {
   const std::span<std::byte> memory = Memory(1 << 20);
-  for (const auto& [intids, vcpus] : {std::pair{0u, 1u}, {32u, 1u}, {65u, 1u}, {1056u, 1u}, {~0u, 1u}, {64u, 0u},
-                                      {64u, 65u}, {64u, ~0u}}) {
+  for (const auto& [intids, vcpus] : {std::pair{0u, 1u},
+                                      {32u, 1u},
+                                      {65u, 1u},
+                                      {1056u, 1u},
+                                      {~0u, 1u},
+                                      {64u, 0u},
+                                      {64u, 65u},
+                                      {64u, ~0u}}) {
     EXPECT_EQ(VirtualGic::Create(memory, intids, vcpus, kType).error(), Status::kInvalidArgument);
   }
   EXPECT_EQ(VirtualGic::Create(memory.subspan(8), 64, 1, kType).error(), Status::kInvalidArgument);
@@ -70,8 +76,9 @@ TEST_F(VgicCreate, refuses_fields_beyond_their_shape) {
   VirtualGic& gic = **VirtualGic::Create(Memory(1 << 20), 64, 2, kType);
   VcpuMask kicks = 0;
   ASSERT_EQ(gic.Attach(0, 0, kicks), Status::kOk);
-  for (const InterruptField field : {InterruptField::kGroup, InterruptField::kEnabled, InterruptField::kPending,
-                                     InterruptField::kActive, InterruptField::kEdge}) {
+  for (const InterruptField field :
+       {InterruptField::kGroup, InterruptField::kEnabled, InterruptField::kPending,
+        InterruptField::kActive, InterruptField::kEdge}) {
     EXPECT_EQ(gic.Get(field, 32, 0, 0).error(), Status::kInvalidArgument);
     EXPECT_EQ(gic.Get(field, 32, 33, 0).error(), Status::kInvalidArgument);
     EXPECT_EQ(gic.Set(field, 32, uint64_t{1} << 32, 0, 0).error(), Status::kInvalidArgument);

@@ -415,7 +415,8 @@ TEST_F(VgicDelivery, GIC_087_GIC_088_GIC_089_nesting_and_running_priority) {
 }
 
 TEST_F(VgicDelivery, GIC_087_binary_point_groups_priorities) {
-  vm.OnCpu(0, [](FakeVirtualInterface& cpu) { cpu.WriteBpr(1, 7); });  // one preemption level below 0x80
+  vm.OnCpu(
+      0, [](FakeVirtualInterface& cpu) { cpu.WriteBpr(1, 7); });  // one preemption level below 0x80
   vm.SetPriority(kSpi, 0x70);
   vm.Configure(41, 0x10);
   vm.SetLine(kSpi, true);
@@ -482,7 +483,8 @@ TEST_F(VgicDelivery, GIC_090_deactivate_register_does_nothing_with_eoi_mode_0_an
   EXPECT_TRUE(vm.Active(kSpi));
   vm.OnCpu(0, [](FakeVirtualInterface& cpu) { cpu.WriteCtlr(true, false); });
   vm.SetBit(kIsactiver, 50);  // so that DIR is trapped
-  for (uint32_t intid : {0u, 31u, 127u, 128u, 1019u, 1020u, 1023u, 8192u, 0xffffffu}) vm.Deactivate(intid);
+  for (uint32_t intid : {0u, 31u, 127u, 128u, 1019u, 1020u, 1023u, 8192u, 0xffffffu})
+    vm.Deactivate(intid);
   EXPECT_TRUE(vm.Active(kSpi));
   vm.Deactivate(kSpi);
   EXPECT_FALSE(vm.Active(kSpi));
@@ -620,6 +622,67 @@ TEST_F(VgicDelivery, emulated_ppi_follows_its_level) {
   EXPECT_TRUE(vm.Irq());
   vm.SetPrivateLine(0, ppi, false);
   EXPECT_FALSE(vm.Irq());
+}
+
+TEST_F(VgicDelivery, GIC_046_timer_deactivated_while_its_vcpu_is_not_loaded) {
+  vm.Configure(kTimer, 0x80);
+  vm.SetTimer(0, true);
+  EXPECT_EQ(vm.Acknowledge(), kTimer);
+  vm.Unload(0);
+  vm.SetTimer(0, false);
+  EXPECT_TRUE(vm.gic().Set(InterruptField::kActive, 0, 1u << kTimer, 0, 0).has_value());
+  EXPECT_FALSE(vm.gic().vcpu(0).PhysicalActive(kTimer));
+  vm.Load(0);
+  vm.End(kTimer);
+  vm.SetTimer(0, true);
+  EXPECT_EQ(vm.Acknowledge(), kTimer);
+}
+
+// ---- several changes before one flush -------------------------------------------------------------------
+
+TEST_F(VgicDelivery, GIC_037_GIC_040_line_pulse_after_a_latch_was_used_up_unseen) {
+  vm.SetBit(kIspendr, kSpi);
+  EXPECT_EQ(vm.Acknowledge(), kSpi);
+  vm.End(kSpi);
+  vm.gic().SetLine(kSpi, true);
+  vm.gic().SetLine(kSpi, false);
+  vm.Exit(0);
+  EXPECT_FALSE(vm.Irq());
+}
+
+TEST_F(VgicDelivery, GIC_037_line_pulse_before_a_flush_leaves_nothing) {
+  vm.gic().SetLine(kSpi, true);
+  vm.gic().SetLine(kSpi, false);
+  vm.Exit(0);
+  EXPECT_FALSE(vm.Irq());
+  EXPECT_FALSE(vm.Pending(kSpi));
+}
+
+TEST_F(VgicDelivery, several_interrupts_marked_before_one_flush) {
+  for (uint32_t intid : {40u, 41u, 42u}) {
+    vm.Configure(intid, 0x80);
+    vm.SetEdge(intid, true);
+  }
+  for (int round = 0; round < 3; ++round) {
+    for (uint32_t intid : {40u, 41u, 42u}) {
+      vm.gic().SetLine(intid, true);
+      vm.gic().SetLine(intid, false);
+    }
+    vm.Exit(0);
+    EXPECT_EQ(vm.Drain().size(), 3u);
+  }
+}
+
+TEST_F(VgicDelivery, GIC_097_reset_of_a_loaded_vm_reaches_the_hardware) {
+  vm.SetLine(kSpi, true);
+  EXPECT_TRUE(vm.Irq());
+  vm.gic().Reset();
+  vm.Exit(0);
+  EXPECT_FALSE(vm.cpu(0).list_register(0).valid());
+  EXPECT_EQ(vm.cpu(0).vmcr(), VirtualMachineControl::Reset(5).value);
+  vm.TurnOn();
+  vm.Configure(kSpi, 0x80);
+  EXPECT_TRUE(vm.Irq());
 }
 
 // ---- cost -----------------------------------------------------------------------------------------------

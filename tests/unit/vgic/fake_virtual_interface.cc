@@ -60,7 +60,8 @@ uint32_t FakeVirtualInterface::MaintenanceStatus() const {
   uint32_t status = 0;
   if (EndOfInterruptStatus() != 0) status |= 1 << 0;
   if ((control_ & ich_hcr::kUnderflow) != 0 && valid <= 1) status |= 1 << 1;
-  if ((control_ & ich_hcr::kNoEntryForEoi) != 0 && ich_hcr::EoiCount(control_) != 0) status |= 1 << 2;
+  if ((control_ & ich_hcr::kNoEntryForEoi) != 0 && ich_hcr::EoiCount(control_) != 0)
+    status |= 1 << 2;
   if ((control_ & ich_hcr::kNoPending) != 0 && pending == 0) status |= 1 << 3;
   if ((control_ & ich_hcr::kGroup0Enabled) != 0 && group0) status |= 1 << 4;
   if ((control_ & ich_hcr::kGroup0Disabled) != 0 && !group0) status |= 1 << 5;
@@ -129,7 +130,8 @@ void FakeVirtualInterface::Deactivate(int index) {
 
 void FakeVirtualInterface::CountEoi() {
   const uint64_t count = (ich_hcr::EoiCount(control_) + 1) & 0x1f;
-  control_ = (control_ & ~(uint64_t{0x1f} << ich_hcr::kEoiCountShift)) | count << ich_hcr::kEoiCountShift;
+  control_ =
+      (control_ & ~(uint64_t{0x1f} << ich_hcr::kEoiCountShift)) | count << ich_hcr::kEoiCountShift;
 }
 
 void FakeVirtualInterface::WriteEoir(uint32_t group, uint32_t intid) {

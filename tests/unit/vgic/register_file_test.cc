@@ -118,15 +118,16 @@ TEST(VgicRegisters, GIC_010_GIC_058_architecture_revision_is_3_in_every_frame) {
 
 TEST(VgicRegisters, GIC_011_reserved_places_read_zero_and_ignore_stores) {
   Machine vm({.vcpus = 2});
-  for (uint64_t offset : {0x14u, 0x20u, 0x3Cu, 0x50u, 0x7Cu, 0xD80u, 0xF30u, 0x1000u, 0x5FFCu, 0x8000u,
-                          0xBFFCu, 0xFFCCu, 0x10000u, 0x9FFFCu}) {
+  for (uint64_t offset : {0x14u, 0x20u, 0x3Cu, 0x50u, 0x7Cu, 0xD80u, 0xF30u, 0x1000u, 0x5FFCu,
+                          0x8000u, 0xBFFCu, 0xFFCCu, 0x10000u, 0x9FFFCu}) {
     ExpectNothing(vm, offset);
   }
   const uint64_t typer = vm.Read(kTyper);
   vm.Write(kTyper, 0);
   EXPECT_EQ(vm.Read(kTyper), typer);
   for (uint64_t frame : {Machine::Rd(1), Machine::Sgi(1)}) {
-    for (uint64_t offset : {0x18u, 0x60u, 0x90u + 0x3000u, 0xFFCCu}) ExpectNothing(vm, frame + offset);
+    for (uint64_t offset : {0x18u, 0x60u, 0x90u + 0x3000u, 0xFFCCu})
+      ExpectNothing(vm, frame + offset);
   }
 }
 
@@ -158,14 +159,15 @@ TEST(VgicRegisters, GIC_013_private_interrupts_are_not_in_the_distributor) {
 
 TEST(VgicRegisters, GIC_014_GIC_015_GIC_016_registers_of_other_configurations_are_not_there) {
   Machine vm;
-  for (uint64_t offset : {kItargetsr, kItargetsr + 32, kItargetsr + 0x3FC, uint64_t{0xF00}, uint64_t{0xF10},
-                          uint64_t{0xF20}, kIgrpmodr, kIgrpmodr + 4, kNsacr, kNsacr + 8, uint64_t{0x40},
-                          uint64_t{0x48}, uint64_t{0x54}, uint64_t{0x58}}) {
+  for (uint64_t offset :
+       {kItargetsr, kItargetsr + 32, kItargetsr + 0x3FC, uint64_t{0xF00}, uint64_t{0xF10},
+        uint64_t{0xF20}, kIgrpmodr, kIgrpmodr + 4, kNsacr, kNsacr + 8, uint64_t{0x40},
+        uint64_t{0x48}, uint64_t{0x54}, uint64_t{0x58}}) {
     ExpectNothing(vm, offset);
   }
   vm.TurnOn();
   vm.Configure(40, 0x80);
-  vm.Write(0x40, 40);  // SETSPI_NSR
+  vm.Write(0x40, 40);            // SETSPI_NSR
   vm.Write(0xF00, 0x0200'0001);  // SGIR
   EXPECT_FALSE(vm.Pending(40));
   EXPECT_EQ(vm.Read(Machine::Sgi(0) + kIspendr), 0u);
@@ -223,11 +225,28 @@ TEST(VgicRegisters, GIC_020_other_sizes_and_unaligned_accesses_change_nothing) {
     uint32_t size;
   };
   const uint64_t before = vm.kernel_calls();
-  for (const Odd odd : {Odd{kCtlr, 1}, {kCtlr, 2}, {kCtlr, 8}, {kTyper, 1}, {kTyper, 2}, {kTyper, 8},
-                        {kIsenabler + 4, 1}, {kIsenabler + 4, 2}, {kIsenabler, 8}, {kIpriorityr + 40, 2},
-                        {kIpriorityr + 40, 8}, {kIsenabler + 6, 4}, {kIsenabler + 1, 4}, {kIrouter + 320, 1},
-                        {kIrouter + 320, 2}, {kIrouter + 324, 8}, {kIrouter + 322, 4}, {kIcfgr + 8, 2},
-                        {kPidr2, 1}, {kIsenabler + 4, 0}, {kIsenabler + 4, 3}, {kIpriorityr + 41, 4}}) {
+  for (const Odd odd : {Odd{kCtlr, 1},
+                        {kCtlr, 2},
+                        {kCtlr, 8},
+                        {kTyper, 1},
+                        {kTyper, 2},
+                        {kTyper, 8},
+                        {kIsenabler + 4, 1},
+                        {kIsenabler + 4, 2},
+                        {kIsenabler, 8},
+                        {kIpriorityr + 40, 2},
+                        {kIpriorityr + 40, 8},
+                        {kIsenabler + 6, 4},
+                        {kIsenabler + 1, 4},
+                        {kIrouter + 320, 1},
+                        {kIrouter + 320, 2},
+                        {kIrouter + 324, 8},
+                        {kIrouter + 322, 4},
+                        {kIcfgr + 8, 2},
+                        {kPidr2, 1},
+                        {kIsenabler + 4, 0},
+                        {kIsenabler + 4, 3},
+                        {kIpriorityr + 41, 4}}) {
     vm.Write(odd.offset, 0, odd.size);
     vm.Write(odd.offset, ~uint64_t{0}, odd.size);
     EXPECT_EQ(vm.Read(odd.offset, odd.size), 0u) << std::hex << odd.offset << " size " << odd.size;
@@ -259,8 +278,9 @@ TEST(VgicRegisters, GIC_021_zeros_do_nothing_in_set_and_clear_registers) {
 TEST(VgicRegisters, GIC_021_one_store_is_one_kernel_call) {
   // The kernel's lock then orders stores of several vCPUs: no bit is read, changed and written back.
   Machine vm({.vcpus = 2});
-  for (uint64_t offset : {kIsenabler + 4, kIcenabler + 4, kIspendr + 4, kIcpendr + 4, kIsactiver + 4, kIcactiver + 4,
-                          kIgroupr + 4, kIpriorityr + 40, kIcfgr + 8, kIrouter + 320, kCtlr}) {
+  for (uint64_t offset :
+       {kIsenabler + 4, kIcenabler + 4, kIspendr + 4, kIcpendr + 4, kIsactiver + 4, kIcactiver + 4,
+        kIgroupr + 4, kIpriorityr + 40, kIcfgr + 8, kIrouter + 320, kCtlr}) {
     const uint64_t before = vm.kernel_calls();
     vm.Write(offset, 0x11);
     EXPECT_EQ(vm.kernel_calls(), before + 1) << std::hex << offset;
@@ -417,8 +437,9 @@ TEST(VgicRegisters, GIC_067_software_interrupts_can_be_set_pending_and_cleared) 
 TEST(VgicRegisters, GIC_068_beyond_the_last_frame_is_nothing) {
   Machine vm({.vcpus = 2});
   for (uint64_t offset : {0xD00u, 0xE00u}) ExpectNothing(vm, Machine::Sgi(0) + offset);
-  for (uint64_t offset : {Machine::Rd(2), Machine::Rd(2) + 8, Machine::Rd(2) + kPidr2, Machine::Sgi(2) + kIsenabler,
-                          Machine::Rd(64), uint64_t{1} << 40, ~uint64_t{3}}) {
+  for (uint64_t offset :
+       {Machine::Rd(2), Machine::Rd(2) + 8, Machine::Rd(2) + kPidr2, Machine::Sgi(2) + kIsenabler,
+        Machine::Rd(64), uint64_t{1} << 40, ~uint64_t{3}}) {
     ExpectNothing(vm, offset);
   }
 }

@@ -20,8 +20,8 @@ struct Sgi {
   uint64_t range = 0;
   bool others = false;
   uint64_t value() const {
-    return targets | aff1 << 16 | uint64_t{intid} << 24 | aff2 << 32 | uint64_t{others} << 40 | range << 44 |
-           aff3 << 48;
+    return targets | aff1 << 16 | uint64_t{intid} << 24 | aff2 << 32 | uint64_t{others} << 40 |
+           range << 44 | aff3 << 48;
   }
 };
 
@@ -61,7 +61,8 @@ TEST_F(VgicVcpus, GIC_069_target_list_and_affinity_choose_the_targets) {
   vm.SendSgi(Sgi{.intid = 5, .targets = 0xffff, .aff1 = 1}.value());
   EXPECT_EQ(Seen(5), 0xF0000u);
   Clear(5);
-  for (const Sgi nowhere : {Sgi{.intid = 5, .targets = 0xffff, .aff1 = 2}, Sgi{.intid = 5, .targets = 0xffff, .aff2 = 1},
+  for (const Sgi nowhere : {Sgi{.intid = 5, .targets = 0xffff, .aff1 = 2},
+                            Sgi{.intid = 5, .targets = 0xffff, .aff2 = 1},
                             Sgi{.intid = 5, .targets = 0xffff, .aff3 = 1}, Sgi{.intid = 5}}) {
     vm.SendSgi(nowhere.value());
     EXPECT_EQ(vm.last_kicks(), 0u);
@@ -188,7 +189,8 @@ TEST_F(VgicVcpus, GIC_042_state_cannot_be_read_behind_a_running_vcpus_back) {
   VirtualGic& gic = vm.gic();
   EXPECT_EQ(gic.MustSync(InterruptField::kPending, 32, 32, 0), 2u);
   EXPECT_EQ(gic.Get(InterruptField::kPending, 32, 32, 0).error(), Status::kFailedPrecondition);
-  EXPECT_EQ(gic.Set(InterruptField::kEnabled, 32, 0x100, 0, 0).error(), Status::kFailedPrecondition);
+  EXPECT_EQ(gic.Set(InterruptField::kEnabled, 32, 0x100, 0, 0).error(),
+            Status::kFailedPrecondition);
   EXPECT_EQ(gic.Set(InterruptField::kControl, 0, 3, 0, 0).error(), Status::kFailedPrecondition);
   // Configuration is not in list registers.
   EXPECT_EQ(gic.Get(InterruptField::kEnabled, 32, 32, 0).value(), 0x100u);

@@ -40,7 +40,8 @@ VirtualMachine::VirtualMachine(Options options) : options_(options), timer_(opti
 // ---- what the kernel's core does ------------------------------------------------------------------------
 
 void VirtualMachine::Exit(uint32_t vcpu) {
-  if (gic_->vcpu(vcpu).loaded() && gic_->vcpu(vcpu).dirty()) Take(gic_->vcpu(vcpu).Flush(cpus_[vcpu]));
+  if (gic_->vcpu(vcpu).loaded() && gic_->vcpu(vcpu).dirty())
+    Take(gic_->vcpu(vcpu).Flush(cpus_[vcpu]));
 }
 
 void VirtualMachine::Take(VcpuMask kicks) {
@@ -67,7 +68,8 @@ void VirtualMachine::Settle(uint32_t vcpu) {
     } else if (cpu.Maintenance()) {
       ++maintenance_;
       const VcpuMask kicks = interface.Sync(cpu);
-      if (cpu.Maintenance()) stuck_ = true;  // it would be taken for ever before the vCPU is entered
+      if (cpu.Maintenance())
+        stuck_ = true;  // it would be taken for ever before the vCPU is entered
       Take(kicks);
       Exit(vcpu);
     } else {
@@ -112,7 +114,8 @@ Status VirtualMachine::Set(InterruptField field, uint32_t first, uint64_t mask, 
 // ---- guest ------------------------------------------------------------------------------------------------
 
 uint64_t VirtualMachine::Read(uint64_t offset, uint32_t size, uint32_t by) {
-  const auto value = registers_->Access({.offset = offset, .size = size, .write = false, .value = 0});
+  const auto value =
+      registers_->Access({.offset = offset, .size = size, .write = false, .value = 0});
   Exit(by);
   Settle(by);
   if (!value.has_value()) std::abort();
@@ -120,7 +123,8 @@ uint64_t VirtualMachine::Read(uint64_t offset, uint32_t size, uint32_t by) {
 }
 
 void VirtualMachine::Write(uint64_t offset, uint64_t value, uint32_t size, uint32_t by) {
-  const auto result = registers_->Access({.offset = offset, .size = size, .write = true, .value = value});
+  const auto result =
+      registers_->Access({.offset = offset, .size = size, .write = true, .value = value});
   Exit(by);
   Settle(by);
   if (!result.has_value()) std::abort();
@@ -252,7 +256,8 @@ void VirtualMachine::Move(uint32_t vcpu) {
   Unload(vcpu);
   // The next user of that CPU leaves other values behind.
   FakeVirtualInterface& cpu = cpus_[vcpu];
-  for (uint32_t i = 0; i < options_.list_registers; ++i) cpu.WriteListRegister(i, {ListRegister::kPending | 999});
+  for (uint32_t i = 0; i < options_.list_registers; ++i)
+    cpu.WriteListRegister(i, {ListRegister::kPending | 999});
   cpu.WriteMachineControl({0});
   cpu.WriteActivePriorities(0, 0, 0xffff);
   cpu.WriteActivePriorities(1, 0, 0xffff);
@@ -289,7 +294,8 @@ std::string VirtualMachine::Violation() const {
         return "INTID " + std::to_string(intid) + " is in two list registers";
       }
       if (value.hardware() && !cpu.physical_active.contains(value.physical_intid())) {
-        return "INTID " + std::to_string(intid) + " has HW = 1 without an active physical interrupt";
+        return "INTID " + std::to_string(intid) +
+               " has HW = 1 without an active physical interrupt";
       }
     }
   }

@@ -29,8 +29,8 @@ struct VirtualMachineOptions {
 class VirtualMachine : public InterruptState {
  public:
   static constexpr uint32_t kSpurious = FakeVirtualInterface::kSpurious;
-  static constexpr uint32_t kTimer = 27;         // PPI, mapped to the physical PPI of that number
-  static constexpr uint32_t kEmulatedPpi = 23;   // any PPI that is not mapped
+  static constexpr uint32_t kTimer = 27;        // PPI, mapped to the physical PPI of that number
+  static constexpr uint32_t kEmulatedPpi = 23;  // any PPI that is not mapped
 
   using Options = VirtualMachineOptions;
   explicit VirtualMachine(Options options = {});
@@ -90,11 +90,13 @@ class VirtualMachine : public InterruptState {
   void Exit(uint32_t vcpu);
 
   // InterruptState: what the kernel's calls do.
-  Result<uint64_t> Get(InterruptField field, uint32_t first, uint32_t count, uint32_t vcpu) override;
+  Result<uint64_t> Get(InterruptField field, uint32_t first, uint32_t count,
+                       uint32_t vcpu) override;
   Status Set(InterruptField field, uint32_t first, uint64_t mask, uint64_t value,
              uint32_t vcpu) override;
 
   VirtualGic& gic() { return *gic_; }
+  // What is done to these directly is not followed by an exit.
   FakeVirtualInterface& cpu(uint32_t vcpu) { return cpus_[vcpu]; }
   RegisterFile& registers() { return *registers_; }
   uint32_t vcpus() const { return options_.vcpus; }
