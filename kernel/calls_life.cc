@@ -12,7 +12,7 @@
 #include "kernel/pools.h"
 #include "kernel/scheduler.h"
 #include "kernel/task_life.h"
-#include "kernel/vcpu_switch.h"
+#include "kernel/vcpu/sanitize.h"
 
 namespace atoll {
 namespace {
@@ -39,8 +39,7 @@ Status DestroyTask(Task& task) {
     if (task.handles[slot].object != nullptr) Drop(*task.handles[slot].object);
   }
   if (task.ipc_memory != nullptr) Drop(*task.ipc_memory);
-  Cpu& cpu = Cpu::This();
-  if (cpu.ttbr0 == task.ttbr0) cpu.ttbr0 = 0;  // forces the write at the next switch
+  SetTimer(Cpu::This(), task.replenish, Timer::kNever);
   TaskTlb(task.asid).InvalidateAll();
   ReleaseLater(task.later_donations);
   pools.asids.Release(task.asid_tag);
@@ -55,7 +54,9 @@ Status DestroyVm(Vm& vm) {
     if (vm.ranges[i].signal != nullptr) Drop(*vm.ranges[i].signal);
   }
   if (vm.hypercall != nullptr) Drop(*vm.hypercall);
-  Stage2Tlb(TranslationBase(vm.root, vm.vmid)).InvalidateAll();
+  const uint64_t vttbr = TranslationBase(vm.root, vm.vmid);
+  Stage2Tlb(vttbr).InvalidateAll();
+  if (VttbrEl2::Read() == vttbr) VttbrEl2::Write(0);  // no register leads to pages that are given back
   ReleaseLater(vm.later_donations);
   pools.vmids.Release(vm.vmid_tag);
   --pools.vms;
@@ -64,8 +65,10 @@ Status DestroyVm(Vm& vm) {
 
 Status DestroyVcpu(Vcpu& vcpu) {
   if (vcpu.power == VcpuState::kOn) return Status::kFailedPrecondition;
-  UnloadVcpu(vcpu);
+  SetTimer(Cpu::This(), vcpu.replenish, Timer::kNever);  // the others stopped when it was turned off
   vcpu.vm->vcpus[vcpu.index] = nullptr;
+  // Another one may come to lie at this address: it is not the one whose TLB entries are still here.
+  if (vcpu.vm->last_loaded == &vcpu) vcpu.vm->last_loaded = nullptr;
   Drop(*vcpu.vm);
   return Status::kOk;
 }
@@ -133,6 +136,7 @@ Result<Empty> Execute<KernelCall::kStartTask>(Task& caller, HandleEntry* handle,
   const auto task = ObjectOf<Task>(*handle, ObjectType::kTask);
   if (!task.has_value()) return std::unexpected(task.error());
   if ((*task)->state == TaskState::kRunning) return std::unexpected(Status::kFailedPrecondition);
+  if (!IsTaskEntry(request.pc) || !IsTaskStack(request.sp)) return std::unexpected(Status::kInvalidArgument);
   const auto page = FindObject<Memory>(caller, request.ipc_memory, ObjectType::kMemory, Right::kManage);
   if (!page.has_value()) return std::unexpected(page.error());
   if ((*page)->memory_type != MemoryType::kNormal || (*page)->bytes != abi::kIpcBytes) {
@@ -273,6 +277,7 @@ Result<Empty> Execute<KernelCall::kResetVm>(Task&, HandleEntry* handle, const Em
     LockGuard interrupts((*vm)->interrupts_lock);
     (*vm)->gic->Reset();
   }
+  (*vm)->id_registers.Reset();
   (*vm)->state = VmState::kCreated;
   return Empty{};
 }

@@ -3,6 +3,7 @@
 #include "kernel/interrupts.h"
 #include "kernel/memory/page_table.h"
 #include "kernel/task_life.h"
+#include "kernel/vcpu/sanitize.h"
 #include "kernel/vm.h"
 
 namespace atoll {
@@ -35,6 +36,7 @@ Result<Empty> Execute<KernelCall::kStartVcpu>(Task&, HandleEntry* handle,
   if (vm.state != VmState::kCreated && vm.state != VmState::kRunning) {
     return std::unexpected(Status::kFailedPrecondition);
   }
+  if (!IsGuestEntry(request.entry)) return std::unexpected(Status::kOutOfRange);
   const auto mapping = Stage2Table(vm.root, vm.tables).Query(GuestPhys(request.entry));
   if (!mapping || !mapping->attributes.execute) return std::unexpected(Status::kOutOfRange);
   TurnOn(**vcpu, request.entry, request.context);

@@ -167,12 +167,7 @@ Thread* Schedule(Cpu& cpu) {
       BlockCurrent(cpu);
       continue;
     }
-    if ((next->work & kWorkTurn) != 0) {
-      next->work &= ~kWorkTurn;
-      BlockCurrent(cpu);
-      MakeReady(*next);
-      continue;
-    }
+    next->work &= ~kWorkTurn;  // it has waited behind its equals since its reply
     if (next->vcpu) {
       if (!PrepareVcpu(cpu, *static_cast<Vcpu*>(next))) {
         BlockCurrent(cpu);

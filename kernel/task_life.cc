@@ -1,6 +1,8 @@
 #include "kernel/task_life.h"
 
 #include "kernel/ipc.h"
+#include "kernel/log/log.h"
+#include "kernel/log/panic.h"
 #include "kernel/scheduler.h"
 #include "kernel/vcpu/pstate.h"
 #include "kernel/vcpu_switch.h"
@@ -15,6 +17,8 @@ void StartTask(Task& task, uint64_t pc, uint64_t sp, uint64_t argument, uint64_t
   task.frame.sp_el0 = sp;
   task.frame.pstate = 0;  // EL0t, nothing masked
   task.cause = DeathCause::kNone;
+  task.death_esr = 0;
+  task.death_far = 0;
   task.state = TaskState::kRunning;
   task.stopped = false;
   MakeReady(task);
@@ -30,7 +34,12 @@ void Die(Task& task, DeathCause cause) {
   task.stopped = true;
   AbandonCalls(task);
   // Signals stay set: the next instance must see the doorbells that this one did not.
-  if (task.death_watcher != nullptr) RaiseSignal(*task.death_watcher, task.death_bits);
+  if (task.death_watcher == nullptr) {
+    LogError("the supervisor died: pc ", Hex(task.frame.pc), ", esr ", Hex(task.death_esr), ", far ",
+             Hex(task.death_far));
+    Panic("nobody is left to restart what fails and to end the machine");
+  }
+  RaiseSignal(*task.death_watcher, task.death_bits);
 }
 
 void OnTaskTimer(Timer& timer) {

@@ -76,6 +76,8 @@ class IdRegisters {
   // them once.
   Status Set(IdRegister which, uint64_t value);
   void Freeze() { frozen_ = true; }
+  // The VM is reset: the baseline again, and Set is allowed.
+  void Reset() { values_ = baseline_, frozen_ = false; }
 
   const IdValues& values() const { return values_; }
 
