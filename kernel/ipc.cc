@@ -147,9 +147,16 @@ void Receive(Task& server) {
     server.owed.PushBack(*server.serving);
     server.serving = nullptr;
   }
-  if (const uint64_t bits = server.signals.exchange(0, std::memory_order_acquire); bits != 0) {
-    WriteSignals(server, bits);
-    return;
+  // Signals first, but not twice in a row while somebody calls: a server that keeps signalling itself (more
+  // work by timer) must not starve its callers, nor they its interrupts.
+  const bool callers_turn = server.took_signals && !port.queue.empty();
+  server.took_signals = false;
+  if (!callers_turn) {
+    if (const uint64_t bits = server.signals.exchange(0, std::memory_order_acquire); bits != 0) {
+      WriteSignals(server, bits);
+      server.took_signals = true;
+      return;
+    }
   }
   if (Thread* const caller = port.queue.PopFront(); caller != nullptr) {
     HandOver(*caller, server);

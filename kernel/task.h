@@ -30,6 +30,7 @@ struct Task : Thread, Object {
   // the port's lock.
   List<Thread, &Thread::queue_node> owed;
 
+  bool took_signals = false;    // what it received last; guarded by the port's lock
   PagePool tables;              // donated pages for its page tables
   PhysAddr root;                // level 1 table
   LaterDonations later_donations;
