@@ -63,7 +63,10 @@ def existing(path: str, option: str) -> pathlib.Path:
 
 
 def make_images() -> None:
-    subprocess.run([str(ROOT / "guests/linux/images.py"), str(IMAGES)], check=True)
+    made = subprocess.run(["/usr/bin/python3", str(ROOT / "guests/linux/images.py"), str(IMAGES)],
+                          stderr=subprocess.PIPE, text=True)
+    if made.returncode != 0:
+        raise InputError(f"the demo's images cannot be made: {made.stderr.strip()}")
 
 
 def demo_files() -> dict[str, str]:

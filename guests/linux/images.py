@@ -7,6 +7,7 @@ Writes OUTPUT_DIR/vmlinuz, initramfs.cpio and disk.ext4, each only if it is miss
 made of. The packages are downloaded with apt (architecture arm64 is added to dpkg if need be), not installed.
 """
 import argparse
+import fcntl
 import os
 import pathlib
 import re
@@ -16,6 +17,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+KERNEL_PACKAGE, BUSYBOX_PACKAGE = "linux-image-cloud-arm64:arm64", "busybox-static:arm64"
 MODULES = ["virtio_ring", "virtio", "virtio_mmio", "virtio_blk"]
 
 
@@ -35,27 +37,34 @@ def as_root(*command: str) -> str:
     return run(*(command if os.geteuid() == 0 else ("sudo",) + command))
 
 
+def fetch(directory: pathlib.Path) -> bool:
+    """Downloads the two packages; False if apt does not know them or not where they are."""
+    depends = subprocess.run(["apt-cache", "depends", KERNEL_PACKAGE], capture_output=True, text=True).stdout
+    found = re.search(r"Depends: (linux-image-[^ \n]+)", depends)  # the package of the current version
+    if not found:
+        return False
+    names = [found[1] if found[1].endswith(":arm64") else found[1] + ":arm64", BUSYBOX_PACKAGE]
+    return subprocess.run(["apt-get", "download", "-qq", *names], cwd=directory, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL).returncode == 0
+
+
 def download(directory: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
     """The extracted kernel and busybox packages."""
     kernel, busybox = directory / "kernel", directory / "busybox"
     if (directory / "complete").exists():
         return kernel, busybox
-    print("images: downloading Debian's arm64 kernel and busybox", flush=True)
+    print("images: downloading Debian's arm64 kernel and busybox", file=sys.stderr, flush=True)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     if "arm64" not in run("dpkg", "--print-foreign-architectures").split() and \
             run("dpkg", "--print-architecture").strip() != "arm64":
         as_root("dpkg", "--add-architecture", "arm64")
         as_root("apt-get", "update")
-    depends = run("apt-cache", "depends", "linux-image-cloud-arm64:arm64")
-    found = re.search(r"Depends: (linux-image-[^ \n]+)", depends)
-    if not found:
-        as_root("apt-get", "update")
-        found = re.search(r"Depends: (linux-image-[^ \n]+)", run("apt-cache", "depends", "linux-image-cloud-arm64:arm64"))
-    if not found:
-        fail("apt does not know linux-image-cloud-arm64:arm64; check that /etc/apt/sources.list has Debian 12's main")
-    name = found.group(1) if found.group(1).endswith(":arm64") else found.group(1) + ":arm64"
-    run("apt-get", "download", name, "busybox-static:arm64", cwd=directory)
+    if not fetch(directory):
+        as_root("apt-get", "update")  # its lists may be missing, or older than the archive
+        if not fetch(directory):
+            fail(f"apt cannot download {KERNEL_PACKAGE} and {BUSYBOX_PACKAGE}: check the network, and that /etc/apt "
+                 "names an archive of Debian 12 with arm64 in it")
     run("dpkg", "-x", str(next(directory.glob("linux-image-*.deb"))), str(kernel))
     run("dpkg", "-x", str(next(directory.glob("busybox-static_*.deb"))), str(busybox))
     (directory / "complete").touch()
@@ -89,6 +98,13 @@ def make_initramfs(kernel: pathlib.Path, busybox: pathlib.Path) -> bytes:
     return cpio(entries)
 
 
+def write(path: pathlib.Path, data: bytes) -> None:
+    """All or nothing: what is there is complete."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data)
+    partial.rename(path)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("output", type=pathlib.Path)
@@ -96,15 +112,17 @@ def main() -> int:
     arguments = parser.parse_args()
     output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
+    lock = open(output / "lock", "w")  # held until the program ends: several may be started at once
+    fcntl.flock(lock, fcntl.LOCK_EX)
     kernel, busybox = download(output / "packages")
     sources = max(os.stat(HERE / name).st_mtime for name in ("init", "inittab", "images.py"))
 
     vmlinuz = output / "vmlinuz"
     if not vmlinuz.exists():
-        shutil.copyfile(next((kernel / "boot").glob("vmlinuz-*")), vmlinuz)
+        write(vmlinuz, next((kernel / "boot").glob("vmlinuz-*")).read_bytes())
     initramfs = output / "initramfs.cpio"
     if not initramfs.exists() or initramfs.stat().st_mtime < sources:
-        initramfs.write_bytes(make_initramfs(kernel, busybox))
+        write(initramfs, make_initramfs(kernel, busybox))
     disk = output / "disk.ext4"
     if not disk.exists() or disk.stat().st_size != arguments.disk_mib << 20:
         temporary = output / "disk.ext4.new"
