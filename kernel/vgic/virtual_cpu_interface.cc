@@ -68,8 +68,8 @@ void VirtualCpuInterface::EndActive(VirtualInterrupt& interrupt, bool by_hardwar
   interrupt.active = interrupt.made_active = false;
   if (!interrupt.physical_active) return;
   if (!loaded_) {
-    interrupt.physical_active =
-        interrupt.line;  // the level is emulated now: it pends at once or not at all
+    // The level is emulated now: it pends at once or not at all.
+    interrupt.physical_active = interrupt.line;
     return;
   }
   // Whether the line is still high is for the physical interrupt to say, by firing again.

@@ -127,7 +127,6 @@ VcpuMask VirtualGic::EvaluateSlow(VirtualInterrupt& interrupt) {
     vcpus_[interrupt.vcpu].dirty_ = true;
     return vcpus_[interrupt.vcpu].Reconcile(interrupt.list_register);
   }
-  if (interrupt.place == Place::kEvicted) return 0;
 
   const bool wanted =
       interrupt.enabled && !interrupt.active && interrupt.target != kNoVcpu && interrupt.Pending();

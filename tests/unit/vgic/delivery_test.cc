@@ -638,6 +638,26 @@ TEST_F(VgicDelivery, GIC_046_timer_deactivated_while_its_vcpu_is_not_loaded) {
   EXPECT_EQ(vm.Acknowledge(), kTimer);
 }
 
+TEST_F(VgicDelivery, GIC_048_GIC_098_active_over_a_reset_of_the_cpu_interface) {
+  vm.SetLine(kSpi, true);
+  EXPECT_EQ(vm.Acknowledge(), kSpi);
+  vm.ResetVcpu(0);
+  vm.TurnOn();
+  EXPECT_TRUE(vm.Active(kSpi));
+  vm.OnCpu(0, [](FakeVirtualInterface& cpu) { cpu.WriteCtlr(true, false); });
+  vm.Deactivate(kSpi);
+  EXPECT_FALSE(vm.Active(kSpi));
+}
+
+TEST_F(VgicDelivery, GIC_005_GIC_095_a_group_turned_on_wakes_a_vcpu_that_is_not_loaded) {
+  vm.Write(0, 1);
+  vm.SetLine(kSpi, true);
+  vm.Unload(0);
+  EXPECT_FALSE(vm.gic().vcpu(0).HasDeliverable());
+  EXPECT_EQ(vm.gic().Set(InterruptField::kControl, 0, 3, 3, 0).value(), 1u);
+  EXPECT_TRUE(vm.gic().vcpu(0).HasDeliverable());
+}
+
 // ---- several changes before one flush -------------------------------------------------------------------
 
 TEST_F(VgicDelivery, GIC_037_GIC_040_line_pulse_after_a_latch_was_used_up_unseen) {
@@ -674,10 +694,14 @@ TEST_F(VgicDelivery, several_interrupts_marked_before_one_flush) {
 }
 
 TEST_F(VgicDelivery, GIC_097_reset_of_a_loaded_vm_reaches_the_hardware) {
+  vm.Configure(kTimer, 0x40);
   vm.SetLine(kSpi, true);
+  vm.SetTimer(0, true);
   EXPECT_TRUE(vm.Irq());
   vm.gic().Reset();
   vm.Exit(0);
+  EXPECT_TRUE(vm.cpu(0).physical_active.empty());
+  EXPECT_FALSE(vm.cpu(0).list_register(1).valid());
   EXPECT_FALSE(vm.cpu(0).list_register(0).valid());
   EXPECT_EQ(vm.cpu(0).vmcr(), VirtualMachineControl::Reset(5).value);
   vm.TurnOn();

@@ -75,12 +75,29 @@ TEST_P(VgicListRegisters, GIC_048_an_end_that_another_exit_overtakes_is_not_forg
   }
   for (uint32_t level = 1; level <= 17; ++level) vm.End(32 + level);
   EXPECT_TRUE(vm.Active(50));
+  const uint32_t lines = GetParam() + 3;
+  for (uint32_t i = 0; i < lines; ++i) {
+    vm.Configure(100 + i, 0x80);
+    vm.SetEdge(100 + i, true);
+  }
   vm.cpu(0).WriteEoir(1, 50);  // ended, but before its maintenance interrupt is taken ...
-  vm.Configure(100, 0x80);
-  vm.gic().SetLine(100, true);
-  vm.Exit(0);  // ... the vCPU leaves and enters for another reason
+  for (uint32_t i = 0; i < lines; ++i) vm.gic().SetLine(100 + i, true);
+  vm.Exit(0);  // ... the vCPU leaves and enters for another reason, which changes ICH_HCR_EL2
   EXPECT_FALSE(vm.Active(50));
-  EXPECT_EQ(vm.Acknowledge(), 100u);
+  EXPECT_EQ(vm.Drain().size(), lines);
+}
+
+TEST_P(VgicListRegisters, GIC_043_GIC_048_an_end_not_yet_reported_is_read) {
+  Raise(70, 0xA0);  // in another register than those that push it out
+  ASSERT_EQ(vm.Acknowledge(), 70u);
+  for (uint32_t level = 17; level > 0; --level) {
+    Raise(32 + level, level * 8);
+    ASSERT_EQ(vm.Acknowledge(), 32 + level);
+  }
+  for (uint32_t level = 1; level <= 17; ++level) vm.End(32 + level);
+  EXPECT_TRUE(vm.Active(70));
+  vm.cpu(0).WriteEoir(1, 70);
+  EXPECT_FALSE(vm.Active(70));
 }
 
 TEST_P(VgicListRegisters, GIC_085_a_higher_priority_preempts_full_list_registers) {
