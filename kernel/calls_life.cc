@@ -310,6 +310,7 @@ Result<Empty> Execute<KernelCall::kSetSchedule>(Task&, HandleEntry* handle,
   thread->schedule.priority = request.priority;
   thread->schedule.budget = request.budget;
   thread->schedule.period = request.period;
+  Reprioritize(*thread);
   return Empty{};
 }
 

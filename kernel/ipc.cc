@@ -132,6 +132,7 @@ void BeginCall(Thread& caller, Endpoint& endpoint, BlockedOn blocked_on) {
   if (server == nullptr) {
     caller.queued_at = &endpoint;
     endpoint.queue.PushBack(caller);
+    Reprioritize(*endpoint.owner);
     return;
   }
   endpoint.receiver = nullptr;

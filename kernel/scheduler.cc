@@ -1,6 +1,9 @@
 #include "kernel/scheduler.h"
 
+#include <algorithm>
+
 #include "kernel/cpu_setup.h"
+#include "kernel/endpoint.h"
 #include "kernel/interrupts.h"
 #include "kernel/machine/timer.h"
 #include "kernel/task.h"
@@ -27,8 +30,10 @@ void EndPeriod(Timer& timer) {
   }
 }
 
-// One tick of running time for the thread on whose time `running` runs.
-void Charge(Cpu& cpu, Thread& running) {
+uint64_t TickLength() { return CounterFrequency() / kTicksPerSecond; }
+
+// One tick of running time, which ended at `now`, for the thread on whose time `running` runs.
+void Charge(Cpu& cpu, Thread& running, uint64_t now) {
   ++running.ticks;
   Thread& charged = ChargedThread(running);
   SchedulingContext& schedule = charged.schedule;
@@ -36,7 +41,8 @@ void Charge(Cpu& cpu, Thread& running) {
   if (schedule.used++ == 0) {
     charged.replenish.expired = EndPeriod;
     charged.replenish.owner = &charged;
-    SetTimer(cpu, charged.replenish, CntpctEl0::Read() + schedule.period * (CounterFrequency() / kTicksPerSecond));
+    // The period began with that tick. It ends at a tick too, so that the first one of the next period is a whole one.
+    SetTimer(cpu, charged.replenish, now + (schedule.period - 1) * TickLength());
   }
   if (schedule.used < schedule.budget) return;
   if (&charged == &running) {
@@ -50,10 +56,12 @@ void Charge(Cpu& cpu, Thread& running) {
 void OnTick(Timer& timer) {
   Cpu& cpu = *static_cast<Cpu*>(timer.owner);
   ++cpu.tick_count;
-  SetTimer(cpu, cpu.tick, CntpctEl0::Read() + CounterFrequency() / kTicksPerSecond);
+  const uint64_t due = timer.deadline;
+  // Ticks keep to their grid; those that a stalled machine missed are not made up for.
+  SetTimer(cpu, cpu.tick, std::max(due, CntpctEl0::Read() - TickLength()) + TickLength());
   Thread* const running = cpu.current;
   if (running == nullptr) return;
-  Charge(cpu, *running);
+  Charge(cpu, *running, due);
   // Turns among equals: to the back of its queue.
   if (cpu.current == nullptr) return;
   const int highest = cpu.run_queue.Highest();
@@ -101,6 +109,34 @@ bool PrepareVcpu(Cpu& cpu, Vcpu& vcpu) {
 }
 
 }  // namespace
+
+uint32_t EffectivePriority(const Thread& thread) {
+  uint32_t priority = 0;
+  for (const Thread* served = &thread; served != nullptr; served = served->serving) {
+    priority = std::max(priority, served->schedule.priority);
+    if (served->port == nullptr) continue;  // a vCPU
+    for (const Thread* waiting = served->port->queue.head(); waiting != nullptr;
+         waiting = List<Thread, &Thread::queue_node>::Next(*waiting)) {
+      priority = std::max(priority, EffectivePriority(*waiting));
+    }
+  }
+  return priority;
+}
+
+void Reprioritize(Thread& thread) {
+  Cpu& cpu = Cpu::This();
+  for (Thread* changed = &thread; changed != nullptr;) {
+    if (changed->ready) {
+      {
+        LockGuard guard(cpu.run_queue_lock);
+        cpu.run_queue.Remove(*changed);
+      }
+      MakeReady(*changed);
+    }
+    Endpoint* const endpoint = changed->queued_at;
+    changed = endpoint != nullptr ? endpoint->owner : changed->server;
+  }
+}
 
 void RunQueue::Push(Thread& thread, bool front) {
   const uint32_t priority = EffectivePriority(thread);
@@ -203,7 +239,7 @@ void RunTimers(Cpu& cpu) {
 void StartTick(Cpu& cpu) {
   cpu.tick.owner = &cpu;
   cpu.tick.expired = OnTick;
-  SetTimer(cpu, cpu.tick, CntpctEl0::Read() + CounterFrequency() / kTicksPerSecond);
+  SetTimer(cpu, cpu.tick, CntpctEl0::Read() + TickLength());
 }
 
 }  // namespace atoll

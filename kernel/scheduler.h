@@ -7,6 +7,15 @@
 
 namespace atoll {
 
+// A thread that runs for others runs at the highest priority among its own and its callers', those that wait in
+// its queue included. Chains are at most four deep (ranks), so this is cheap enough to compute when it is needed
+// instead of on every call.
+uint32_t EffectivePriority(const Thread& thread);
+
+// `thread` has a priority that it did not have before, and with it the servers that it waits for: those that are
+// ready change their places in the run queue.
+void Reprioritize(Thread& thread);
+
 // Puts a thread that can go on into its CPU's run queue. No effect on a stopped, throttled or queued one.
 void MakeReady(Thread& thread);
 

@@ -110,16 +110,6 @@ static_assert(offsetof(Frame, sp_el0) == FRAME_SP && offsetof(Frame, pc) == FRAM
 static_assert(offsetof(Frame, pstate) == FRAME_PSTATE && offsetof(Frame, tpidr_el0) == FRAME_TPIDR);
 static_assert(sizeof(Frame) == FRAME_SIZE);
 
-// A thread that runs for others runs at the highest priority among its own and its callers'. Chains are
-// at most four deep (ranks), so this is cheap enough to compute when it is needed instead of on every call.
-inline uint32_t EffectivePriority(const Thread& thread) {
-  uint32_t priority = thread.schedule.priority;
-  for (const Thread* caller = thread.serving; caller != nullptr; caller = caller->serving) {
-    if (caller->schedule.priority > priority) priority = caller->schedule.priority;
-  }
-  return priority;
-}
-
 // On whose time a thread runs: the first caller of its chain of calls.
 inline Thread& ChargedThread(Thread& thread) {
   Thread* charged = &thread;
