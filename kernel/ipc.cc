@@ -179,6 +179,7 @@ Status Reply(Task& server, uint64_t token, uint64_t label, const abi::Words& wor
 }
 
 void RaiseSignal(Task& owner, uint64_t bits) {
+  if (bits == 0) return;  // nothing to wake for
   owner.signals.fetch_or(bits, std::memory_order_release);
   Endpoint& port = *owner.port;
   LockGuard guard(port.lock);
