@@ -15,6 +15,18 @@ void Answer(Task& caller, Status status, const abi::Words& words) {
   std::copy(words.begin(), words.end(), caller.frame.x + 1);
 }
 
+// The entry of the handle in x0 if it has the right; else null, and the caller has its answer.
+[[gnu::noinline]] HandleEntry* Authorize(Task& caller, Right right) {
+  HandleEntry* const handle = caller.FindHandle(caller.frame.x[0]);
+  Status status = Status::kNotFound;
+  if (handle != nullptr) {
+    if ((handle->rights() & static_cast<uint32_t>(right)) != 0) return handle;
+    status = Status::kPermissionDenied;
+  }
+  Answer(caller, status, {});
+  return nullptr;
+}
+
 template <KernelCall kCall>
 void Run(Task& caller) {
   using Traits = KernelCallTraits<kCall>;
@@ -22,11 +34,8 @@ void Run(Task& caller) {
   const abi::Words words = {x[1], x[2], x[3], x[4], x[5], x[6]};
   HandleEntry* handle = nullptr;
   if constexpr (Traits::kRight != Right::kNone) {
-    handle = caller.FindHandle(x[0]);
-    if (handle == nullptr) return Answer(caller, Status::kNotFound, {});
-    if ((handle->rights() & static_cast<uint32_t>(Traits::kRight)) == 0) {
-      return Answer(caller, Status::kPermissionDenied, {});
-    }
+    handle = Authorize(caller, Traits::kRight);
+    if (handle == nullptr) return;
   }
   if (!Traits::Request::InRange(words)) return Answer(caller, Status::kInvalidArgument, {});
   const auto result = Execute<kCall>(caller, handle, Traits::Request::Unpack(words));
@@ -73,6 +82,8 @@ constexpr std::array<Handler, kCallNumbers> MakeTable() {
   ATOLL_CALL(kPowerOff);
   ATOLL_CALL(kGetResource);
   ATOLL_CALL(kSetSchedule);
+  ATOLL_CALL(kReadLog);
+  ATOLL_CALL(kSetLogOutput);
 #undef ATOLL_CALL
   return table;
 }

@@ -298,6 +298,23 @@ Result<GetResourceReply> Execute<KernelCall::kGetResource>(Task& caller, HandleE
 }
 
 template <>
+Result<ReadLogReply> Execute<KernelCall::kReadLog>(Task& caller, HandleEntry* handle,
+                                                   const ReadLogRequest& request) {
+  if (handle->object != &caller) return std::unexpected(Status::kPermissionDenied);
+  uint64_t position = request.from;
+  const size_t bytes =
+      LogRead(position, {reinterpret_cast<char*>(caller.ipc_page), abi::kIpcBytes});
+  return ReadLogReply{.bytes = static_cast<uint32_t>(bytes), .next = position};
+}
+
+template <>
+Result<SetLogOutputReply> Execute<KernelCall::kSetLogOutput>(Task& caller, HandleEntry* handle,
+                                                             const SetLogOutputRequest& request) {
+  if (handle->object != &caller) return std::unexpected(Status::kPermissionDenied);
+  return SetLogOutputReply{.next = LogSetReader(caller, request.bits, request.from)};
+}
+
+template <>
 Result<Empty> Execute<KernelCall::kSetSchedule>(Task&, HandleEntry* handle,
                                                 const SetScheduleRequest& request) {
   Thread* thread = nullptr;

@@ -78,9 +78,10 @@ class Planner:
             self._task(instance)
         for instance in order:
             self._handles(instance)
-            self._mappings(instance)
+            self._mappings(instance.label, instance.service, instance, self.task_slots[instance.label])
             self._bindings(instance)
         self._grants(self.supervisor.name, self.supervisor, None, SUPERVISOR_TASK_SLOT)
+        self._mappings(self.supervisor.name, self.supervisor, None, SUPERVISOR_TASK_SLOT)
         for instance in order:
             self.add("start", task=self.task_slots[instance.label])
         header = self.schemas.message("PlanRecord")()
@@ -223,14 +224,14 @@ class Planner:
         self.add("mapping", memory=memory, space=space, address=address, bytes=manifest.align_up(size, PAGE),
                  rights=rights, optional=optional)
 
-    def _mappings(self, instance: Instance):
-        task, vm, disk = self.task_slots[instance.label], instance.vm, instance.disk
-        for p in instance.manifest.mapping:
-            address = instance.service.addresses[p.name]
+    def _mappings(self, label: str, service, instance: Instance | None, task: int):
+        vm, disk = (instance.vm, instance.disk) if instance else (None, None)
+        for p in service.manifest.mapping:
+            address = service.addresses[p.name]
             if p.what == p.GUEST_RAM:
                 self._map(task, self.ram_slots[vm.name], address, vm.memory_bytes, p.write)
             elif p.what == p.SHARED:
-                self._shared(instance, p, task, address)
+                self._shared(label, service, instance, p, task, address)
             elif p.what == p.DEVICE:
                 self._map(task, self._device(p), address, p.bytes, p.write, p.optional)
             elif p.what == p.DISK:
@@ -267,18 +268,18 @@ class Planner:
                                                       optional=mapping.optional)
         return self.device_slots[resource]
 
-    def _shared(self, instance: Instance, mapping, task: int, address: int):
-        for label, peer, index in self._peers(instance.service, instance, mapping):
+    def _shared(self, label: str, service, instance: Instance | None, mapping, task: int, address: int):
+        for peer_label, peer, index in self._peers(service, instance, mapping):
             other = next((p for p in peer.manifest.mapping if p.name == mapping.name
-                          and p.what == p.SHARED and p.peer == instance.service.name), None)
+                          and p.what == p.SHARED and p.peer == service.name), None)
             if other is None or other.bytes != mapping.bytes:
-                raise InputError(f'{peer.path}: mapping {mapping.name}: must be SHARED with {instance.service.name}, '
-                                 f"{mapping.bytes} bytes, as {instance.service.path} says")
-            key = (mapping.name, *sorted((instance.label, label)))
+                raise InputError(f'{peer.path}: mapping {mapping.name}: must be SHARED with {service.name}, '
+                                 f"{mapping.bytes} bytes, as {service.path} says")
+            key = (mapping.name, *sorted((label, peer_label)))
             if key not in self.shared_slots:
                 # A reset clears it only if both ends start afresh: one that lives on has its place in it in mind.
-                peer_vm = next(i.vm for i in self.machine.instances if i.label == label)
-                vm = self.vm_slots[instance.vm.name] if instance.vm and peer_vm is instance.vm else 0
+                peer_vm = next((i.vm for i in self.machine.instances if i.label == peer_label), None)
+                vm = self.vm_slots[instance.vm.name] if instance and instance.vm and peer_vm is instance.vm else 0
                 self.shared_slots[key] = self.memory(bytes=mapping.bytes, alignment=PAGE, vm=vm)
             self._map(task, self.shared_slots[key], address + index * mapping.bytes, mapping.bytes, mapping.write)
 

@@ -1,5 +1,6 @@
 #include "kernel/log/log.h"
 
+#include "kernel/ipc.h"
 #include "kernel/log/log_output.h"
 #include "kernel/log/log_ring.h"
 #include "kernel/machine/timer.h"
@@ -14,7 +15,8 @@ struct LogState {
   Spinlock lock;  // leaf
   LogRing<kRingBytes> ring;
   Pl011 uart;
-  bool ring_only = false;  // zero at first, so that all of this is in .bss
+  Task* reader = nullptr;
+  uint64_t reader_bits = 0;  // 0: lines go to the UART
 };
 constinit LogState state;
 
@@ -36,7 +38,7 @@ void AppendTime(Line& line) {
 // With the lock held.
 [[gnu::noinline]] void Append(std::string_view text) {
   state.ring.Append(text);
-  if (!state.ring_only) state.uart.Put(text);
+  if (state.reader_bits == 0) state.uart.Put(text);
 }
 
 }  // namespace
@@ -45,15 +47,24 @@ void LogLine(LogLevel level, std::string_view text) {
   Line start;
   AppendTime(start);
   start << Prefix(level);
-  LockGuard guard(state.lock);
-  Append(start.view());
-  Append(text);
-  Append("\n");
+  {
+    LockGuard guard(state.lock);
+    Append(start.view());
+    Append(text);
+    Append("\n");
+  }
+  if (state.reader_bits != 0) RaiseSignal(*state.reader, state.reader_bits);
 }
 
-void LogSetOutput(bool to_uart) {
+uint64_t LogSetReader(Task& reader, uint64_t bits, uint64_t from) {
   LockGuard guard(state.lock);
-  state.ring_only = !to_uart;
+  state.reader = &reader;
+  state.reader_bits = bits;
+  if (bits == 0) {
+    std::array<char, 64> piece;
+    while (const size_t bytes = state.ring.Read(from, piece)) state.uart.Put({piece.data(), bytes});
+  }
+  return state.ring.written();
 }
 
 size_t LogRead(uint64_t& from, std::span<char> out) {

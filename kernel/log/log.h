@@ -1,4 +1,4 @@
-// The kernel's log: a bounded ring, and the machine's UART until the console service owns it.
+// The kernel's log: a bounded ring, and the machine's UART until the supervisor reads the ring instead.
 #ifndef ATOLL_KERNEL_LOG_LOG_H_
 #define ATOLL_KERNEL_LOG_LOG_H_
 
@@ -13,12 +13,16 @@ namespace atoll {
 
 enum class LogLevel : uint8_t { kError, kWarning, kInfo };
 
-// Writes one line, with the time since boot before it. The log's lock is a leaf: a caller may hold
-// any other. Called with interrupts masked, as all of the kernel runs.
+struct Task;
+
+// Writes one line, with the time since boot before it, and tells the reader. The caller holds no lock
+// of an endpoint or run queue.
 void LogLine(LogLevel level, std::string_view text);
 
-// false: into the ring only (the console service drives the UART). A panic prints in any case.
-void LogSetOutput(bool to_uart);
+// bits 0: lines go to the UART, at once those from stream position `from` on. Else into the ring only,
+// and each sets these bits of the reader's signal. Returns the position of the next line. A panic prints in
+// any case.
+uint64_t LogSetReader(Task& reader, uint64_t bits, uint64_t from);
 
 // Reads the ring as LogRing::Read does.
 size_t LogRead(uint64_t& from, std::span<char> out);

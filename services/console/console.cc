@@ -1,6 +1,7 @@
 #include "services/console/console.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace atoll {
 namespace {
@@ -27,6 +28,9 @@ constexpr size_t kChunk = 64;
 // would overrun.
 constexpr uint64_t kPatienceSeconds = 5;
 
+// So long the log waits for a guest to end its line.
+constexpr uint64_t kLinePatiencePerSecond = 10;
+
 // How soon to look again at a guest that has no room for input, and at a UART that is to become
 // idle.
 constexpr uint64_t kRetriesPerSecond = 500;
@@ -41,7 +45,7 @@ Status Console::AddGuest(const Guest& guest) {
 
 void Console::Start() {
   if (state_.focus >= guest_count_) state_.focus = 0;
-  if (state_.writer >= guest_count_) state_.writer = 0;
+  if (state_.writer >= guest_count_ && state_.writer != ConsoleState::kLogWriter) state_.writer = 0;
   ports_.uart.Initialize();
   // The earlier instance may have ended between a byte's way into a ring and the notification.
   for (uint32_t guest = 0; guest < guest_count_; ++guest) {
@@ -49,6 +53,7 @@ void Console::Start() {
     if (ring.Free() != ring.capacity()) guests_[guest]->input.Notify();
   }
   if (state_.power_off != 0) ports_.power_off.Notify();
+  ports_.log_room.Notify();
   OnSignals(0);
 }
 
@@ -66,11 +71,15 @@ void Console::OnSignals(uint64_t bits) {
 }
 
 void Console::SetTimer(Progress output, bool input_has_room) {
-  if (output == Progress::kMore) {
-    ports_.timer.Set(0);  // at once, but after the signals that came meanwhile
-  } else if (!input_has_room || (state_.flushing != 0 && output == Progress::kDone)) {
-    ports_.timer.Set(ports_.counter.Ticks() + ports_.counter.TicksPerSecond() / kRetriesPerSecond);
+  const uint64_t second = ports_.counter.TicksPerSecond();
+  uint64_t deadline = DeadlineTimer::kNever;
+  if (log_since_.has_value()) deadline = *log_since_ + second / kLinePatiencePerSecond;
+  if (!input_has_room || (state_.flushing != 0 && output == Progress::kDone)) {
+    deadline = std::min(deadline, ports_.counter.Ticks() + second / kRetriesPerSecond);
   }
+  if (output == Progress::kMore)
+    deadline = 0;  // at once, but after the signals that came meanwhile
+  if (deadline != DeadlineTimer::kNever) ports_.timer.Set(deadline);
 }
 
 bool Console::ReceiveInput() {
@@ -147,21 +156,73 @@ Console::Progress Console::SendOutput() {
   size_t budget = kOutputPerTurn;
   while (budget != 0) {
     if (!SendText()) return Progress::kBlocked;
-    const std::optional<uint32_t> guest = NextWriter();
-    if (!guest.has_value()) return Progress::kDone;
-    if (SendFrom(*guest, budget) == Progress::kBlocked) return Progress::kBlocked;
+    const std::optional<uint32_t> guest = InLogLine() ? std::nullopt : NextWriter();
+    if (guest.has_value() && SendFrom(*guest, budget) == Progress::kBlocked) {
+      return Progress::kBlocked;
+    }
+    const bool log = LogIsDue();
+    if (log && SendLog(budget) == Progress::kBlocked) return Progress::kBlocked;
+    if (!guest.has_value() && !log) return Progress::kDone;
   }
   return Progress::kMore;
 }
 
+// Makes `writer` the source of what comes next, on a line of its own.
+bool Console::TakeOver(uint32_t writer) {
+  if (writer == state_.writer) return true;
+  if (state_.mid_line != 0) Say("\r\n");
+  state_.mid_line = 0;
+  state_.writer = writer;
+  return SendText();
+}
+
+// A line of the log was begun: nothing else may come before its end.
+bool Console::InLogLine() const {
+  return state_.writer == ConsoleState::kLogWriter && state_.mid_line != 0 &&
+         ports_.log.Available() != 0;
+}
+
+// There are lines of the log, and no guest's line in the way.
+bool Console::LogIsDue() {
+  if (InLogLine()) return true;
+  const std::optional<uint64_t> since = std::exchange(log_since_, std::nullopt);
+  if (ports_.log.Available() == 0) return false;
+  if (state_.flushing != 0) return !NextWriter().has_value();  // after the guests' last words
+  if (state_.mid_line == 0) return true;
+  const uint64_t now = ports_.counter.Ticks();
+  log_since_ = since.value_or(now);
+  return now - *log_since_ >= ports_.counter.TicksPerSecond() / kLinePatiencePerSecond;
+}
+
+// Sends a run of whole lines.
+Console::Progress Console::SendLog(size_t& budget) {
+  if (!TakeOver(ConsoleState::kLogWriter)) return Progress::kBlocked;
+  log_since_.reset();
+  for (size_t sent = 0; sent < kLongestRun || state_.mid_line != 0; ++sent) {
+    std::array<std::byte, 1> next;
+    if (ports_.log.Peek(next) == 0) {
+      ports_.log_room.Notify();
+      return Progress::kDone;
+    }
+    if (next[0] == std::byte{'\n'}) {
+      Say("\r\n");
+      ports_.log.Consume(1);
+      state_.mid_line = 0;
+      if (!SendText()) return Progress::kBlocked;
+    } else {
+      if (!ports_.uart.CanSend()) return Progress::kBlocked;
+      ports_.uart.Send(next[0]);
+      ports_.log.Consume(1);
+      state_.mid_line = 1;
+    }
+    budget -= std::min<size_t>(budget, 1);
+  }
+  return Progress::kDone;
+}
+
 // Sends a run of a guest's bytes, or the text that has to come first.
 Console::Progress Console::SendFrom(uint32_t guest, size_t& budget) {
-  if (guest != state_.writer) {
-    if (state_.mid_line != 0) Say("\r\n");
-    state_.mid_line = 0;
-    state_.writer = guest;
-    if (!SendText()) return Progress::kBlocked;
-  }
+  if (!TakeOver(guest)) return Progress::kBlocked;
   ByteRingReader& ring = guests_[guest]->line.output;
   const bool labelled = guest != state_.focus;
   size_t sent = 0;

@@ -5,6 +5,9 @@
 // too, each line headed by the guest's name: so no guest ever waits for a user, and no byte is
 // dropped. Input that the guest in focus does not take stays in its ring, and beyond that in the
 // UART; only if the guest takes none for seconds it is dropped, since commands come the same way.
+//
+// The kernel's log is one more source of output, printed whatever has the focus, line by line and between
+// the guests' lines. A guest that leaves its line unfinished (a prompt) gets an end of line after a while.
 #ifndef ATOLL_SERVICES_CONSOLE_CONSOLE_H_
 #define ATOLL_SERVICES_CONSOLE_CONSOLE_H_
 
@@ -26,6 +29,7 @@ class Console {
   // Signal bits for OnSignals; main.cc asserts that the manifest agrees. Other bits: a guest's
   // output.
   static constexpr uint64_t kFlushSignal = 1u << 2;
+  static constexpr uint64_t kLogSignal = 1u << 3;
   static constexpr size_t kMaxGuests = 8;
 
   struct Guest {
@@ -39,6 +43,8 @@ class Console {
     const Counter& counter;
     Notifier& power_off;  // the user wants the machine off
     Notifier& flushed;    // everything that was in the rings is on the wire
+    ByteRingReader log;   // whole lines of the kernel's log, each ended by a line feed
+    Notifier& log_room;   // `log` is empty again
   };
 
   Console(const Ports& ports, ConsoleState& state) : ports_(ports), state_(state) {}
@@ -64,7 +70,11 @@ class Console {
 
   Progress SendOutput();
   Progress SendFrom(uint32_t guest, size_t& budget);
-  bool SendText();  // false: the UART is full
+  bool InLogLine() const;
+  bool LogIsDue();
+  Progress SendLog(size_t& budget);
+  bool TakeOver(uint32_t writer);  // false: the UART is full
+  bool SendText();                 // false: the UART is full
   std::optional<uint32_t> NextWriter();
   void SayLine(std::string_view text);
   void Say(std::string_view text);
@@ -78,6 +88,8 @@ class Console {
   std::optional<uint64_t> full_since_;  // ticks: the guest in focus has no room for input
   // Bit per guest: without focus, but its ring is printed until it is empty.
   uint32_t spilling_ = 0;
+
+  std::optional<uint64_t> log_since_;  // ticks: the log waits for the end of a guest's line
 
   // The console's own words, sent before anything else. Lost with the instance.
   std::array<char, 1024> text_{};

@@ -18,7 +18,9 @@ namespace atoll {
 
 namespace manifest = console_manifest;
 static_assert(Console::kFlushSignal == manifest::kFlushSignal);
+static_assert(Console::kLogSignal == manifest::kLogSignal);
 static_assert(Console::kMaxGuests == manifest::kGuestBitCount);
+static_assert(Console::kMaxGuests <= ConsoleState::kLogWriter);
 static_assert(manifest::kRingCount == manifest::kGuestBitCount);
 
 namespace {
@@ -72,7 +74,11 @@ void ServiceMain(const StartInfo& start) {
   const SystemCounter counter;
   KernelNotifier power_off(manifest::kPowerOff);
   KernelNotifier flushed(manifest::kFlushed);
-  Console console({uart, timer, counter, power_off, flushed}, **state);
+  KernelNotifier log_room(manifest::kLogRoom);
+  const Result<ByteRingReader> log = ByteRingReader::Attach(
+      {reinterpret_cast<std::byte*>(manifest::kLogAddress.value), manifest::kLogBytes});
+  if (!log.has_value()) Panic("log: ", log.error());
+  Console console({uart, timer, counter, power_off, flushed, *log, log_room}, **state);
 
   std::array<std::optional<KernelNotifier>, Console::kMaxGuests> notifiers;
   for (uint32_t slot = 0; slot < config.guest_count; ++slot) {

@@ -14,10 +14,11 @@ namespace atoll {
 // Every word is valid whatever the others hold. The guests' bytes are in their rings, not here.
 struct ConsoleState {
   static constexpr uint32_t kFormat = 0x43'4f'4e'01;  // "CON", version of this layout
+  static constexpr uint32_t kLogWriter = 8;
 
   uint32_t format = 0;         // written last when the state is made
   uint32_t focus = 0;          // the guest that has the keyboard
-  uint32_t writer = 0;         // the guest whose byte was sent last
+  uint32_t writer = 0;         // the guest whose byte was sent last, or kLogWriter
   uint32_t mid_line = 0;       // 1: that byte did not end a line
   uint32_t command = 0;        // 1: Ctrl-A was typed, its command comes next
   uint32_t flushing = 0;       // 1: the supervisor waits until everything is on the wire

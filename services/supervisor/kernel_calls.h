@@ -41,12 +41,15 @@ class KernelCalls {
   virtual Status SetSignal(abi::Handle signal) = 0;
   virtual Status SetTimer(const SetTimerRequest& request) = 0;
   virtual void Log(std::string_view line) = 0;
+  virtual Result<ReadLogReply> ReadLog(const ReadLogRequest& request) = 0;  // into the IPC page
+  virtual Result<SetLogOutputReply> SetLogOutput(const SetLogOutputRequest& request) = 0;
   virtual void PowerOff(const PowerOffRequest& request) = 0;  // returns only in tests
 
   // CNTPCT_EL0 and CNTFRQ_EL0.
   virtual uint64_t Ticks() = 0;
   virtual uint64_t TicksPerSecond() = 0;
 
+  virtual std::span<const std::byte> IpcPage() = 0;
   // The supervisor's own mapping of [address, address + bytes).
   virtual std::span<std::byte> OwnMemory(VirtAddr address, uint64_t bytes) = 0;
 

@@ -66,6 +66,13 @@ class TargetKernelCalls final : public KernelCalls {
     (void)kernel::Log({.bytes = static_cast<uint32_t>(bytes.size())});
   }
 
+  Result<ReadLogReply> ReadLog(const ReadLogRequest& request) override {
+    return kernel::ReadLog(kOwnTask, request);
+  }
+  Result<SetLogOutputReply> SetLogOutput(const SetLogOutputRequest& request) override {
+    return kernel::SetLogOutput(kOwnTask, request);
+  }
+
   void PowerOff(const PowerOffRequest& request) override {
     (void)kernel::PowerOff(kOwnTask, request);
     Exit(request.status);  // not reached
@@ -82,6 +89,7 @@ class TargetKernelCalls final : public KernelCalls {
     return frequency;
   }
 
+  std::span<const std::byte> IpcPage() override { return abi::IpcPage(); }
   std::span<std::byte> OwnMemory(VirtAddr address, uint64_t bytes) override {
     return {reinterpret_cast<std::byte*>(address.value), bytes};
   }

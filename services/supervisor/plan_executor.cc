@@ -1,6 +1,6 @@
 #include "services/supervisor/plan_executor.h"
 
-#include <limits>
+#include "services/supervisor/manifest.h"
 
 namespace atoll {
 namespace {
@@ -141,8 +141,14 @@ Checked<void> PlanExecutor::Grant(const atoll_PlanGrant& grant) {
 
 Checked<void> PlanExecutor::Mapping(const atoll_PlanMapping& mapping) {
   if (mapping.optional && !objects_.Exists(mapping.memory)) return {};
-  // The address space of the supervisor itself is no place for grants.
-  if (mapping.space == kOwnTask.slot) return Refuse("mapping.space is the supervisor itself");
+  if (mapping.space == kOwnTask.slot) {
+    // Nothing else is granted to the supervisor itself.
+    if (mapping.address != supervisor_manifest::kLogAddress.value ||
+        mapping.bytes != supervisor_manifest::kLogBytes) {
+      return Refuse("mapping.space is the supervisor itself");
+    }
+    has_log_ = true;
+  }
   return Check(objects_.Map(mapping.memory, mapping.space, 0, mapping.address, mapping.bytes,
                             mapping.rights),
                "mapping", mapping.memory);

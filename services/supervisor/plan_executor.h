@@ -29,6 +29,9 @@ class PlanExecutor {
   // The error names kind and reason; the caller knows which record it is.
   Checked<void> Execute(const atoll_PlanRecord& record);
 
+  // The plan has mapped the memory "log" of the supervisor's own manifest.
+  bool has_log() const { return has_log_; }
+
  private:
   Checked<void> Vm(const atoll_PlanVm& vm);
   Checked<void> Object(const atoll_PlanObject& object);
@@ -51,6 +54,7 @@ class PlanExecutor {
   TaskLoader& loader_;
   TaskTable& tasks_;
   VmTable& vms_;
+  bool has_log_ = false;
 };
 
 }  // namespace atoll

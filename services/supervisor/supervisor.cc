@@ -66,6 +66,10 @@ Checked<void> Supervisor::ExecutePlan() {
            .Append(" services for ")
            .Decimal(vms_.entries().size())
            .Append(" VMs"));
+  if (!executor_.has_log()) return {};
+  namespace own = supervisor_manifest;
+  const Status relayed = log_.Start(kernel_.OwnMemory(own::kLogAddress, own::kLogBytes));
+  if (!IsOk(relayed)) Warn(LogLine("log: goes past the console: ").Append(StatusName(relayed)));
   return {};
 }
 
@@ -80,6 +84,7 @@ void Supervisor::OnSignals(uint64_t bits) {
     StopAllVms();
     BeginPowerOff(kExitOk);
   }
+  if ((bits & bit::kLogSignal) != 0) log_.Pass();
   const uint64_t end = bit::kFlushedSignal | bit::kTimerSignal;
   if ((bits & end) != 0 && ending_.has_value()) PowerOff();
 }
@@ -247,6 +252,7 @@ void Supervisor::StopAllVms() {
 void Supervisor::BeginPowerOff(uint32_t status) {
   if (ending_.has_value()) return;
   ending_ = status;
+  log_.Pass();
   if (!IsOk(kernel_.SetSignal(supervisor_manifest::kConsoleFlush))) return PowerOff();
   const uint64_t deadline = kernel_.Ticks() + kFlushSeconds * kernel_.TicksPerSecond();
   if (!IsOk(kernel_.SetTimer({.deadline = deadline}))) PowerOff();
@@ -254,6 +260,7 @@ void Supervisor::BeginPowerOff(uint32_t status) {
 
 void Supervisor::PowerOff() {
   (void)kernel_.SetTimer({.deadline = kNoDeadline});
+  log_.Stop();
   kernel_.PowerOff({.status = *ending_});
 }
 

@@ -11,6 +11,7 @@
 #include "services/supervisor/archive.h"
 #include "services/supervisor/kernel_calls.h"
 #include "services/supervisor/log_line.h"
+#include "services/supervisor/log_relay.h"
 #include "services/supervisor/objects.h"
 #include "services/supervisor/page_allocator.h"
 #include "services/supervisor/plan.h"
@@ -75,6 +76,7 @@ class Supervisor {
   VmTable vms_;
   TaskLoader loader_{kernel_, objects_, archive_};
   PlanExecutor executor_{kernel_, objects_, resources_, archive_, loader_, tasks_, vms_};
+  LogRelay log_{kernel_};
   std::span<const std::byte> plan_;
   bool quiet_ = false;
   std::optional<uint32_t> ending_;  // the status to power off with, while the console writes

@@ -341,6 +341,20 @@ class Plans(ToolCase):
         records, _ = self.one('without: "pl011"')
         self.assertNotIn("console", [t.name for t in self.of(records, "task")])
         self.assertFalse([g for g in self.of(records, "grant") if g.task == 1])
+        self.assertFalse([m for m in self.of(records, "mapping") if m.space == 1])
+
+    def test_supervisor_and_console_share_the_log(self):
+        records, machine = self.one()
+        own = [m for m in self.of(records, "mapping") if m.space == 1]
+        self.assertEqual([m.address for m in own], [machine.services["supervisor"].addresses["log"]])
+        console = self.slot_of(records, "console")
+        log = next(m for m in self.of(records, "mapping") if m.space == console and m.memory == own[0].memory)
+        self.assertEqual((log.address, log.bytes), (machine.services["console"].addresses["log"], own[0].bytes))
+        self.assertEqual(next(m.vm for m in self.of(records, "memory") if m.slot == log.memory), 0)
+
+    def test_one_sided_log(self):
+        self.edit_manifest("console", 'mapping { name: "log"', 'mapping { name: "lag"')
+        self.assert_refused(lambda: self.one(), "mapping lag", "must be SHARED with console")
 
     def test_bare_vm_needs_no_kernel(self):
         records, _ = self.describe('vm { name: "a" without: ["vmm", "vgic", "pl011", "pl031"] }')

@@ -103,6 +103,11 @@ class FakeKernel final : public KernelCalls {
   uint64_t now = 1000;
   uint64_t frequency = 1000;
   Status next_start = Status::kOk;
+  std::string written;  // the kernel's log
+  uint64_t log_capacity = 1 << 20;
+  uint64_t log_bits = 0;
+  std::string uart;  // what of it the kernel printed
+  std::string ipc_page;
 
   // ---- KernelCalls
   // -------------------------------------------------------------------------------
@@ -236,7 +241,28 @@ class FakeKernel final : public KernelCalls {
     timers.push_back(request.deadline);
     return Status::kOk;
   }
-  void Log(std::string_view line) override { log.emplace_back(line); }
+  void Log(std::string_view line) override {
+    log.emplace_back(line);
+    Write(std::string(line) + "\n");
+  }
+  Result<ReadLogReply> ReadLog(const ReadLogRequest& request) override {
+    const uint64_t oldest = written.size() > log_capacity ? written.size() - log_capacity : 0;
+    const uint64_t from = std::clamp<uint64_t>(request.from, oldest, written.size());
+    ipc_page = written.substr(from, abi::kIpcBytes);
+    return ReadLogReply{.bytes = static_cast<uint32_t>(ipc_page.size()),
+                        .next = from + ipc_page.size()};
+  }
+  Result<SetLogOutputReply> SetLogOutput(const SetLogOutputRequest& request) override {
+    log_bits = request.bits;
+    if (log_bits == 0) uart += written.substr(std::min<uint64_t>(request.from, written.size()));
+    return SetLogOutputReply{.next = written.size()};
+  }
+  std::span<const std::byte> IpcPage() override { return std::as_bytes(std::span(ipc_page)); }
+  // What the kernel or a task logs.
+  void Write(std::string_view text) {
+    written += text;
+    if (log_bits == 0) uart += text;
+  }
   void PowerOff(const PowerOffRequest& request) override { power_offs.push_back(request.status); }
   uint64_t Ticks() override { return now; }
   uint64_t TicksPerSecond() override { return frequency; }

@@ -465,7 +465,14 @@ INSTANTIATE_TEST_SUITE_P(
                   },
                   "mapping of slot 70: OUT_OF_RANGE"},
         BadRecord{"mapping_into_supervisor",
-                  [](PlanBuilder& p) { AddMapping(p, kRing, kOwnTask.slot, kGrant, kPageSize); },
+                  [](PlanBuilder& p) {
+                    AddMapping(p, kRing, kOwnTask.slot, kGrant + kBlockSize, kPageSize);
+                  },
+                  "mapping.space is the supervisor itself"},
+        BadRecord{"mapping_into_supervisor_too_small",
+                  [](PlanBuilder& p) {
+                    AddMapping(p, kRing, kOwnTask.slot, bit::kLogAddress, kPageSize);
+                  },
                   "mapping.space is the supervisor itself"},
         BadRecord{"mmio_of_nothing",
                   [](PlanBuilder& p) {
@@ -656,6 +663,59 @@ TEST_F(SupervisorTest, AsksAgainWhenTheConsoleDiesWhileItFlushes) {
   Die(kConsole);
   EXPECT_EQ(kernel->signalled, (std::vector<uint32_t>{kConsoleSignal, kConsoleSignal}));
   EXPECT_EQ(kernel->timers.size(), 1u) << "the second is not extended";
+}
+
+// ---- the kernel's log
+// -------------------------------------------------------------------------------------
+
+constexpr uint32_t kLog = 90;
+
+// The console and the supervisor share the memory of the log.
+void AddLog(PlanBuilder& plan) {
+  AddMemory(plan, kLog, bit::kLogBytes);
+  AddMapping(plan, kLog, kConsole, kGrant + 2 * kBlockSize, bit::kLogBytes);
+  AddMapping(plan, kLog, kOwnTask.slot, bit::kLogAddress, bit::kLogBytes);
+  plan.Add(atoll_PlanRecord_grant_tag).record.grant = {
+      kConsoleSignal, kOwnTask.slot, bit::kConsoleLog.slot, 1, 8, false};
+}
+
+TEST_F(SupervisorTest, WithoutAConsoleTheKernelPrints) {
+  BootAndRun();
+  EXPECT_EQ(kernel->uart, "started 3 services for 1 VMs\n");
+  EndVm(VmState::kOff);
+  EXPECT_TRUE(kernel->uart.ends_with("VM linux is off\n"));
+}
+
+TEST_F(SupervisorTest, TheConsolePrintsWhatIsLogged) {
+  Boot(AddLog);
+  ASSERT_EQ(kernel->log_bits, bit::kLogSignal);
+  ByteRingReader log =
+      *ByteRingReader::Attach(kernel->Look(kConsole, kGrant + 2 * kBlockSize, bit::kLogBytes));
+  kernel->Write("a service's line\n");
+  supervisor->OnSignals(bit::kLogSignal);
+  EXPECT_EQ(log.Available(), std::string_view("a service's line\n").size());
+  EXPECT_EQ(kernel->signalled, std::vector<uint32_t>{kConsoleSignal});
+  EXPECT_EQ(kernel->uart, "started 3 services for 1 VMs\n");
+  // The last words come before the request to flush.
+  kernel->object(kVm).vm_state = VmState::kRunning;
+  EndVm(VmState::kOff);
+  std::vector<std::byte> text(200);
+  text.resize(log.Read(text));
+  EXPECT_EQ(Text(text), "a service's line\nVM linux is off\n");
+  // What the console did not print any more, the kernel does.
+  kernel->Write("late\n");
+  supervisor->OnSignals(bit::kFlushedSignal);
+  EXPECT_EQ(kernel->uart, "started 3 services for 1 VMs\nlate\n");
+  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitOk});
+}
+
+TEST_F(SupervisorTest, AConsoleThatIsGivenUpHidesNothing) {
+  Boot(AddLog);
+  for (int death = 0; death < 6; ++death) Die(kConsole);
+  supervisor->OnSignals(bit::kTimerSignal);
+  EXPECT_NE(kernel->uart.find("console died: fault"), std::string::npos);
+  EXPECT_NE(kernel->uart.find("given up: more than 5 deaths in 1 s\n"), std::string::npos);
+  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitFailed});
 }
 
 TEST_F(SupervisorTest, WaitsForTheLastVm) {
