@@ -9,6 +9,7 @@
 #include "kernel/vcpu/debug_registers.h"
 #include "kernel/vcpu/sanitize.h"
 #include "kernel/vcpu/traps_configuration.h"
+#include "kernel/vgic/list_register_hardware.h"
 
 extern "C" char ExceptionVectors[];
 
@@ -58,6 +59,11 @@ void SetUpInterruptController(const BootInfo& info) {
     Panic("this CPU's GIC redistributor is missing or does not wake");
   }
   if (!gic::InitializeCpuInterface()) Panic("the GIC CPU interface has no system registers");
+  // What the vgic service tells guests (GICD_TYPER.A3V, 5 priority bits) and what the kernel relies on (TDS).
+  const VirtualTypeRegister type = ListRegisterHardware::ReadType();
+  if (!type.trap_dir() || !type.affinity3() || type.priority_bits() != 5 || type.preemption_bits() != 5) {
+    Panic("the virtual GIC CPU interface must trap ICC_DIR_EL1 and have Aff3 and 5 priority bits");
+  }
   const GicInterruptRegisters& own = physical_gic.redistributors[0].interrupts();
   for (const uint32_t intid : {physical_gic.timers.hypervisor, physical_gic.timers.virtual_,
                                physical_gic.timers.physical, kMaintenanceIntid}) {
