@@ -101,6 +101,7 @@ void CallEndpoint(Task& caller) {
   if (abi::LabelBytes(caller.frame.x[1]) > abi::kIpcBytes) {
     return Answer(caller, Status::kInvalidArgument, {});
   }
+  caller.badge = entry->badge;
   BeginCall(caller, **endpoint, BlockedOn::kCall);
 }
 

@@ -96,8 +96,7 @@ void Hypercall(Vcpu& vcpu, bool smc) {
     vcpu.frame.x[0] = kNotSupported;
     return;
   }
-  vcpu.mmio_syndrome = smc ? 1 : 0;
-  BeginCall(vcpu, *vcpu.vm->hypercall, BlockedOn::kHypercall);
+  BeginCall(vcpu, *vcpu.vm->hypercall, smc ? BlockedOn::kSecureCall : BlockedOn::kHypercall);
 }
 
 // The preferred return address of HVC is the next instruction already.
@@ -201,7 +200,7 @@ constexpr std::array<Handler, 64> kTable = MakeTable();
 namespace {
 
 MmioAccess DecodeMmio(const Vcpu& vcpu) {
-  return *MmioAccess::Decode(vcpu.mmio_syndrome, vcpu.mmio_big_endian);
+  return *MmioAccess::Decode(vcpu.mmio_syndrome, (vcpu.work & kWorkMmio) != 0 && vcpu.mmio_big_endian);
 }
 
 }  // namespace
@@ -216,9 +215,9 @@ MmioAccessRequest MmioRequest(const Vcpu& vcpu) {
 }
 
 void CompleteMmio(Vcpu& vcpu, bool ok, uint64_t value) {
+  const MmioAccess access = DecodeMmio(vcpu);
   vcpu.work &= ~kWorkMmio;
   if (!ok) return InjectAbort(vcpu, vcpu.mmio_syndrome, vcpu.mmio_far);
-  const MmioAccess access = DecodeMmio(vcpu);
   if (!access.write && access.register_number != kZeroRegister) {
     vcpu.frame.x[access.register_number] = access.Complete(value);
   }

@@ -32,6 +32,9 @@ void SlowReplyWait(ATOLL_MESSAGE);
 void SlowExit();  // finds everything in the frame and the syndrome registers
 }
 
+// Only branched to from vectors.S, so no landing pads.
+#define ATOLL_ENTRY extern "C" __attribute__((target("branch-protection=none")))
+
 namespace {
 
 // Labels of the two messages that the kernel sends, from their schemas.
@@ -44,8 +47,8 @@ inline constexpr uint64_t kIssSignExtend = 1u << 21;
 inline constexpr uint64_t kIssSixtyFour = 1u << 15;
 inline constexpr uint64_t kIssUnusual = 0xfu << 7;  // FnV, EA, CM, S1PTW
 inline constexpr uint64_t kIssWrite = 1u << 6;
-constexpr uint32_t FaultType(uint64_t esr) { return static_cast<uint32_t>(esr >> 2) & 0xf; }
-inline constexpr uint32_t kTranslationFault = 1;
+inline constexpr uint64_t kIssFaultType = 0xfu << 2;
+inline constexpr uint64_t kIssTranslationFault = 1u << 2;
 constexpr uint32_t SizeLog2(uint64_t esr) { return static_cast<uint32_t>(esr >> 22) & 3; }
 constexpr uint32_t Register(uint64_t esr) { return static_cast<uint32_t>(esr >> 16) & 31; }
 
@@ -89,19 +92,19 @@ constexpr uint32_t Register(uint64_t esr) { return static_cast<uint32_t>(esr >> 
 [[gnu::always_inline]] inline void Link(Thread& caller, Thread& server, uint64_t badge,
                                         BlockedOn blocked_on) {
   const uint64_t token = caller.token + 1;
-  caller.token = token;
+  caller.token = token;  // in pairs of neighbours
   caller.server = &server;
+  caller.blocked_on = blocked_on;
   server.serving = &caller;
   server.frame.x[8] = badge;
   server.frame.x[9] = token;
   server.frame.x[10] = 1;  // attempt
-  caller.blocked_on = blocked_on;
 }
 
 }  // namespace
 
 // x0 = handle, x1 = label, x2-x7 = words.
-extern "C" void FastCall(ATOLL_MESSAGE) {
+ATOLL_ENTRY void FastCall(ATOLL_MESSAGE) {
   Cpu& cpu = Cpu::This();
   Task& caller = *static_cast<Task*>(cpu.current);
   if (x0 >= caller.handle_count || abi::LabelBytes(x1) != 0) [[unlikely]] {
@@ -129,23 +132,24 @@ extern "C" void FastCall(ATOLL_MESSAGE) {
   caller.frame.x[5] = x5;
   caller.frame.x[6] = x6;
   caller.frame.x[7] = x7;
+  caller.badge = entry.badge;
   Link(caller, *server, entry.badge, BlockedOn::kCall);
   SwitchToTask(cpu, *server);
   [[clang::musttail]] return Deliver(0, x1, x2, x3, x4, x5, x6, x7);
 }
 
 // x0 = token, x1 = reply label, x2-x7 = words.
-extern "C" void FastReplyWait(ATOLL_MESSAGE) {
+ATOLL_ENTRY void FastReplyWait(ATOLL_MESSAGE) {
   Cpu& cpu = Cpu::This();
   Thread& server = *cpu.current;
   Thread* const caller = server.serving;
   // serving != null proves that the caller still waits for this server: whoever cancels it clears that.
-  if (caller == nullptr || caller->token != x0 || abi::LabelBytes(x1) != 0 ||
-      (caller->work | cpu.work) != 0) [[unlikely]] {
+  if (caller == nullptr || caller->token != x0 || (caller->work | cpu.work) != 0) [[unlikely]] {
     [[clang::musttail]] return SlowReplyWait(x0, x1, x2, x3, x4, x5, x6, x7);
   }
   const BlockedOn blocked_on = caller->blocked_on;
-  if (blocked_on != BlockedOn::kCall && x1 != 0) [[unlikely]] {  // the guest gets an error
+  // A buffer, or the guest gets an error.
+  if (x1 != 0 && (blocked_on != BlockedOn::kCall || abi::LabelBytes(x1) != 0)) [[unlikely]] {
     [[clang::musttail]] return SlowReplyWait(x0, x1, x2, x3, x4, x5, x6, x7);
   }
   Endpoint& port = *server.port;
@@ -181,10 +185,9 @@ extern "C" void FastReplyWait(ATOLL_MESSAGE) {
 }
 
 // x0 = ESR_EL2; all registers of the thread are in its frame.
-extern "C" void FastDataAbort(ATOLL_MESSAGE) {
+ATOLL_ENTRY void FastDataAbort(ATOLL_MESSAGE) {
   // A valid syndrome is given for Stage-2 aborts only, so this is a vCPU.
-  if ((x0 & kIssValid) == 0 || (x0 & kIssUnusual) != 0 || FaultType(x0) != kTranslationFault)
-      [[unlikely]] {
+  if ((x0 & (kIssValid | kIssUnusual | kIssFaultType)) != (kIssValid | kIssTranslationFault)) [[unlikely]] {
     return SlowExit();
   }
   Cpu& cpu = Cpu::This();
@@ -194,34 +197,34 @@ extern "C" void FastDataAbort(ATOLL_MESSAGE) {
   if ((vcpu.frame.pstate & (pstate::kAarch32 | pstate::kBtype)) != 0) [[unlikely]] return SlowExit();
   // A guest may have turned big-endian since its last range was noted.
   if ((SctlrEl12::Read() & (kSctlrEe | kSctlrE0e)) != 0) [[unlikely]] return SlowExit();
-  const uint64_t address = (HpfarEl2::Read() & ~uint64_t{0xf}) << 8 | (FarEl2::Read() & (kPageSize - 1));
+  const uint64_t far = FarEl2::Read();
+  const uint64_t address = HpfarEl2::Read() << 8 | (far & (kPageSize - 1));  // FIPA[51:12] in [43:4], RES0 below
   Range* const range = vcpu.last_range;  // never null: an empty range at first
   const uint64_t offset = address - range->base;
   const uint32_t size_log2 = SizeLog2(x0);
   const uint64_t write = (x0 & kIssWrite) != 0;
   const uint64_t bytes = uint64_t{1} << size_log2;
   // Two comparisons: an access that begins below the base wraps, and its end might not.
-  if (offset >= range->size || offset + bytes > range->size || (offset == range->doorbell && write))
-      [[unlikely]] {
-    return SlowExit();
-  }
+  if (offset >= range->size || offset + bytes > range->size) [[unlikely]] return SlowExit();
   uint64_t value = 0;
-  if (write && Register(x0) != kZeroRegister) {
-    value = ZeroExtend(vcpu.frame.x[Register(x0)], size_log2);
+  if (write) [[unlikely]] {  // reads are what a guest waits for
+    if (offset == range->doorbell) [[unlikely]] return SlowExit();
+    if (Register(x0) != kZeroRegister) value = ZeroExtend(vcpu.frame.x[Register(x0)], size_log2);
   }
   Thread* const server = TakeReceiver(*range->endpoint);
   if (server == nullptr) [[unlikely]] return SlowExit();
+  Link(vcpu, *server, range->badge, BlockedOn::kMmio);
   vcpu.mmio_syndrome = x0;
   vcpu.mmio_offset = offset;
   vcpu.mmio_range = range;
-  Link(vcpu, *server, range->badge, BlockedOn::kMmio);
+  vcpu.mmio_far = far;
   HcrEl2::Write(kHostHcr);
   SwitchToTask(cpu, *server);
   [[clang::musttail]] return Deliver(0, kMmioAccessLabel, offset, bytes, write, value, 0, 0);
 }
 
 // x0-x3 = the guest's; all registers are in the frame.
-extern "C" void FastHypercall(ATOLL_MESSAGE) {
+ATOLL_ENTRY void FastHypercall(ATOLL_MESSAGE) {
   Cpu& cpu = Cpu::This();
   Vcpu& vcpu = *static_cast<Vcpu*>(cpu.current);
   Endpoint* const endpoint = vcpu.hypercall;

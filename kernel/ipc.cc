@@ -23,20 +23,19 @@ struct Request {
 Request BuildRequest(Thread& caller) {
   const uint64_t* const x = caller.frame.x;
   switch (caller.blocked_on) {
-    case BlockedOn::kCall: {
-      const HandleEntry* const entry = static_cast<Task&>(caller).FindHandle(x[0]);
-      return {.badge = entry != nullptr ? entry->badge : 0,
+    case BlockedOn::kCall:
+      return {.badge = caller.badge,
               .message = {.label = x[1], .words = {x[2], x[3], x[4], x[5], x[6], x[7]}}};
-    }
     case BlockedOn::kMmio:
       return {.badge = caller.mmio_range->badge,
               .message = {.label = abi::MakeLabel(DeviceInterface::kMmioAccess),
                           .words = MmioRequest(static_cast<Vcpu&>(caller)).Pack()}};
     case BlockedOn::kHypercall:
+    case BlockedOn::kSecureCall:
       return {.badge = static_cast<Vcpu&>(caller).index,
               .message = {.label = abi::MakeLabel(HypercallInterface::kSmccc),
                           .words = SmcccRequest{.x0 = x[0], .x1 = x[1], .x2 = x[2], .x3 = x[3],
-                                                .smc = caller.mmio_syndrome != 0}
+                                                .smc = caller.blocked_on == BlockedOn::kSecureCall}
                                        .Pack()}};
   }
   return {};
@@ -86,6 +85,7 @@ void CompleteCall(Thread& caller, uint64_t label, const abi::Words& words) {
       CompleteMmio(static_cast<Vcpu&>(caller), abi::LabelCode(label) == 0, words[0]);
       break;
     case BlockedOn::kHypercall:
+    case BlockedOn::kSecureCall:
       CompleteHypercall(static_cast<Vcpu&>(caller), abi::LabelCode(label) == 0, words);
       break;
   }

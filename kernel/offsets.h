@@ -2,8 +2,9 @@
 #ifndef ATOLL_KERNEL_OFFSETS_H_
 #define ATOLL_KERNEL_OFFSETS_H_
 
-// Thread: bytes of scratch stack below the frame, and the frame's fields.
-#define THREAD_FRAME 256
+// Thread: bytes of scratch stack below the frame, and the frame's fields. What is within 504 bytes of a Thread the fast
+// path stores in pairs.
+#define THREAD_FRAME 128
 #define FRAME_X0 0
 #define FRAME_X8 64
 #define FRAME_X16 128
@@ -14,7 +15,7 @@
 #define FRAME_PC 256
 #define FRAME_PSTATE 264
 #define FRAME_TPIDR 272
-#define FRAME_SIZE 280
+#define FRAME_TPIDRRO 280
 
 // Cpu
 #define CPU_CURRENT 0

@@ -20,18 +20,14 @@ class ABSL_LOCKABLE Spinlock {
   void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
     // One LSE swap when free; the uncontended path is what a call pays for.
     while (word_.exchange(1, std::memory_order_acquire) != 0) [[unlikely]] {
-      contended_.fetch_add(1, std::memory_order_relaxed);
       while (word_.load(std::memory_order_relaxed) != 0) {
       }
     }
   }
   void Unlock() ABSL_UNLOCK_FUNCTION() { word_.store(0, std::memory_order_release); }
 
-  uint32_t contended() const { return contended_.load(std::memory_order_relaxed); }
-
  private:
   std::atomic<uint32_t> word_{0};
-  std::atomic<uint32_t> contended_{0};
 };
 
 class ABSL_SCOPED_LOCKABLE LockGuard {

@@ -70,7 +70,6 @@ ATOLL_SYSTEM_REGISTER(ContextidrEl12, "contextidr_el12");
 ATOLL_SYSTEM_REGISTER(CntkctlEl12, "cntkctl_el12");
 ATOLL_SYSTEM_REGISTER(SpEl1, "sp_el1");
 ATOLL_SYSTEM_REGISTER(TpidrEl1, "tpidr_el1");
-ATOLL_SYSTEM_REGISTER(TpidrroEl0, "tpidrro_el0");
 ATOLL_SYSTEM_REGISTER(CsselrEl1, "csselr_el1");
 ATOLL_SYSTEM_REGISTER(ParEl1, "par_el1");
 ATOLL_SYSTEM_REGISTER(VpidrEl2, "vpidr_el2");

@@ -35,10 +35,11 @@ struct Frame {
   uint64_t pc;
   uint64_t pstate;
   uint64_t tpidr_el0;
+  uint64_t tpidrro_el0;  // 0 in tasks, which could read a guest's
 };
 
 // Why a caller waits: how its reply is delivered and, after a server's death, its message rebuilt.
-enum class BlockedOn : uint32_t { kCall, kMmio, kHypercall };
+enum class BlockedOn : uint32_t { kCall, kMmio, kHypercall, kSecureCall };
 
 // Reasons why a thread must not be resumed by the fast path; Thread::work is their union.
 inline constexpr uint32_t kWorkNotLoaded = 1;   // vCPU: EL1 state is not in this CPU's registers
@@ -77,11 +78,12 @@ struct alignas(64) Thread {
   Thread* server = nullptr;
   BlockedOn blocked_on = BlockedOn::kCall;
   uint32_t work = 0;
-  // vCPU exits: what completes the access when the reply comes. In the order in which the fast path
-  // writes them, two at a time.
+  uint64_t badge = 0;      // of a task's call: of its handle, which may be another's when the call is redelivered
+  // vCPU exits: what completes the access when the reply comes.
   uint64_t mmio_syndrome = 0;
   uint64_t mmio_offset = 0;
   Range* mmio_range = nullptr;
+  uint64_t mmio_far = 0;         // guest virtual address
   uint64_t died_token = 0;       // the call during which a server died last ...
   uint32_t deaths = 0;           // ... and how many did
   Endpoint* queued_at = nullptr;
@@ -108,7 +110,7 @@ struct alignas(64) Thread {
 
 static_assert(offsetof(Frame, sp_el0) == FRAME_SP && offsetof(Frame, pc) == FRAME_PC);
 static_assert(offsetof(Frame, pstate) == FRAME_PSTATE && offsetof(Frame, tpidr_el0) == FRAME_TPIDR);
-static_assert(sizeof(Frame) == FRAME_SIZE);
+static_assert(offsetof(Frame, tpidrro_el0) == FRAME_TPIDRRO);
 
 // On whose time a thread runs: the first caller of its chain of calls.
 inline Thread& ChargedThread(Thread& thread) {

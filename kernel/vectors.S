@@ -24,9 +24,10 @@
   mrs x9, elr_el2
   mrs x10, spsr_el2
   mrs x11, tpidr_el0
+  mrs x12, tpidrro_el0
   stp x30, x8, [sp, #FRAME_X30]
   stp x9, x10, [sp, #FRAME_PC]
-  str x11, [sp, #FRAME_TPIDR]
+  stp x11, x12, [sp, #FRAME_TPIDR]
 .endm
 
 // To the CPU's stack; keeps x0-x15.
@@ -167,15 +168,14 @@ lower_serror:
 Resume:
 resume:
   add sp, x0, #THREAD_FRAME
-// The same with SP at the frame already: the fast path's return to a vCPU.
-.global ResumeFrame
-ResumeFrame:
-  ldp x8, x9, [sp, #FRAME_SP]
-  ldp x10, x11, [sp, #FRAME_PSTATE]
+  ldp x30, x8, [sp, #FRAME_X30]
+  ldp x9, x10, [sp, #FRAME_PC]
+  ldp x11, x12, [sp, #FRAME_TPIDR]
   msr sp_el0, x8
   msr elr_el2, x9
   msr spsr_el2, x10
   msr tpidr_el0, x11
+  msr tpidrro_el0, x12
   ldp x0, x1, [sp, #FRAME_X0]
   ldp x2, x3, [sp, #16]
   ldp x4, x5, [sp, #32]
@@ -191,7 +191,6 @@ ResumeFrame:
   ldp x24, x25, [sp, #192]
   ldp x26, x27, [sp, #208]
   ldp x28, x29, [sp, #224]
-  ldr x30, [sp, #FRAME_X30]
   eret                      // synchronises HCR_EL2, TTBR0_EL2 and what else was written
   dsb nsh                   // no speculation past eret (straight-line)
   isb
@@ -203,12 +202,14 @@ Deliver:
   mrs x16, tpidr_el2
   ldr x16, [x16, #CPU_CURRENT]
   add sp, x16, #THREAD_FRAME
-  ldp x8, x9, [sp, #FRAME_SP]
-  ldp x10, x11, [sp, #FRAME_PSTATE]
+  ldp x30, x8, [sp, #FRAME_X30]
+  ldp x9, x10, [sp, #FRAME_PC]
+  ldr x11, [sp, #FRAME_TPIDR]
   msr sp_el0, x8
   msr elr_el2, x9
   msr spsr_el2, x10
   msr tpidr_el0, x11
+  msr tpidrro_el0, xzr
   ldp x8, x9, [sp, #64]
   ldp x10, x11, [sp, #80]
   ldp x12, x13, [sp, #96]
@@ -220,7 +221,6 @@ Deliver:
   ldp x24, x25, [sp, #192]
   ldp x26, x27, [sp, #208]
   ldp x28, x29, [sp, #224]
-  ldr x30, [sp, #FRAME_X30]
   eret
   dsb nsh
   isb

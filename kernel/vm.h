@@ -33,8 +33,7 @@ struct Vcpu : Thread, Object {
   VcpuState power = VcpuState::kOff;
   Range* last_range = &no_range;    // of the last access: consecutive accesses mostly hit one device
   Cpu* loaded_on = nullptr;         // where its EL1 state is in the registers
-  uint64_t mmio_far = 0;            // guest virtual address of the access it waits for
-  bool mmio_big_endian = false;
+  bool mmio_big_endian = false;     // with kWorkMmio: the access it waits for
   El1Context context;
   // Stand in for its EL1 timers while it is not loaded: they wake it.
   Timer virtual_timer;

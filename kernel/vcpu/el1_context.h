@@ -4,10 +4,7 @@
 // All of it stays in the hardware while tasks run and moves only when another vCPU is loaded. Tasks
 // run at EL0 with TGE = 1, under the *_EL2 registers, so what they share with a guest is little:
 //
-//   TPIDR_EL0, SP_EL0    saved on every exit
-//   TPIDRRO_EL0          readable by tasks. Not secret between a VM and its services; Deliver may
-//   clear it
-//                        when a task of no VM (console, supervisor) is entered from a vCPU
+//   TPIDR_EL0, SP_EL0, TPIDRRO_EL0   part of the frame that every exit saves
 //   V0-V31, FPCR, FPSR   out of reach: CPTR_EL2.FPEN = 0b01 traps FP of tasks
 //   MDSCR_EL1            see debug_registers.h
 //   keys                 in force in tasks only through SCTLR_EL2.En*, which stay 0; PACGA would
@@ -57,7 +54,6 @@ struct El1Context {
   uint64_t spsr = 0;
   uint64_t sp_el1 = 0;
   uint64_t tpidr_el1 = 0;
-  uint64_t tpidrro_el0 = 0;
   uint64_t contextidr = 0;
   uint64_t csselr = 0;
   uint64_t cntkctl = 0;

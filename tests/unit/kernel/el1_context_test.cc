@@ -25,7 +25,7 @@ uint64_t* const kRegisters[] = {
     &TcrEl12::value,      &MairEl12::value,       &AmairEl12::value,    &VbarEl12::value,
     &EsrEl12::value,      &FarEl12::value,        &Afsr0El12::value,    &Afsr1El12::value,
     &ElrEl12::value,      &SpsrEl12::value,       &SpEl1::value,        &TpidrEl1::value,
-    &TpidrroEl0::value,   &ContextidrEl12::value, &CsselrEl1::value,    &CntkctlEl12::value,
+    &ContextidrEl12::value, &CsselrEl1::value,    &CntkctlEl12::value,
     &ParEl1::value,       &VmpidrEl2::value,      &VpidrEl2::value,     &VsesrEl2::value,
     &VdisrEl2::value,     &ApiaKeyLoEl1::value,   &ApiaKeyHiEl1::value, &ApibKeyLoEl1::value,
     &ApibKeyHiEl1::value, &ApdaKeyLoEl1::value,   &ApdaKeyHiEl1::value, &ApdbKeyLoEl1::value,
