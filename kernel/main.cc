@@ -22,13 +22,12 @@ namespace {
 
 constinit std::array<Cpu, kMaxCpus> cpus;
 
-void SetUpFrames(const FreeMemory& free_memory, const Machine& machine, BootPages& pages) {
+void SetUpFrames(const Machine& machine, BootPages& pages) {
   const PhysAddr first = machine.memory[0].base;
   const PhysAddr last = machine.memory[machine.memory.size() - 1].end();
   const uint64_t count = (last - first) / kPageSize;
   const PhysAddr table = pages.Take(AlignUp(count, kPageSize) / kPageSize);
   pools.frames = FrameTable(first, {PhysToPointer<FrameState>(table), count});
-  static_cast<void>(free_memory);
 }
 
 void AddResource(ResourceKind kind, const PhysRange& range, uint32_t intid = 0) {
@@ -56,15 +55,20 @@ void ListResources(const FreeMemory& free_memory, const Machine& machine) {
   }
 }
 
-// The largest piece that does not hold the archive: the kernel's first pages come from its front.
-PhysRange& LargestFree(FreeMemory& free_memory, const std::optional<PhysRange>& archive) {
-  PhysRange* largest = nullptr;
+// Bytes at the front of a piece of free memory, before the archive if that lies in it.
+uint64_t FrontBytes(const PhysRange& range, const std::optional<PhysRange>& archive) {
+  if (!archive || !range.Overlaps(*archive)) return range.bytes;
+  return archive->base > range.base ? AlignDown(archive->base - range.base, kPageSize) : 0;
+}
+
+// The kernel's first pages come from the largest front.
+BootPages FirstPages(FreeMemory& free_memory, const std::optional<PhysRange>& archive) {
+  PhysRange* best = nullptr;
   for (PhysRange& range : free_memory.span()) {
-    if (archive && range.base.value + (8 << 20) > archive->base.value && range.Overlaps(*archive)) continue;
-    if (largest == nullptr || range.bytes > largest->bytes) largest = &range;
+    if (best == nullptr || FrontBytes(range, archive) > FrontBytes(*best, archive)) best = &range;
   }
-  if (largest == nullptr) Panic("there is no free memory; give the machine more");
-  return *largest;
+  if (best == nullptr) Panic("there is no free memory; give the machine more");
+  return BootPages(*best, FrontBytes(*best, archive));
 }
 
 }  // namespace
@@ -79,8 +83,8 @@ extern "C" void KernelMain(const atoll::BootInfo& info) {
   SetUpInterruptController(info);
 
   FreeMemory free_memory = info.free_memory;
-  BootPages pages(LargestFree(free_memory, info.machine.initrd));
-  SetUpFrames(free_memory, info.machine, pages);
+  BootPages pages = FirstPages(free_memory, info.machine.initrd);
+  SetUpFrames(info.machine, pages);
   SetUpIds();
   CreateRootTask(pages, info.machine.initrd.value_or(PhysRange{}));
   ListResources(free_memory, info.machine);

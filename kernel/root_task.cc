@@ -8,6 +8,7 @@
 #include "kernel/endpoint.h"
 #include "kernel/ipc.h"
 #include "kernel/log/panic.h"
+#include "kernel/memory/cache.h"
 #include "kernel/memory/page_table.h"
 #include "kernel/memory/translation_registers.h"
 #include "kernel/pools.h"
@@ -78,22 +79,19 @@ uint64_t LoadImage(Task& task, BootPages& pages) {
     std::byte* const memory = MapFresh(task, pages, VirtAddr(segment.address - inside),
                                        inside + segment.memory_bytes, attributes);
     std::memcpy(memory + inside, image.data() + segment.offset, segment.file_bytes);
+    if (attributes.execute) MakeExecutable(memory, AlignUp(inside + segment.memory_bytes, kPageSize));
   }
-  // Code was written through the data side: to the point of unification, then drop stale instructions.
-  DsbIsh();
-  asm volatile("ic ialluis" ::: "memory");
-  DsbIsh();
-  Isb();
   return header.entry;
 }
 
 }  // namespace
 
 PhysAddr BootPages::Take(uint64_t pages) {
-  if (range_.bytes < pages * kPageSize) Panic("too little memory to start; give the machine more");
+  if (usable_ < pages * kPageSize) Panic("too little memory to start; give the machine more");
   const PhysAddr taken = range_.base;
   range_.base = range_.base + pages * kPageSize;
   range_.bytes -= pages * kPageSize;
+  usable_ -= pages * kPageSize;
   return taken;
 }
 
@@ -104,7 +102,7 @@ Task& CreateRootTask(BootPages& pages, const PhysRange& archive) {
   Task& task = *donation.Construct<Task>();
   task.backing = donation.base();
   task.backing_pages = total;
-  task.references = 1;
+  task.references = 2;  // its own handle, its signal
   task.handles = reinterpret_cast<HandleEntry*>(donation.Take(table_pages));
   task.handle_count = kHandles;
   task.rank = abi::kMaxRank;

@@ -15,15 +15,17 @@ inline constexpr VirtAddr kArchiveAddress{0x30'0000'0000};  // boot archive, rea
 inline constexpr uint32_t kRootTaskSlot = 1;                 // itself, all rights
 inline constexpr uint32_t kRootSignalSlot = 2;               // its signal
 
-// Takes pages for the kernel's first objects from the front of a range of free memory; they stay the kernel's.
+// Takes pages for the kernel's first objects from the first `usable` bytes of a range of free memory; they stay the
+// kernel's.
 class BootPages {
  public:
-  explicit BootPages(PhysRange& range) : range_(range) {}
+  BootPages(PhysRange& range, uint64_t usable) : range_(range), usable_(usable) {}
   // Panics if there are too few: nothing has been started yet.
   PhysAddr Take(uint64_t pages);
 
  private:
   PhysRange& range_;
+  uint64_t usable_;
 };
 
 // `archive` may be empty. The task is ready to run.

@@ -1,7 +1,7 @@
 #include "kernel/task_life.h"
 
 #include "kernel/ipc.h"
-#include "kernel/log/log.h"
+#include "kernel/log/line.h"
 #include "kernel/log/panic.h"
 #include "kernel/scheduler.h"
 #include "kernel/vcpu/pstate.h"
@@ -35,9 +35,11 @@ void Die(Task& task, DeathCause cause) {
   AbandonCalls(task);
   // Signals stay set: the next instance must see the doorbells that this one did not.
   if (task.death_watcher == nullptr) {
-    LogError("the supervisor died: pc ", Hex(task.frame.pc), ", esr ", Hex(task.death_esr), ", far ",
-             Hex(task.death_far));
-    Panic("nobody is left to restart what fails and to end the machine");
+    // Nobody is left to restart what fails and to end the machine. In one line: the log may have a reader.
+    Line line;
+    line << "the supervisor died: pc " << Hex(task.frame.pc) << ", esr " << Hex(task.death_esr) << ", far "
+         << Hex(task.death_far);
+    Panic(line.view());
   }
   RaiseSignal(*task.death_watcher, task.death_bits);
 }
