@@ -47,6 +47,8 @@ class Options:
     batch: str | None = None
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     extra_qemu: list[str] = dataclasses.field(default_factory=list)
+    # Further services: (folder of NAME/manifest.textproto, folder of NAME.elf).
+    services: list[tuple[pathlib.Path, pathlib.Path]] = dataclasses.field(default_factory=list)
 
     def describe_nothing(self) -> bool:
         return not self.disks and all(getattr(self, name) is None for name in
@@ -184,8 +186,9 @@ class Machine:
         system, files = self._description()
         plan, listing, self.archive = self.folder / "plan.pb", self.folder / "files.txt", self.folder / "boot.cpio"
         tools = ROOT / "scripts"
-        self._tool([str(tools / "describe.py"), "--system", str(system), "--manifests", str(ROOT / "services"),
-                    "--out", str(plan), "--elfs", str(TARGET / "services"), "--list", str(listing),
+        services = [(ROOT / "services", TARGET / "services"), *self.options.services]
+        self._tool([str(tools / "describe.py"), "--system", str(system), "--out", str(plan), "--list", str(listing),
+                    *(a for manifests, elfs in services for a in ("--manifests", str(manifests), "--elfs", str(elfs))),
                     *(["--seed", "1"] if self.options.icount else []),
                     *(a for k, v in files.items() for a in ("--file", f"{k}={v}"))])
         self._tool([str(tools / "archive.py"), "--out", str(self.archive), "--list", str(listing)])

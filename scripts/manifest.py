@@ -2,14 +2,14 @@
 """Checks service manifests (proto/manifest.proto) and generates their constants headers.
 
 Usage: manifest.py --out BUILD_ROOT [--stamp FILE] services/NAME/manifest.textproto ...
-writes BUILD_ROOT/services/NAME/manifest.h for each.
+writes BUILD_ROOT/services/NAME/manifest.h for each: at the place that the manifest has in the source tree.
 """
 import argparse
 import dataclasses
 import pathlib
 import re
 
-from schemas import InputError, Schemas, run_tool
+from schemas import ROOT, InputError, Schemas, run_tool
 
 PAGE = 4096
 BLOCK = 2 << 20
@@ -222,11 +222,17 @@ def camel(name: str) -> str:
     return "".join(part.capitalize() for part in re.split("[_-]", name))
 
 
+def folder(service: Service) -> pathlib.Path:
+    """Of its manifest, in the source tree; elsewhere it counts as one of services/."""
+    path = service.path.parent
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else pathlib.Path("services", service.name)
+
+
 def header(service: Service) -> str:
     """The text of services/NAME/manifest.h."""
     m = service.manifest
     space = f"{m.name.replace('-', '_')}_manifest"
-    guard = f"ATOLL_SERVICES_{m.name.replace('-', '_').upper()}_MANIFEST_H_"
+    guard = f"ATOLL_{'_'.join(folder(service).parts).replace('-', '_').upper()}_MANIFEST_H_"
     constants = [("size_t", "JournalBytes", f" = {m.journal_bytes}")]
     for s in m.signal:
         name, bits = camel(s.name), max(s.count, 1)
@@ -254,7 +260,7 @@ def header(service: Service) -> str:
     if twice:
         raise InputError(f"{service.path}: two entries would both be k{twice[0]}: rename one")
     return "\n".join([
-        f"// Generated from services/{m.name}/manifest.textproto by scripts/manifest.py.",
+        f"// Generated from {folder(service)}/manifest.textproto by scripts/manifest.py.",
         f"#ifndef {guard}", f"#define {guard}", "", "#include <cstddef>", "#include <cstdint>", "",
         '#include "ipc/abi.h"', "", f"namespace atoll::{space} {{", "",
         *(f"inline constexpr {kind} k{name}{value};" for kind, name, value in constants),
@@ -270,7 +276,7 @@ def main(arguments) -> None:
     schemas = Schemas("manifest")
     for path in options.manifests:
         service = load(schemas, path.resolve())
-        target = options.out / "services" / service.name / "manifest.h"
+        target = options.out / folder(service) / "manifest.h"
         text = header(service)
         if not target.exists() or target.read_text(encoding="utf-8") != text:  # else nothing is rebuilt
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ class BadDescriptions(ToolCase):
 
     def test_missing_files(self):
         self.system.unlink(missing_ok=True)
-        self.assert_refused(lambda: describe.describe(self.system, self.manifests, {}),
+        self.assert_refused(lambda: describe.describe(self.system, [self.manifests], {}),
                             "system.textproto", "cannot be read", "No such file")
         self.refuse('vm { name: "a" kernel: "absent" }', "vm a.kernel", "no such file", "--file absent=PATH")
         self.refuse_vm('initrd: "absent"', "vm linux.initrd", "no such file")
@@ -38,7 +38,7 @@ class BadDescriptions(ToolCase):
 
     def test_binary_file(self):
         self.system.write_bytes(b"\xff\xfe\x00")
-        self.assert_refused(lambda: describe.describe(self.system, self.manifests, {}), "not a text file")
+        self.assert_refused(lambda: describe.describe(self.system, [self.manifests], {}), "not a text file")
 
     def test_number_of_vms(self):
         self.refuse("", "vm: 0 VMs", "1..8")
@@ -192,7 +192,7 @@ class Plans(ToolCase):
         for path in sorted((ROOT / "guests").glob("*.textproto")):
             with self.subTest(path.name):
                 named = {name: str(self.folder / "disk") for name in ("linux", "initramfs", "disk", "bare")}
-                plan, machine = describe.describe(path, SERVICES, named)
+                plan, machine = describe.describe(path, [SERVICES], named)
                 self.assertGreater(len(self.decode(plan)), 20)
                 self.assertEqual(len(machine.vms), 1)
 
@@ -367,7 +367,7 @@ class Plans(ToolCase):
 
     def test_same_input_and_seed_same_plan(self):
         self.system.write_text(ONE_VM % "disk { zero_mib: 1 }")
-        plans = [describe.describe(self.system, self.manifests, {}, seed)[0] for seed in (1, 1, None, None)]
+        plans = [describe.describe(self.system, [self.manifests], {}, seed)[0] for seed in (1, 1, None, None)]
         self.assertEqual(plans[0], plans[1])
         self.assertNotEqual(plans[2], plans[3], "without a seed each guest has its own random numbers")
 
@@ -379,6 +379,23 @@ class Plans(ToolCase):
 
 
 class CommandLine(ToolCase):
+    def test_services_of_two_folders(self):
+        more = self.folder / "more"
+        (more / "floppy").mkdir(parents=True)
+        text = ('name: "floppy" scope: SCOPE_DEVICE rank: 2 priority: 9 stack_bytes: 4096 receive: true '
+                'mmio { name: "r" bytes: 4096 }')
+        (more / "floppy/manifest.textproto").write_text(text)
+        self.system.write_text(ONE_VM % 'device: "floppy"')
+        listing = self.folder / "list"
+        options = ["--system", self.system, "--manifests", self.manifests, "--elfs", "/elfs", "--manifests", more,
+                   "--elfs", "/other", "--out", self.folder / "plan.pb", "--list", listing]
+        self.run_tool(*options)
+        lines = dict(line.split("=", 1) for line in listing.read_text().splitlines())
+        self.assertEqual((lines["services/vmm.elf"], lines["services/floppy.elf"]), ("/elfs/vmm.elf", "/other/floppy.elf"))
+        (more / "floppy").rename(more / "vgic")
+        (more / "vgic/manifest.textproto").write_text(text.replace("floppy", "vgic"))
+        self.assert_refused(lambda: self.run_tool(*options), "more/vgic", "vgic has a manifest already")
+
     def run_tool(self, *arguments):
         describe.main([str(a) for a in arguments])
 
@@ -400,6 +417,8 @@ class CommandLine(ToolCase):
         for pair in ("kernel", "=x", "kernel="):
             self.assert_refused(lambda pair=pair: self.run_tool(*base, "--file", pair), "--file", "NAME=PATH")
         self.assert_refused(lambda: self.run_tool(*base, "--list", self.folder / "list"), "--elfs")
+        self.assert_refused(lambda: self.run_tool(*base, "--list", self.folder / "list", "--elfs", "/a", "--elfs", "/b"),
+                            "as often as --manifests")
         self.assertFalse((self.folder / "plan.pb").exists())
 
 

@@ -39,7 +39,7 @@ class ToolCase(unittest.TestCase):
 
     def describe(self, text: str, named=None):
         self.system.write_text(text)
-        plan, machine = describe.describe(self.system, self.manifests, named or {})
+        plan, machine = describe.describe(self.system, [self.manifests], named or {})
         return self.decode(plan), machine
 
     def decode(self, plan: bytes) -> list:
