@@ -43,13 +43,13 @@ void PrintHex(uint64_t value) {
   for (int shift = 60; shift >= 0; shift -= 4) PutByte("0123456789abcdef"[(value >> shift) & 15]);
 }
 
-#define BARE_CONDUIT(instruction)                                                             \
-  register uint64_t r0 asm("x0") = x0;                                                        \
-  register uint64_t r1 asm("x1") = x1;                                                        \
-  register uint64_t r2 asm("x2") = x2;                                                        \
-  register uint64_t r3 asm("x3") = x3;                                                        \
-  asm volatile(instruction " #0" : "+r"(r0), "+r"(r1), "+r"(r2), "+r"(r3)::"memory");         \
-  return {r0, r1, r2, r3}
+#define BARE_CONDUIT(instruction)                                                     \
+  register uint64_t r0 asm("x0") = x0;                                                \
+  register uint64_t r1 asm("x1") = x1;                                                \
+  register uint64_t r2 asm("x2") = x2;                                                \
+  register uint64_t r3 asm("x3") = x3;                                                \
+  asm volatile(instruction " #0" : "+r"(r0), "+r"(r1), "+r"(r2), "+r"(r3)::"memory"); \
+  return { r0, r1, r2, r3 }
 
 SmcccResult Hvc(uint64_t x0, uint64_t x1, uint64_t x2, uint64_t x3) { BARE_CONDUIT("hvc"); }
 SmcccResult Smc(uint64_t x0, uint64_t x1, uint64_t x2, uint64_t x3) { BARE_CONDUIT("smc"); }
@@ -94,7 +94,8 @@ extern "C" void HandleException(Frame* frame, uint64_t vector) {
   frame->vector = vector;
   if (vector % 4 == 1 || vector % 4 == 2) {
     const bool group0 = vector % 4 == 2;
-    const auto intid = static_cast<uint32_t>(group0 ? BARE_READ("icc_iar0_el1") : BARE_READ("icc_iar1_el1"));
+    const auto intid =
+        static_cast<uint32_t>(group0 ? BARE_READ("icc_iar0_el1") : BARE_READ("icc_iar1_el1"));
     if (intid >= kSpurious) return;
     if (interrupt_handler != nullptr) interrupt_handler(intid);
     if (group0) {

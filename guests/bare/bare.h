@@ -36,16 +36,22 @@ struct Frame {
 template <typename T>
 T Load(uintptr_t address) {
   T value;
-  if constexpr (sizeof(T) == 1) asm volatile("ldrb %w0, [%1]" : "=r"(value) : "r"(address) : "memory");
-  if constexpr (sizeof(T) == 2) asm volatile("ldrh %w0, [%1]" : "=r"(value) : "r"(address) : "memory");
-  if constexpr (sizeof(T) == 4) asm volatile("ldr %w0, [%1]" : "=r"(value) : "r"(address) : "memory");
-  if constexpr (sizeof(T) == 8) asm volatile("ldr %0, [%1]" : "=r"(value) : "r"(address) : "memory");
+  if constexpr (sizeof(T) == 1)
+    asm volatile("ldrb %w0, [%1]" : "=r"(value) : "r"(address) : "memory");
+  if constexpr (sizeof(T) == 2)
+    asm volatile("ldrh %w0, [%1]" : "=r"(value) : "r"(address) : "memory");
+  if constexpr (sizeof(T) == 4)
+    asm volatile("ldr %w0, [%1]" : "=r"(value) : "r"(address) : "memory");
+  if constexpr (sizeof(T) == 8)
+    asm volatile("ldr %0, [%1]" : "=r"(value) : "r"(address) : "memory");
   return value;
 }
 template <typename T>
 void Store(uintptr_t address, T value) {
-  if constexpr (sizeof(T) == 1) asm volatile("strb %w0, [%1]" ::"r"(value), "r"(address) : "memory");
-  if constexpr (sizeof(T) == 2) asm volatile("strh %w0, [%1]" ::"r"(value), "r"(address) : "memory");
+  if constexpr (sizeof(T) == 1)
+    asm volatile("strb %w0, [%1]" ::"r"(value), "r"(address) : "memory");
+  if constexpr (sizeof(T) == 2)
+    asm volatile("strh %w0, [%1]" ::"r"(value), "r"(address) : "memory");
   if constexpr (sizeof(T) == 4) asm volatile("str %w0, [%1]" ::"r"(value), "r"(address) : "memory");
   if constexpr (sizeof(T) == 8) asm volatile("str %0, [%1]" ::"r"(value), "r"(address) : "memory");
 }

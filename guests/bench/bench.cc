@@ -4,8 +4,6 @@
 // Prints one line per row: BENCH <name> <hundredths of an instruction>.
 #include "guests/bare/bare.h"
 
-extern "C" char guest_end[];  // bare.ld
-
 namespace {
 
 using namespace bare;

@@ -150,7 +150,7 @@ TEST(DEBUG_03_SMCCC_34_single_step_at_el1_over_trapped_instructions) {
       "brk #1\n"
       "1:\n\t"
       "nop\n\t"
-      "ldr w9, [%1]\n\t"            // a device
+      "ldr w9, [%1]\n\t"  // a device
       "str wzr, [%1]\n\t"
       "mrs x9, id_aa64pfr0_el1\n\t"  // emulated
       "mov x0, #0x84000000\n\t"
@@ -199,10 +199,12 @@ TEST(DEBUG_04_brk_goes_to_el1) {
   EXPECT_EQ(faults.esr & 0xffff, 0x1234);
   EXPECT_EQ(faults.vector, 4);
   const Faults at_el0 = FaultsOf([] {
-    RunAtEl0([](uint64_t) -> uint64_t {
-      asm volatile("brk #7");
-      return 0;
-    }, 0);
+    RunAtEl0(
+        [](uint64_t) -> uint64_t {
+          asm volatile("brk #7");
+          return 0;
+        },
+        0);
   });
   EXPECT_EQ(at_el0.Class(), kEcBrk);
   EXPECT_EQ(at_el0.vector, 8);
@@ -225,33 +227,32 @@ TEST(DEBUG_05_os_lock) {
 }
 
 // QEMU 7.2 lacks some of these; else they read 0 and ignore writes.
-#define IS_NOBODYS(name)                                                                        \
-  [] {                                                                                          \
-    volatile uint64_t value = 0;                                                                \
-    const Faults faults = FaultsOf([&] {                                                        \
-      asm volatile("msr " name ", %0" ::"r"(uint64_t{0x41}));                                   \
-    });                                                                                         \
-    const Faults on_read = FaultsOf([&] {                                                       \
-      uint64_t found = 0;                                                                       \
-      asm volatile("mrs %0, " name : "+r"(found));                                              \
-      value = found;                                                                            \
-    });                                                                                         \
-    return (faults.count == 0 || faults.Undefined()) && (on_read.Undefined() || value == 0);    \
+#define IS_NOBODYS(name)                                                                     \
+  [] {                                                                                       \
+    volatile uint64_t value = 0;                                                             \
+    const Faults faults =                                                                    \
+        FaultsOf([&] { asm volatile("msr " name ", %0" ::"r"(uint64_t{0x41})); });           \
+    const Faults on_read = FaultsOf([&] {                                                    \
+      uint64_t found = 0;                                                                    \
+      asm volatile("mrs %0, " name : "+r"(found));                                           \
+      value = found;                                                                         \
+    });                                                                                      \
+    return (faults.count == 0 || faults.Undefined()) && (on_read.Undefined() || value == 0); \
   }()
 TEST(DEBUG_06_debug_channel_is_nobodys) {
   for (int i = 0; i < 2; ++i) {
-    EXPECT(IS_NOBODYS("s2_3_c0_c5_0"));  // DBGDTRRX_EL0, DBGDTRTX_EL0
-    EXPECT(IS_NOBODYS("s2_3_c0_c4_0"));  // DBGDTR_EL0
-    EXPECT(IS_NOBODYS("s2_3_c0_c1_0"));  // MDCCSR_EL0
-    EXPECT(IS_NOBODYS("s2_0_c0_c2_0"));  // MDCCINT_EL1
-    EXPECT(IS_NOBODYS("s2_0_c0_c0_2"));  // OSDTRRX_EL1
-    EXPECT(IS_NOBODYS("s2_0_c0_c3_2"));  // OSDTRTX_EL1
-    EXPECT(IS_NOBODYS("s2_0_c0_c6_2"));  // OSECCR_EL1
-    EXPECT(IS_NOBODYS("s2_0_c7_c8_6"));  // DBGCLAIMSET_EL1
-    EXPECT(IS_NOBODYS("s2_0_c7_c9_6"));  // DBGCLAIMCLR_EL1
-    EXPECT(IS_NOBODYS("s2_0_c1_c0_0"));  // MDRAR_EL1
+    EXPECT(IS_NOBODYS("s2_3_c0_c5_0"));   // DBGDTRRX_EL0, DBGDTRTX_EL0
+    EXPECT(IS_NOBODYS("s2_3_c0_c4_0"));   // DBGDTR_EL0
+    EXPECT(IS_NOBODYS("s2_3_c0_c1_0"));   // MDCCSR_EL0
+    EXPECT(IS_NOBODYS("s2_0_c0_c2_0"));   // MDCCINT_EL1
+    EXPECT(IS_NOBODYS("s2_0_c0_c0_2"));   // OSDTRRX_EL1
+    EXPECT(IS_NOBODYS("s2_0_c0_c3_2"));   // OSDTRTX_EL1
+    EXPECT(IS_NOBODYS("s2_0_c0_c6_2"));   // OSECCR_EL1
+    EXPECT(IS_NOBODYS("s2_0_c7_c8_6"));   // DBGCLAIMSET_EL1
+    EXPECT(IS_NOBODYS("s2_0_c7_c9_6"));   // DBGCLAIMCLR_EL1
+    EXPECT(IS_NOBODYS("s2_0_c1_c0_0"));   // MDRAR_EL1
     EXPECT(IS_NOBODYS("s2_0_c7_c14_6"));  // DBGAUTHSTATUS_EL1
-    EXPECT(IS_NOBODYS("s2_0_c1_c4_4"));  // DBGPRCR_EL1
+    EXPECT(IS_NOBODYS("s2_0_c1_c4_4"));   // DBGPRCR_EL1
   }
 }
 

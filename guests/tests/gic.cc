@@ -27,7 +27,9 @@ bool IsActive(uint32_t intid, uint32_t vcpu = 0) { return Bit(intid, 0x300, vcpu
 void SetPriority(uint32_t intid, uint8_t priority, uint32_t vcpu = 0) {
   Store<uint8_t>(Bank(intid, vcpu) + 0x400 + intid, priority);
 }
-void SetRoute(uint32_t intid, uint64_t route) { Store<uint64_t>(kDistributor + 0x6000 + 8 * intid, route); }
+void SetRoute(uint32_t intid, uint64_t route) {
+  Store<uint64_t>(kDistributor + 0x6000 + 8 * intid, route);
+}
 uint32_t Acknowledge() { return static_cast<uint32_t>(BARE_READ("icc_iar1_el1")); }
 void End(uint32_t intid) { BARE_WRITE("icc_eoir1_el1", intid); }
 
@@ -258,7 +260,8 @@ volatile uint32_t deepest;
 inline constexpr uint32_t kLevels = 20;
 TEST(GIC_085_GIC_086_GIC_087_nested_preemption_deeper_than_list_registers) {
   EnableAll();
-  for (uint32_t i = 0; i < kLevels; ++i) SetPriority(Intid(i), static_cast<uint8_t>((kLevels + 2 - i) * 8));
+  for (uint32_t i = 0; i < kLevels; ++i)
+    SetPriority(Intid(i), static_cast<uint8_t>((kLevels + 2 - i) * 8));
   BARE_WRITE("icc_bpr1_el1", 0);
   nested_depth = 0;
   deepest = 0;
@@ -359,14 +362,14 @@ TEST(GIC_069_GIC_070_GIC_072_GIC_078_sgi_to_self_and_to_nobody) {
   }
   const uint32_t before = interrupts.total;
   SendSgi(1, 0);
-  SendSgi(1, 0xfffe);                                              // vCPU 1 is off, others do not exist
-  BARE_WRITE("icc_sgi1r_el1", uint64_t{1} << 44 | 1 << 24 | 1);   // RS 1
-  BARE_WRITE("icc_sgi1r_el1", uint64_t{1} << 40 | 1 << 24);       // all but the sender
-  BARE_WRITE("icc_sgi1r_el1", uint64_t{9} << 48 | 1 << 24 | 1);   // Aff3 9
+  SendSgi(1, 0xfffe);  // vCPU 1 is off, others do not exist
+  BARE_WRITE("icc_sgi1r_el1", uint64_t{1} << 44 | 1 << 24 | 1);  // RS 1
+  BARE_WRITE("icc_sgi1r_el1", uint64_t{1} << 40 | 1 << 24);      // all but the sender
+  BARE_WRITE("icc_sgi1r_el1", uint64_t{9} << 48 | 1 << 24 | 1);  // Aff3 9
   Listen(20);
   EXPECT_EQ(interrupts.total, before);
-  BARE_WRITE("icc_sgi1r_el1",
-             uint64_t{0xff} << 56 | uint64_t{7} << 41 | uint64_t{0xf} << 28 | uint64_t{4} << 24 | 1);
+  BARE_WRITE("icc_sgi1r_el1", uint64_t{0xff} << 56 | uint64_t{7} << 41 | uint64_t{0xf} << 28 |
+                                  uint64_t{4} << 24 | 1);
   Listen(20);
   EXPECT_EQ(interrupts.total, before + 1);  // undefined bits are ignored
   EXPECT(READ_IS_UNDEFINED("s3_0_c12_c11_5") && READ_IS_UNDEFINED("s3_0_c12_c11_7"));
@@ -401,23 +404,28 @@ TEST(GIC_079_GIC_080_GIC_092_cpu_interface_registers) {
   BARE_WRITE("icc_sre_el1", 0);
   EXPECT_EQ(BARE_READ("icc_sre_el1"), 7);
   const uint64_t control = BARE_READ("icc_ctlr_el1");
-  EXPECT_EQ(control >> 8 & 7, 4);  // PRIbits: 5
+  EXPECT_EQ(control >> 8 & 7, 4);                                    // PRIbits: 5
   EXPECT_EQ(control >> 15 & 1, Load32(kDistributor + 4) >> 24 & 1);  // A3V
   EXPECT_EQ(control >> 18 & 1, Load32(kDistributor + 4) >> 26 & 1);  // RSS
   BARE_WRITE("icc_ctlr_el1", 3);
   EXPECT_EQ(BARE_READ("icc_ctlr_el1") & 3, 3);
   BARE_WRITE("icc_ctlr_el1", 0);
   EXPECT_EQ(BARE_READ("icc_ctlr_el1") & 3, 0);
-  EXPECT_EQ(FaultsOf([] { asm volatile("mrs x0, s3_0_c12_c9_0\n\tmsr s3_0_c12_c9_0, x0" ::: "x0"); }).count, 0);
+  EXPECT_EQ(FaultsOf([] {
+              asm volatile("mrs x0, s3_0_c12_c9_0\n\tmsr s3_0_c12_c9_0, x0" ::: "x0");
+            }).count,
+            0);
   EXPECT(READ_IS_UNDEFINED("s3_0_c12_c9_1"));  // ICC_AP1R1_EL1
   EXPECT(READ_IS_UNDEFINED("s3_0_c12_c9_3"));
 }
 
 TEST(GIC_094_hypervisor_interface_is_undefined) {
-  EXPECT(READ_IS_UNDEFINED("s3_4_c12_c11_0") && WRITE_IS_UNDEFINED("s3_4_c12_c11_0"));  // ICH_HCR_EL2
-  EXPECT(READ_IS_UNDEFINED("s3_4_c12_c12_0") && WRITE_IS_UNDEFINED("s3_4_c12_c12_0"));  // ICH_LR0_EL2
-  EXPECT(READ_IS_UNDEFINED("s3_4_c12_c9_5") && WRITE_IS_UNDEFINED("s3_4_c12_c9_5"));    // ICC_SRE_EL2
-  EXPECT(READ_IS_UNDEFINED("s3_6_c12_c12_4"));                                          // ICC_CTLR_EL3
+  EXPECT(READ_IS_UNDEFINED("s3_4_c12_c11_0") &&
+         WRITE_IS_UNDEFINED("s3_4_c12_c11_0"));  // ICH_HCR_EL2
+  EXPECT(READ_IS_UNDEFINED("s3_4_c12_c12_0") &&
+         WRITE_IS_UNDEFINED("s3_4_c12_c12_0"));                                       // ICH_LR0_EL2
+  EXPECT(READ_IS_UNDEFINED("s3_4_c12_c9_5") && WRITE_IS_UNDEFINED("s3_4_c12_c9_5"));  // ICC_SRE_EL2
+  EXPECT(READ_IS_UNDEFINED("s3_6_c12_c12_4"));  // ICC_CTLR_EL3
 }
 
 // ---- two vCPUs ---------------------------------------------------------------------------------
@@ -590,7 +598,8 @@ TEST(GIC_102_GIC_011_GIC_020_random_accesses_to_all_of_the_region) {
     random ^= random >> 7;
     random ^= random << 17;
     const uintptr_t offset = (random >> 16) % 0x2'0000 & ~uintptr_t{7};
-    const uintptr_t base = (random & 1) != 0 ? kDistributor + offset % 0x1'0000 : kRedistributor + offset * 2;
+    const uintptr_t base =
+        (random & 1) != 0 ? kDistributor + offset % 0x1'0000 : kRedistributor + offset * 2;
     const uintptr_t address = base + (random >> 40 & 7);
     const auto value = static_cast<uint32_t>(random >> 8);
     (void)FaultsOf([=] {

@@ -35,8 +35,8 @@ TEST(MEM_01_MEM_06_ram_begins_and_ends_as_described) {
     EXPECT_EQ(Load<uint8_t>(address), 0x5a);
     Store<uint8_t>(address, 0);
   }
-  for (const uintptr_t address : {kRam - 1, kRamEnd, kRamEnd + 0x1000, uintptr_t{0x5000'0000}, uintptr_t{0x8000'0000},
-                                  uintptr_t{0x1'0000'0000}}) {
+  for (const uintptr_t address : {kRam - 1, kRamEnd, kRamEnd + 0x1000, uintptr_t{0x5000'0000},
+                                  uintptr_t{0x8000'0000}, uintptr_t{0x1'0000'0000}}) {
     EXPECT(FaultsOf([=] { (void)Load<uint8_t>(address); }).ExternalAbort());
     EXPECT(FaultsOf([=] { Store<uint8_t>(address, 1); }).ExternalAbort());
   }
@@ -68,8 +68,8 @@ TEST(MEM_09_MEM_07_guest_page_sizes_over_stage_2) {
 TEST(TRAP_12_guest_tables_in_devices_or_nothing) {
   MapIdentity(table, k4K);
   const auto on_walk = [](const Faults& faults, uintptr_t address) {
-    return faults.count == 1 && faults.Class() == kEcDataSame && faults.Status() >= 0x14 && faults.Status() <= 0x17 &&
-           faults.far == address;
+    return faults.count == 1 && faults.Class() == kEcDataSame && faults.Status() >= 0x14 &&
+           faults.Status() <= 0x17 && faults.far == address;
   };
   for (const uintptr_t place : {kNowhere, kUart, kDistributor, kRamEnd}) {
     table.entry[2] = place | kTableOrPage;

@@ -13,7 +13,8 @@ inline constexpr uint32_t k64 = 0x4000'0000;
 inline constexpr uint64_t kMinusOne = ~uint64_t{0};
 
 extern "C" char StoreStartState[];  // state.S
-extern "C" void HoldGeneral(const uint64_t pattern[32], uint64_t after[32], uint64_t exit, uint64_t argument);
+extern "C" void HoldGeneral(const uint64_t pattern[32], uint64_t after[32], uint64_t exit,
+                            uint64_t argument);
 
 // As StoreStartState writes it.
 struct StartState {
@@ -29,9 +30,11 @@ StartState start_state;
 uintptr_t Secondary() { return reinterpret_cast<uintptr_t>(secondary_start); }
 
 TEST(SMCCC_01_SMCCC_15_hvc_and_smc_reach_the_same_services) {
-  for (const uint64_t function : {0x8400'0000ull, 0x8400'0006ull, 0x8000'0000ull, 0x8000'0001ull, 0x8400'000aull,
-                                  0xc400'0004ull, 0x8400'0011ull, 0xdead'beefull, 0ull}) {
-    for (const uint64_t x1 : {0ull, 0x8400'0000ull, 1ull}) EXPECT_EQ(Hvc(function, x1).x0, Smc(function, x1).x0);
+  for (const uint64_t function :
+       {0x8400'0000ull, 0x8400'0006ull, 0x8000'0000ull, 0x8000'0001ull, 0x8400'000aull,
+        0xc400'0004ull, 0x8400'0011ull, 0xdead'beefull, 0ull}) {
+    for (const uint64_t x1 : {0ull, 0x8400'0000ull, 1ull})
+      EXPECT_EQ(Hvc(function, x1).x0, Smc(function, x1).x0);
   }
   EXPECT_EQ(Hvc(0x8000'0000).x0, 0x1'0001);
 }
@@ -39,18 +42,20 @@ TEST(SMCCC_01_SMCCC_15_hvc_and_smc_reach_the_same_services) {
 TEST(SMCCC_02_returns_to_the_next_instruction) {
   uint64_t count = 0;
   register uint64_t r0 asm("x0") = kVersion;
-  asm volatile("hvc #0\n\tadd %0, %0, #1\n\tadd %0, %0, #1" : "+r"(count), "+r"(r0)::"x1", "x2", "x3");
+  asm volatile("hvc #0\n\tadd %0, %0, #1\n\tadd %0, %0, #1"
+               : "+r"(count), "+r"(r0)::"x1", "x2", "x3");
   r0 = kVersion;
-  asm volatile("smc #0\n\tadd %0, %0, #1\n\tadd %0, %0, #1" : "+r"(count), "+r"(r0)::"x1", "x2", "x3");
+  asm volatile("smc #0\n\tadd %0, %0, #1\n\tadd %0, %0, #1"
+               : "+r"(count), "+r"(r0)::"x1", "x2", "x3");
   EXPECT_EQ(count, 4);
 }
 
 TEST(SMCCC_03_SMCCC_09_other_immediates_are_not_calls) {
-#define CALL(instruction)                                                      \
-  [] {                                                                         \
-    register uint64_t r0 asm("x0") = kVersion;                                 \
-    asm volatile(instruction : "+r"(r0)::"x1", "x2", "x3", "memory");          \
-    return r0;                                                                 \
+#define CALL(instruction)                                                \
+  [] {                                                                   \
+    register uint64_t r0 asm("x0") = kVersion;                           \
+    asm volatile(instruction "" : "+r"(r0)::"x1", "x2", "x3", "memory"); \
+    return r0;                                                           \
   }()
   EXPECT_EQ(CALL("hvc #1"), kMinusOne);
   EXPECT_EQ(CALL("hvc #0xffff"), kMinusOne);
@@ -60,10 +65,12 @@ TEST(SMCCC_03_SMCCC_09_other_immediates_are_not_calls) {
 
 TEST(SMCCC_04_calls_at_el0_are_undefined) {
   const Faults faults = FaultsOf([] {
-    RunAtEl0([](uint64_t) -> uint64_t {
-      asm volatile("mov x0, #0x84000000\n\thvc #0\n\tsmc #0" ::: "x0", "x1", "x2", "x3");
-      return 0;
-    }, 0);
+    RunAtEl0(
+        [](uint64_t) -> uint64_t {
+          asm volatile("mov x0, #0x84000000\n\thvc #0\n\tsmc #0" ::: "x0", "x1", "x2", "x3");
+          return 0;
+        },
+        0);
   });
   EXPECT_EQ(faults.count, 2);
   EXPECT_EQ(faults.Class(), kEcUnknown);
@@ -74,7 +81,8 @@ TEST(SMCCC_05_SMCCC_06_upper_halves_are_ignored) {
   EXPECT_EQ(Hvc(0xffff'ffff'8400'0000).x0, 0x1'0001);
   EXPECT_EQ(Hvc(kFeatures, 0xffff'ffff'8400'0000).x0, 0);
   EXPECT_EQ(Hvc(kAffinityInfo, uint64_t{1} << 32, uint64_t{1} << 32).x0, 0);
-  EXPECT_EQ(Hvc(kAffinityInfo | k64, uint64_t{1} << 40, 0).x0, static_cast<uint64_t>(kPsciInvalidParameters));
+  EXPECT_EQ(Hvc(kAffinityInfo | k64, uint64_t{1} << 40, 0).x0,
+            static_cast<uint64_t>(kPsciInvalidParameters));
 }
 
 TEST(SMCCC_07_CPU_06_registers_are_preserved) {
@@ -119,8 +127,8 @@ TEST(SMCCC_16_SMCCC_17_SMCCC_18_discovery) {
 }
 
 TEST(SMCCC_19_SMCCC_22_SMCCC_23_features_and_calls_agree) {
-  for (const uint64_t function : {0x8000'0002ull, 0x8000'0003ull, 0x8000'8000ull, 0x8000'7fffull, 0x8000'3fffull,
-                                  0xc500'0020ull, 0x8000'1234ull}) {
+  for (const uint64_t function : {0x8000'0002ull, 0x8000'0003ull, 0x8000'8000ull, 0x8000'7fffull,
+                                  0x8000'3fffull, 0xc500'0020ull, 0x8000'1234ull}) {
     const auto answer = static_cast<int64_t>(Hvc(0x8000'0001, function).x0);
     EXPECT_EQ(answer, -1);
     EXPECT_EQ(Hvc(function).x0, kMinusOne);
@@ -128,12 +136,14 @@ TEST(SMCCC_19_SMCCC_22_SMCCC_23_features_and_calls_agree) {
 }
 
 TEST(SMCCC_26_SMCCC_27_SMCCC_28_SMCCC_29_SMCCC_30_SMCCC_31_nothing_that_is_not_offered) {
-  for (uint64_t function = 0x8400'0050; function <= 0x8400'0053; ++function) EXPECT_EQ(Hvc(function).x0, kMinusOne);
+  for (uint64_t function = 0x8400'0050; function <= 0x8400'0053; ++function)
+    EXPECT_EQ(Hvc(function).x0, kMinusOne);
   for (uint64_t function = 0x8400'0060; function <= 0x8400'00ef; ++function) {
     EXPECT_EQ(Hvc(function).x0, kMinusOne);
     EXPECT_EQ(Hvc(function | k64).x0, kMinusOne);
   }
-  for (uint64_t function = 0xc400'0020; function <= 0xc400'003f; ++function) EXPECT_EQ(Hvc(function).x0, kMinusOne);
+  for (uint64_t function = 0xc400'0020; function <= 0xc400'003f; ++function)
+    EXPECT_EQ(Hvc(function).x0, kMinusOne);
   EXPECT_EQ(Hvc(0xc500'0021).x0, kMinusOne);
   EXPECT_EQ(Hvc(0x8600'ff01).x0, kMinusOne);  // vendor hypervisor UID
   for (uint64_t owner = 0; owner < 8; ++owner) {
@@ -146,7 +156,8 @@ TEST(SMCCC_26_SMCCC_27_SMCCC_28_SMCCC_29_SMCCC_30_SMCCC_31_nothing_that_is_not_o
 volatile uint64_t features_on_other;
 TEST(SMCCC_20_answers_are_the_same_on_every_vcpu) {
   REQUIRE(StartSecondary([] {
-    features_on_other = Hvc(0x8000'0001, 0x8000'8000).x0 ^ Hvc(0x8000'0000).x0 << 1 ^ Hvc(kFeatures, kCpuSuspend).x0 << 2;
+    features_on_other = Hvc(0x8000'0001, 0x8000'8000).x0 ^ Hvc(0x8000'0000).x0 << 1 ^
+                        Hvc(kFeatures, kCpuSuspend).x0 << 2;
   }));
   EXPECT(JoinSecondary());
   EXPECT_EQ(features_on_other, Hvc(0x8000'0001, 0x8000'8000).x0 ^ Hvc(0x8000'0000).x0 << 1 ^
@@ -179,7 +190,8 @@ TEST(PSCI_09_PSCI_51_PSCI_53_what_linux_calls) {
     EXPECT_EQ(Psci(kFeatures, function), 0);
     EXPECT_EQ(Psci(kFeatures, function | k64), 0);
   }
-  for (const uint32_t function : {0x8400'000eu, 0xc400'000eu, 0x8400'0012u, 0xc400'0012u}) {  // SYSTEM_SUSPEND, RESET2
+  for (const uint32_t function :
+       {0x8400'000eu, 0xc400'000eu, 0x8400'0012u, 0xc400'0012u}) {  // SYSTEM_SUSPEND, RESET2
     EXPECT_EQ(Psci(kFeatures, function), kPsciNotSupported);
     EXPECT_EQ(Psci(function), kPsciNotSupported);
   }
@@ -219,7 +231,8 @@ TEST(PSCI_11_PSCI_12_PSCI_13_PSCI_14_state_of_a_started_vcpu) {
   EXPECT_EQ(start_state.igrpen0, 0);
   EXPECT_EQ(start_state.igrpen1, 0);
   EXPECT_EQ(start_state.mdscr, 0);
-  for (const uint64_t value : start_state.others) EXPECT(value == 0 || value == 0x4000'0000);  // NZCV: Z of a test
+  for (const uint64_t value : start_state.others)
+    EXPECT(value == 0 || value == 0x4000'0000);                          // NZCV: Z of a test
   for (const uint64_t value : start_state.vectors) EXPECT_EQ(value, 0);  // FP_03
 }
 
@@ -234,12 +247,12 @@ TEST(PSCI_15_memory_of_before_is_visible) {
 
 TEST(PSCI_16_PSCI_17_PSCI_21_PSCI_22_bad_cpu_on) {
   const uintptr_t entry = Secondary();
-  for (const uint64_t target : {2ull, 0x100ull, 0x1'0000ull, 0xff'ffffull, 0x8000'0001ull, 0x100'0001ull, 1ull << 32,
-                                1ull << 40 | 1, 1ull << 63, ~0ull}) {
+  for (const uint64_t target : {2ull, 0x100ull, 0x1'0000ull, 0xff'ffffull, 0x8000'0001ull,
+                                0x100'0001ull, 1ull << 32, 1ull << 40 | 1, 1ull << 63, ~0ull}) {
     EXPECT_EQ(CpuOn(target, entry, 0), kPsciInvalidParameters);
   }
-  for (const uint64_t address : {0x0ull, 0x0900'0000ull, 0x0800'0000ull, 0x3fff'fffcull, 0x4400'0000ull, 1ull << 40,
-                                 ~0ull, ~0ull - 3, 0x4000'0002ull}) {
+  for (const uint64_t address : {0x0ull, 0x0900'0000ull, 0x0800'0000ull, 0x3fff'fffcull,
+                                 0x4400'0000ull, 1ull << 40, ~0ull, ~0ull - 3, 0x4000'0002ull}) {
     EXPECT_EQ(CpuOn(1, address, 0), kPsciInvalidAddress);
     EXPECT(IsOff(1));
   }
@@ -312,7 +325,8 @@ TEST(PSCI_31_PSCI_32_PSCI_33_PSCI_35_suspend_waits_for_an_interrupt) {
 }
 
 TEST(PSCI_34_PSCI_37_bad_suspend_states) {
-  for (const uint64_t state : {0x2'0000ull, 0x400'0000ull, 0x8000'0000ull, 0x4000'0000ull, 0xffff'ffffull}) {
+  for (const uint64_t state :
+       {0x2'0000ull, 0x400'0000ull, 0x8000'0000ull, 0x4000'0000ull, 0xffff'ffffull}) {
     EXPECT_EQ(Psci(kCpuSuspend, state, 0, 0), kPsciInvalidParameters);
   }
   EXPECT_EQ(Psci(0x8400'000f, 1), kPsciNotSupported);
@@ -328,14 +342,15 @@ TEST(PSCI_39_PSCI_40_PSCI_41_PSCI_42_bad_affinity_info) {
 }
 
 TEST(PSCI_10_optional_functions_are_not_there) {
-  for (const uint32_t number : {0x0bu, 0x0cu, 0x0du, 0x0fu, 0x10u, 0x11u, 0x13u, 0x14u, 0x15u, 0x1fu}) {
+  for (const uint32_t number :
+       {0x0bu, 0x0cu, 0x0du, 0x0fu, 0x10u, 0x11u, 0x13u, 0x14u, 0x15u, 0x1fu}) {
     EXPECT_EQ(Psci(0x8400'0000 + number, ~0ull, ~0ull), kPsciNotSupported);
     EXPECT_EQ(Psci(0xc400'0000 + number, ~0ull, ~0ull), kPsciNotSupported);
   }
 }
 
-TEST(PSCI_47_PSCI_45_one_vcpu_ends_the_machine_while_the_other_works) {
-  // The runner sees that the machine powers off; here the other vCPU is left in a loop of calls.
+TEST(PSCI_47_PSCI_45_PSCI_48_one_vcpu_ends_the_machine_while_the_other_works) {
+  // The runner sees the last line and that the machine powers off; here the other vCPU is left in a loop of calls.
   EXPECT(StartSecondary([] {
     for (;;) (void)Hvc(kVersion);
   }));

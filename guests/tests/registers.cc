@@ -46,11 +46,12 @@ bool IsOwnException(const Faults& faults, bool from_el0) {
   if (faults.count == 0) return true;
   const uint32_t exception_class = faults.Class();
   return faults.count == 1 && faults.vector == (from_el0 ? 8u : 4u) &&
-         (exception_class == kEcUnknown || exception_class == kEcSystemRegister || exception_class == kEcFp);
+         (exception_class == kEcUnknown || exception_class == kEcSystemRegister ||
+          exception_class == kEcFp);
 }
 
 struct Outcome {
-  bool own;    // no exception but the guest's own
+  bool own;  // no exception but the guest's own
   bool fault;
   uint64_t value;
 };
@@ -101,14 +102,15 @@ TEST(ID_21_ID_19_GIC_094_sweep_of_reads_at_el1) {
     const Outcome outcome = TryRead(encoding);
     if (!EXPECT(outcome.own)) Report("not its own exception:", encoding);
     // EL2, EL3, the aliases for EL2, and IMPLEMENTATION DEFINED space.
-    const bool foreign = Op0(encoding) == 3 && (Op1(encoding) >= 4 || Crn(encoding) == 11 || Crn(encoding) == 15);
+    const bool foreign =
+        Op0(encoding) == 3 && (Op1(encoding) >= 4 || Crn(encoding) == 11 || Crn(encoding) == 15);
     // CBAR_EL1, where QEMU 7.2 ignores HCR_EL2.TIDCP: the address of the GIC that the guest sees.
     if (foreign && encoding != Encoding(3, 1, 15, 3, 0)) {
       if (!EXPECT(outcome.fault || outcome.value == 0)) Report("has a value:", encoding);
     }
     // ID_02: the ID space reads 0 at least.
-    const bool id_space = Op0(encoding) == 3 && Op1(encoding) == 0 && Crn(encoding) == 0 && Crm(encoding) >= 1 &&
-                          Crm(encoding) <= 7;
+    const bool id_space = Op0(encoding) == 3 && Op1(encoding) == 0 && Crn(encoding) == 0 &&
+                          Crm(encoding) >= 1 && Crm(encoding) <= 7;
     if (id_space && !EXPECT(!outcome.fault)) Report("ID space is undefined:", encoding);
   }
 }
@@ -120,7 +122,8 @@ TEST(ID_21_ID_03_sweep_of_writes_at_el1) {
     for (const uint64_t value : {~uint64_t{0}, uint64_t{0}, uint64_t{0x5555'5555'5555'5555}}) {
       const Outcome outcome = TryWrite(encoding, value);
       if (!EXPECT(outcome.own)) Report("not its own exception:", encoding);
-      const bool id_space = Op0(encoding) == 3 && Op1(encoding) == 0 && Crn(encoding) == 0 && Crm(encoding) <= 7;
+      const bool id_space =
+          Op0(encoding) == 3 && Op1(encoding) == 0 && Crn(encoding) == 0 && Crm(encoding) <= 7;
       if (id_space && !EXPECT(outcome.fault)) Report("ID register takes a write:", encoding);
       const bool higher = Op0(encoding) == 3 && Op1(encoding) >= 4;
       if (higher && !EXPECT(outcome.fault)) Report("takes a write at EL1:", encoding);
@@ -171,12 +174,14 @@ TEST(ID_01_equal_on_all_vcpus) {
 
 TEST(ID_03_reads_at_el0_fault_to_the_guest) {
   const Faults faults = FaultsOf([] {
-    RunAtEl0([](uint64_t) -> uint64_t {
-      uint64_t value = 0;
-      asm volatile("mrs %0, id_aa64pfr0_el1" : "=r"(value));
-      asm volatile("mrs %0, midr_el1" : "=r"(value));
-      return value;
-    }, 0);
+    RunAtEl0(
+        [](uint64_t) -> uint64_t {
+          uint64_t value = 0;
+          asm volatile("mrs %0, id_aa64pfr0_el1" : "=r"(value));
+          asm volatile("mrs %0, midr_el1" : "=r"(value));
+          return value;
+        },
+        0);
   });
   EXPECT_EQ(faults.count, 2);
   EXPECT(faults.Class() == kEcUnknown || faults.Class() == kEcSystemRegister);
@@ -230,8 +235,11 @@ TEST(ID_11_zeroing_by_the_size_shown) {
   static uint8_t block[4096] __attribute__((aligned(2048)));
   REQUIRE(bytes <= 1024);
   for (uint8_t& byte : block) byte = 0xff;
-  const Faults faults = FaultsOf([&] { asm volatile("dc zva, %0" ::"r"(&block[bytes]) : "memory"); });
-  if (faults.count == 0) {  // memory is Device while the MMU is off: an alignment fault is right too
+  const Faults faults = FaultsOf([&] {
+    asm volatile("dc zva, %0" ::"r"(&block[bytes]) : "memory");
+  });
+  if (faults.count ==
+      0) {  // memory is Device while the MMU is off: an alignment fault is right too
     EXPECT_EQ(block[bytes - 1], 0xff);
     for (uint64_t i = 0; i < bytes; ++i) EXPECT_EQ(block[bytes + i], 0);
     EXPECT_EQ(block[2 * bytes], 0xff);
@@ -247,9 +255,13 @@ TEST(ID_11_zeroing_by_the_size_shown) {
 
 TEST(ID_12_aarch32_id_registers_are_readable) {
   EXPECT_EQ(FaultsOf([] {
-    asm volatile("mrs x0, id_pfr0_el1\n\tmrs x0, id_dfr0_el1\n\tmrs x0, id_isar0_el1\n\tmrs x0, mvfr0_el1\n\t"
-                 "mrs x0, mvfr2_el1\n\tmrs x0, id_mmfr4_el1" ::: "x0");
-  }).count, 0);
+              asm volatile(
+                  "mrs x0, id_pfr0_el1\n\tmrs x0, id_dfr0_el1\n\tmrs x0, id_isar0_el1\n\tmrs x0, "
+                  "mvfr0_el1\n\t"
+                  "mrs x0, mvfr2_el1\n\tmrs x0, id_mmfr4_el1" ::
+                      : "x0");
+            }).count,
+            0);
 }
 
 TEST(ID_13_shown_instructions_execute) {
@@ -262,11 +274,15 @@ TEST(ID_13_shown_instructions_execute) {
   }
   if (FIELD("id_aa64isar0_el1", 16) != 0) {  // CRC32
     uint64_t crc = 0;
-    asm volatile(".arch_extension crc\n\tcrc32w %w0, %w1, %w2" : "=r"(crc) : "r"(0xffff'ffff), "r"(0));
+    asm volatile(".arch_extension crc\n\tcrc32w %w0, %w1, %w2"
+                 : "=r"(crc)
+                 : "r"(0xffff'ffff), "r"(0));
     EXPECT_EQ(crc, 0xdebb'20e3);
   }
-  if (FIELD("id_aa64isar0_el1", 4) != 0) EXPECT_EQ(FaultsOf([] { asm volatile(".inst 0x4e284800"); }).count, 0);  // AESE
-  if (FIELD("id_aa64isar0_el1", 12) != 0) EXPECT_EQ(FaultsOf([] { asm volatile(".inst 0x5e282800"); }).count, 0);  // SHA256SU0
+  if (FIELD("id_aa64isar0_el1", 4) != 0)
+    EXPECT_EQ(FaultsOf([] { asm volatile(".inst 0x4e284800"); }).count, 0);  // AESE
+  if (FIELD("id_aa64isar0_el1", 12) != 0)
+    EXPECT_EQ(FaultsOf([] { asm volatile(".inst 0x5e282800"); }).count, 0);  // SHA256SU0
   const bool random = FIELD("id_aa64isar0_el1", 60) != 0;
   EXPECT_EQ(READ_IS_UNDEFINED("s3_3_c2_c4_0"), !random);  // RNDR
   const bool ssbs = FIELD("id_aa64pfr1_el1", 4) == 2;
@@ -296,16 +312,20 @@ TEST(ID_16_ID_17_no_performance_monitors_profiling_or_trace) {
   EXPECT(READ_IS_UNDEFINED("pmcr_el0") && WRITE_IS_UNDEFINED("pmcr_el0"));
   EXPECT(READ_IS_UNDEFINED("pmccntr_el0") && READ_IS_UNDEFINED("pmuserenr_el0"));
   EXPECT(READ_IS_UNDEFINED("pmcntenset_el0") && READ_IS_UNDEFINED("pmintenset_el1"));
-  EXPECT(READ_IS_UNDEFINED("s3_3_c14_c8_0") && READ_IS_UNDEFINED("s3_3_c14_c15_7"));  // PMEVCNTR0_EL0, PMCCFILTR_EL0
-  EXPECT(READ_IS_UNDEFINED("s3_0_c9_c9_0") && READ_IS_UNDEFINED("s3_0_c9_c10_0"));    // PMSCR_EL1, PMBLIMITR_EL1
-  EXPECT(READ_IS_UNDEFINED("s3_0_c9_c11_0"));                                         // TRBLIMITR_EL1
-  EXPECT(READ_IS_UNDEFINED("s2_1_c0_c1_0") && READ_IS_UNDEFINED("s2_1_c9_c0_0"));     // TRCPRGCTLR, BRBCR_EL1
-  EXPECT(READ_IS_UNDEFINED("s3_0_c1_c2_1"));                                          // TRFCR_EL1
+  EXPECT(READ_IS_UNDEFINED("s3_3_c14_c8_0") &&
+         READ_IS_UNDEFINED("s3_3_c14_c15_7"));  // PMEVCNTR0_EL0, PMCCFILTR_EL0
+  EXPECT(READ_IS_UNDEFINED("s3_0_c9_c9_0") &&
+         READ_IS_UNDEFINED("s3_0_c9_c10_0"));  // PMSCR_EL1, PMBLIMITR_EL1
+  EXPECT(READ_IS_UNDEFINED("s3_0_c9_c11_0"));  // TRBLIMITR_EL1
+  EXPECT(READ_IS_UNDEFINED("s2_1_c0_c1_0") &&
+         READ_IS_UNDEFINED("s2_1_c9_c0_0"));  // TRCPRGCTLR, BRBCR_EL1
+  EXPECT(READ_IS_UNDEFINED("s3_0_c1_c2_1"));  // TRFCR_EL1
 }
 
 TEST(ID_18_no_ras_activity_monitors_or_regions) {
-  EXPECT(READ_IS_UNDEFINED("s3_0_c5_c3_0") && READ_IS_UNDEFINED("s3_0_c5_c4_0"));    // ERRIDR, ERXFR
-  EXPECT(READ_IS_UNDEFINED("s3_3_c13_c2_0") && READ_IS_UNDEFINED("s3_3_c13_c4_0"));  // AMCR, AMEVCNTR00
+  EXPECT(READ_IS_UNDEFINED("s3_0_c5_c3_0") && READ_IS_UNDEFINED("s3_0_c5_c4_0"));  // ERRIDR, ERXFR
+  EXPECT(READ_IS_UNDEFINED("s3_3_c13_c2_0") &&
+         READ_IS_UNDEFINED("s3_3_c13_c4_0"));  // AMCR, AMEVCNTR00
   EXPECT(READ_IS_UNDEFINED("s3_0_c10_c4_0") && READ_IS_UNDEFINED("s3_0_c10_c4_3"));  // LORSA, LORC
   EXPECT(READ_IS_UNDEFINED("s3_0_c10_c5_0"));                                        // MPAM1
 }
@@ -323,7 +343,8 @@ TEST(CPU_01_affinity_is_unique_and_agrees_with_the_redistributors) {
   REQUIRE(StartSecondary([] { other = BARE_READ("mpidr_el1"); }));
   EXPECT(JoinSecondary());
   const uint64_t own = BARE_READ("mpidr_el1");
-  for (const uint64_t mpidr : {own, uint64_t{other}}) EXPECT_EQ(mpidr >> 30 & 3, 2);  // bit 31, U = 0
+  for (const uint64_t mpidr : {own, uint64_t{other}})
+    EXPECT_EQ(mpidr >> 30 & 3, 2);  // bit 31, U = 0
   EXPECT(own != other);
   EXPECT_EQ(Load<uint64_t>(kRedistributor + 8) >> 32, own & 0xff'ffff);
   EXPECT_EQ(Load<uint64_t>(kRedistributor + 0x2'0008) >> 32, other & 0xff'ffff);

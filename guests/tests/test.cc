@@ -41,7 +41,8 @@ bool OnFault(Frame& frame) {
                      .spsr = frame.spsr,
                      .far = frame.far,
                      .daif = BARE_READ("daif")};
-  if (exception_class == kEcFetchSame || exception_class == kEcFetchLower || exception_class == kEcPcAlignment) {
+  if (exception_class == kEcFetchSame || exception_class == kEcFetchLower ||
+      exception_class == kEcPcAlignment) {
     frame.elr = frame.x[30];
   } else {
     frame.elr += 4;
@@ -58,7 +59,9 @@ void OnInterrupt(uint32_t intid) {
   if (also_call != nullptr) also_call(intid);
 }
 
-uint64_t TicksOf(uint64_t microseconds) { return microseconds * BARE_READ("cntfrq_el0") / 1'000'000; }
+uint64_t TicksOf(uint64_t microseconds) {
+  return microseconds * BARE_READ("cntfrq_el0") / 1'000'000;
+}
 
 }  // namespace
 
@@ -121,7 +124,8 @@ bool IsOff(uint64_t target) { return Psci(0xc400'0004, target, 0) == 1; }
 bool StartSecondary(void (*work)()) {
   secondary_work = work;
   return CpuOn(1, reinterpret_cast<uintptr_t>(secondary_start),
-               reinterpret_cast<uint64_t>(secondary_stack + sizeof(secondary_stack))) == kPsciSuccess;
+               reinterpret_cast<uint64_t>(secondary_stack + sizeof(secondary_stack))) ==
+         kPsciSuccess;
 }
 
 bool JoinSecondary() {

@@ -1,6 +1,6 @@
 // How test guests are written: TEST(CHECKLIST_ID_what_it_shows) { EXPECT_EQ(...); }. Every test runs in the order of
 // the source, starts with interrupts masked, and reports one line on the console:
-//   TESTS <number of tests>, then for each PASS <name> or FAIL <name> <line>: <what>, then DONE
+//   TESTS <number>, for each PASS <name>, or FAILED line <number>: <what> and FAIL <name>; DONE
 #ifndef ATOLL_GUESTS_TESTS_TEST_H_
 #define ATOLL_GUESTS_TESTS_TEST_H_
 
@@ -13,17 +13,18 @@ struct Test {
   void (*run)();
 };
 
-#define TEST(name)                                                                                \
-  static void name();                                                                             \
-  [[gnu::section(".tests"), gnu::used]] static const ::bare::Test name##_test = {#name, name};    \
+#define TEST(name)                                                                             \
+  static void name();                                                                          \
+  [[gnu::section(".tests"), gnu::used]] static const ::bare::Test name##_test = {#name, name}; \
   static void name()
 
 // The first failed expectation of a test is reported; the test goes on. They return whether they held.
 bool ExpectTrue(bool holds, std::string_view text, int line);
 bool ExpectEqual(uint64_t actual, uint64_t wanted, std::string_view text, int line);
 #define EXPECT(condition) ::bare::ExpectTrue(static_cast<bool>(condition), #condition, __LINE__)
-#define EXPECT_EQ(actual, wanted)                                                           \
-  ::bare::ExpectEqual(static_cast<uint64_t>(actual), static_cast<uint64_t>(wanted), #actual, __LINE__)
+#define EXPECT_EQ(actual, wanted)                                                            \
+  ::bare::ExpectEqual(static_cast<uint64_t>(actual), static_cast<uint64_t>(wanted), #actual, \
+                      __LINE__)
 #define REQUIRE(condition) \
   if (!EXPECT(condition)) return
 
@@ -59,7 +60,8 @@ struct Faults {
   uint32_t Status() const { return static_cast<uint32_t>(esr) & 0x3f; }  // FSC of an abort
   bool Undefined() const { return count == 1 && Class() == kEcUnknown; }
   bool ExternalAbort(bool from_el0 = false) const {
-    return count == 1 && Class() == (from_el0 ? kEcDataLower : kEcDataSame) && Status() == kFaultExternal;
+    return count == 1 && Class() == (from_el0 ? kEcDataLower : kEcDataSame) &&
+           Status() == kFaultExternal;
   }
 };
 extern Faults recorded_faults;
@@ -119,7 +121,7 @@ void SendSgi(uint32_t intid, uint32_t target_list);
 // Runs `entry(argument)` at EL0; its result. It may use no more than 16 KiB of stack. `spsr`: its PSTATE. AArch32 code
 // ends with svc.
 using El0Entry = uint64_t (*)(uint64_t);
-inline constexpr uint64_t kEl0Masked = 0x3c0;   // AArch64, all of DAIF masked
+inline constexpr uint64_t kEl0Masked = 0x3c0;    // AArch64, all of DAIF masked
 inline constexpr uint64_t kAarch32User = 0x1d0;  // A32, user mode, A I F masked
 extern "C" uint64_t RunAtEl0(El0Entry entry, uint64_t argument, uint64_t spsr = kEl0Masked);
 

@@ -127,12 +127,18 @@ TEST(TIMER_05_compare_values_and_counters_share_a_base) {
 TEST(TIMER_06_timers_of_higher_levels_are_undefined) {
   EXPECT(READ_IS_UNDEFINED("s3_4_c14_c0_3") && WRITE_IS_UNDEFINED("s3_4_c14_c0_3"));  // CNTVOFF_EL2
   EXPECT(READ_IS_UNDEFINED("s3_4_c14_c1_0") && WRITE_IS_UNDEFINED("s3_4_c14_c1_0"));  // CNTHCTL_EL2
-  EXPECT(READ_IS_UNDEFINED("s3_4_c14_c2_0") && WRITE_IS_UNDEFINED("s3_4_c14_c2_0"));  // CNTHP_TVAL_EL2
-  EXPECT(READ_IS_UNDEFINED("s3_4_c14_c2_1") && WRITE_IS_UNDEFINED("s3_4_c14_c2_1"));  // CNTHP_CTL_EL2
-  EXPECT(READ_IS_UNDEFINED("s3_4_c14_c2_2") && WRITE_IS_UNDEFINED("s3_4_c14_c2_2"));  // CNTHP_CVAL_EL2
-  EXPECT(READ_IS_UNDEFINED("s3_4_c14_c3_1") && WRITE_IS_UNDEFINED("s3_4_c14_c3_1"));  // CNTHV_CTL_EL2
-  EXPECT(READ_IS_UNDEFINED("s3_7_c14_c2_1") && WRITE_IS_UNDEFINED("s3_7_c14_c2_1"));  // CNTPS_CTL_EL1
-  EXPECT(READ_IS_UNDEFINED("s3_5_c14_c3_1") && READ_IS_UNDEFINED("s3_5_c14_c2_1"));   // CNTV_, CNTP_CTL_EL02
+  EXPECT(READ_IS_UNDEFINED("s3_4_c14_c2_0") &&
+         WRITE_IS_UNDEFINED("s3_4_c14_c2_0"));  // CNTHP_TVAL_EL2
+  EXPECT(READ_IS_UNDEFINED("s3_4_c14_c2_1") &&
+         WRITE_IS_UNDEFINED("s3_4_c14_c2_1"));  // CNTHP_CTL_EL2
+  EXPECT(READ_IS_UNDEFINED("s3_4_c14_c2_2") &&
+         WRITE_IS_UNDEFINED("s3_4_c14_c2_2"));  // CNTHP_CVAL_EL2
+  EXPECT(READ_IS_UNDEFINED("s3_4_c14_c3_1") &&
+         WRITE_IS_UNDEFINED("s3_4_c14_c3_1"));  // CNTHV_CTL_EL2
+  EXPECT(READ_IS_UNDEFINED("s3_7_c14_c2_1") &&
+         WRITE_IS_UNDEFINED("s3_7_c14_c2_1"));  // CNTPS_CTL_EL1
+  EXPECT(READ_IS_UNDEFINED("s3_5_c14_c3_1") &&
+         READ_IS_UNDEFINED("s3_5_c14_c2_1"));  // CNTV_, CNTP_CTL_EL02
 }
 
 TEST(TIMER_07_istatus_follows_the_counter_whatever_imask) {
@@ -417,8 +423,22 @@ TEST(TRAP_05_wfi_and_wfe_at_el0_obey_sctlr) {
 TEST(TRAP_06_wfit_and_wfet_are_undefined) {
   const bool shown = (BARE_READ("id_aa64isar2_el1") & 0xf) != 0;
   EXPECT(!shown);
-  EXPECT(FaultsOf([] { asm volatile("mov x0, xzr\n\t.inst 0xd5031020" ::: "x0"); }).Undefined());  // WFIT x0
-  EXPECT(FaultsOf([] { asm volatile("mov x0, xzr\n\t.inst 0xd5031000" ::: "x0"); }).Undefined());  // WFET x0
+  EXPECT(FaultsOf([] {
+           asm volatile("mov x0, xzr\n\t.inst 0xd5031020" ::: "x0");
+         }).Undefined());  // WFIT x0
+  EXPECT(FaultsOf([] {
+           asm volatile("mov x0, xzr\n\t.inst 0xd5031000" ::: "x0");
+         }).Undefined());  // WFET x0
+}
+
+// With deterministic time each instruction takes a nanosecond: a CPU that did anything meanwhile would keep the test
+// running for minutes.
+TEST(TRAP_07_idle_vm_uses_no_cpu) {
+  EnableInterrupt(kVirtualTimerIntid);
+  const uint64_t due = Counter() + Microseconds(200'000'000);
+  ArmVirtual(due);
+  while (Counter() < due) WaitForInterrupt();
+  DisableTimers();
 }
 
 }  // namespace

@@ -6,7 +6,8 @@ namespace {
 
 extern "C" void FillVectors(const uint64_t pattern[66]);
 extern "C" void StoreVectors(uint64_t into[66]);
-extern "C" void HoldGeneral(const uint64_t pattern[32], uint64_t after[32], uint64_t exit, uint64_t argument);
+extern "C" void HoldGeneral(const uint64_t pattern[32], uint64_t after[32], uint64_t exit,
+                            uint64_t argument);
 
 // First of all, while nothing has been written yet.
 TEST(CPU_02_CPU_03_CPU_04_state_at_boot) {
@@ -24,28 +25,34 @@ TEST(CPU_02_CPU_03_CPU_04_state_at_boot) {
   EXPECT_EQ(BARE_READ("tcr_el1"), 0);
   EXPECT_EQ(BARE_READ("cntv_ctl_el0") & 1, 0);
   EXPECT_EQ(BARE_READ("cntp_ctl_el0") & 1, 0);
-  for (const uint64_t value : {BARE_READ("tpidr_el0"), BARE_READ("tpidr_el1"), BARE_READ("tpidrro_el0"),
-                               BARE_READ("sp_el0"), BARE_READ("elr_el1"), BARE_READ("far_el1"), BARE_READ("ttbr0_el1"),
-                               BARE_READ("contextidr_el1"), BARE_READ("par_el1")}) {
+  for (const uint64_t value :
+       {BARE_READ("tpidr_el0"), BARE_READ("tpidr_el1"), BARE_READ("tpidrro_el0"),
+        BARE_READ("sp_el0"), BARE_READ("elr_el1"), BARE_READ("far_el1"), BARE_READ("ttbr0_el1"),
+        BARE_READ("contextidr_el1"), BARE_READ("par_el1")}) {
     EXPECT_EQ(value, 0);
   }
 }
 
 // Registers that a guest at EL1 with its MMU off can hold any value in.
-#define HELD_REGISTERS(ROW)                                                                              \
-  ROW(0, "ttbr0_el1") ROW(1, "ttbr1_el1") ROW(2, "tcr_el1") ROW(3, "mair_el1") ROW(4, "amair_el1")       \
-  ROW(5, "par_el1") ROW(6, "esr_el1") ROW(7, "far_el1") ROW(8, "afsr0_el1") ROW(9, "afsr1_el1")          \
-  ROW(10, "elr_el1") ROW(11, "spsr_el1") ROW(12, "sp_el0") ROW(13, "tpidr_el0") ROW(14, "tpidr_el1")     \
-  ROW(15, "tpidrro_el0") ROW(16, "contextidr_el1") ROW(17, "csselr_el1") ROW(18, "cntkctl_el1")          \
-  ROW(19, "cntv_cval_el0") ROW(20, "cntp_cval_el0") ROW(21, "dbgbvr0_el1") ROW(22, "dbgwvr0_el1")        \
-  ROW(23, "icc_pmr_el1")
+// clang-format off
+#define HELD_REGISTERS(ROW)                                                \
+  ROW(0, "ttbr0_el1") ROW(1, "ttbr1_el1") ROW(2, "tcr_el1")                \
+  ROW(3, "mair_el1") ROW(4, "amair_el1") ROW(5, "par_el1")                 \
+  ROW(6, "esr_el1") ROW(7, "far_el1") ROW(8, "afsr0_el1")                  \
+  ROW(9, "afsr1_el1") ROW(10, "elr_el1") ROW(11, "spsr_el1")               \
+  ROW(12, "sp_el0") ROW(13, "tpidr_el0") ROW(14, "tpidr_el1")              \
+  ROW(15, "tpidrro_el0") ROW(16, "contextidr_el1") ROW(17, "csselr_el1")   \
+  ROW(18, "cntkctl_el1") ROW(19, "cntv_cval_el0") ROW(20, "cntp_cval_el0") \
+  ROW(21, "dbgbvr0_el1") ROW(22, "dbgwvr0_el1") ROW(23, "icc_pmr_el1")
+// clang-format on
 inline constexpr int kHeld = 24;
 
 void WritePattern(uint64_t seed) {
 #define ROW(index, name) BARE_WRITE(name, (seed + (index)) * 0x9e37'79b9'7f4a'7c15);
   HELD_REGISTERS(ROW)
 #undef ROW
-  BARE_WRITE("tcr_el1", BARE_READ("tcr_el1") & ~(uint64_t{1} << 38 | uint64_t{1} << 37));  // TBI: harmless pointers
+  BARE_WRITE("tcr_el1", BARE_READ("tcr_el1") &
+                            ~(uint64_t{1} << 38 | uint64_t{1} << 37));  // TBI: harmless pointers
 }
 void ReadHeld(volatile uint64_t* into) {
 #define ROW(index, name) into[index] = BARE_READ(name);
@@ -113,7 +120,8 @@ void HoldVectors() {
   uint64_t pattern[66];
   uint64_t found[66];
   for (uint64_t i = 0; i < 64; ++i) pattern[i] = (i + 1 + self * 100) * 0x9e37'79b9'7f4a'7c15;
-  pattern[64] = self == 0 ? 0x0300'0000 : 0x0140'0000;  // FPCR: rounding, flush to zero, default NaN
+  pattern[64] =
+      self == 0 ? 0x0300'0000 : 0x0140'0000;  // FPCR: rounding, flush to zero, default NaN
   pattern[65] = self == 0 ? 0x0800'001f : 0x0000'0011;  // FPSR
   FillVectors(pattern);
   ready[self] = true;
@@ -133,10 +141,12 @@ TEST(FP_01_vectors_of_two_vcpus_in_turns) { Together(HoldVectors); }
 TEST(FP_02_traps_of_floating_point_are_the_guests) {
   const auto use = [] { asm volatile(".inst 0x1e604000"); };  // fmov d0, d0
   const auto use_at_el0 = [] {
-    RunAtEl0([](uint64_t) -> uint64_t {
-      asm volatile(".inst 0x1e604000");
-      return 0;
-    }, 0);
+    RunAtEl0(
+        [](uint64_t) -> uint64_t {
+          asm volatile(".inst 0x1e604000");
+          return 0;
+        },
+        0);
   };
   BARE_WRITE("cpacr_el1", 0);
   Faults faults = FaultsOf(use);
@@ -153,12 +163,17 @@ TEST(FP_02_traps_of_floating_point_are_the_guests) {
   EXPECT_EQ(FaultsOf(use_at_el0).count, 0);
 }
 
+// APIA, APIB, APDA, APDB, APGA: both halves.
+// clang-format off
+#define KEY_REGISTERS(ROW)                                             \
+  ROW(0, "s3_0_c2_c1_0") ROW(1, "s3_0_c2_c1_1") ROW(2, "s3_0_c2_c1_2") \
+  ROW(3, "s3_0_c2_c1_3") ROW(4, "s3_0_c2_c2_0") ROW(5, "s3_0_c2_c2_1") \
+  ROW(6, "s3_0_c2_c2_2") ROW(7, "s3_0_c2_c2_3") ROW(8, "s3_0_c2_c3_0") \
+  ROW(9, "s3_0_c2_c3_1")
+// clang-format on
+
 void HoldKeys() {
   const uint32_t self = ThisVcpu();
-#define KEY_REGISTERS(ROW)                                                                             \
-  ROW(0, "s3_0_c2_c1_0") ROW(1, "s3_0_c2_c1_1") ROW(2, "s3_0_c2_c1_2") ROW(3, "s3_0_c2_c1_3")          \
-  ROW(4, "s3_0_c2_c2_0") ROW(5, "s3_0_c2_c2_1") ROW(6, "s3_0_c2_c2_2") ROW(7, "s3_0_c2_c2_3")          \
-  ROW(8, "s3_0_c2_c3_0") ROW(9, "s3_0_c2_c3_1")
 #define ROW(index, name) BARE_WRITE(name, ((index) + 1 + self * 100) * 0x9e37'79b9'7f4a'7c15);
   KEY_REGISTERS(ROW)
 #undef ROW
@@ -166,8 +181,9 @@ void HoldKeys() {
   for (int i = 0; i < 300 || !ready[1 - self]; ++i) {
     Exits();
     if (i % 16 == 0) Spin(50);
-#define ROW(index, name) \
-  if (BARE_READ(name) != ((index) + 1 + self * 100) * 0x9e37'79b9'7f4a'7c15) losses[self] = 1 + (index);
+#define ROW(index, name)                                                     \
+  if (BARE_READ(name) != ((index) + 1 + self * 100) * 0x9e37'79b9'7f4a'7c15) \
+    losses[self] = 1 + (index);
     KEY_REGISTERS(ROW)
 #undef ROW
   }
@@ -187,7 +203,8 @@ TEST(CPU_06_general_registers_and_flags_over_device_accesses) {
     for (uint64_t i = 0; i < 31; ++i) pattern[i] = (i + 1 + flags) * 0x9e37'79b9'7f4a'7c15;
     pattern[31] = flags << 28;
     for (const uint64_t exit : {2ull, 3ull}) {
-      for (const uintptr_t address : {kRtc + 4, kUart + 0x24, kDistributor + 0x280, kVirtio + 0x64, kVirtio + 0x50}) {
+      for (const uintptr_t address :
+           {kRtc + 4, kUart + 0x24, kDistributor + 0x280, kVirtio + 0x64, kVirtio + 0x50}) {
         HoldGeneral(pattern, after, exit, address);
         for (int i = 2; i < 32; ++i) EXPECT_EQ(after[i], pattern[i]);
       }
@@ -257,7 +274,7 @@ TEST(CPU_09_no_stale_exclusive_store_succeeds) {
   EXPECT_EQ(word, 100);
 }
 
-TEST(CPU_10_big_endian_accesses) {
+TEST(CPU_10_GIC_022_big_endian_accesses) {
   constexpr uint64_t kEe = 1 << 25;
   const uint64_t sctlr = BARE_READ("sctlr_el1");
   static uint32_t word;
@@ -265,6 +282,14 @@ TEST(CPU_10_big_endian_accesses) {
   uint64_t device;
   uint64_t half;
   uint64_t memory;
+  uint64_t distributor;
+  uint64_t redistributor;
+  uint64_t rtc = kRtc + 0xfe0;
+  uint64_t match = kRtc + 4;
+  auto address = reinterpret_cast<uint64_t>(&word);
+  uint64_t big = sctlr | kEe;
+  uint64_t little = sctlr;
+  uint64_t value = 0x1122'3344;
   // No other data access happens while it is big-endian.
   asm volatile(
       "msr sctlr_el1, %5\n\tisb\n\t"
@@ -272,14 +297,19 @@ TEST(CPU_10_big_endian_accesses) {
       "ldrh %w1, [%3, #0]\n\t"
       "ldr %w2, [%4]\n\t"
       "str %w7, [%8]\n\t"
+      "ldr %w9, [%11]\n\t"
+      "ldr %10, [%12]\n\t"
       "msr sctlr_el1, %6\n\tisb"
-      : "=&r"(device), "=&r"(half), "=&r"(memory)
-      : "r"(kRtc + 0xfe0), "r"(&word), "r"(sctlr | kEe), "r"(sctlr), "r"(0x1122'3344), "r"(kRtc + 4)
+      : "=&r"(device), "=&r"(half), "=&r"(memory), "+r"(rtc), "+r"(address), "+r"(big),
+        "+r"(little), "+r"(value), "+r"(match), "=&r"(distributor), "=&r"(redistributor)
+      : "r"(kDistributor + 4), "r"(kRedistributor + 0x2'0008)
       : "memory");
   EXPECT_EQ(device, 0x3100'0000);
   EXPECT_EQ(half, 0x3100);
   EXPECT_EQ(memory, 0x4433'2211);
   EXPECT_EQ(Load32(kRtc + 4), 0x4433'2211);
+  EXPECT_EQ(distributor, __builtin_bswap32(Load32(kDistributor + 4)));
+  EXPECT_EQ(redistributor, __builtin_bswap64(Load<uint64_t>(kRedistributor + 0x2'0008)));
   Store32(kRtc + 4, 0);
 }
 
@@ -291,7 +321,9 @@ TEST(CPU_11_aarch32_at_el0_as_shown) {
   // The same in T32: ldr r1, [r0]; ldrb r0, [r0]; orr r0, r1; svc #0
   static const uint16_t thumb[] = {0x6801, 0x7800, 0x4308, 0xdf00};
   constexpr uint64_t kThumb = 1 << 5;
-  const auto entry = [](const void* code) { return reinterpret_cast<El0Entry>(reinterpret_cast<uintptr_t>(code)); };
+  const auto entry = [](const void* code) {
+    return reinterpret_cast<El0Entry>(reinterpret_cast<uintptr_t>(code));
+  };
   if ((BARE_READ("id_aa64pfr0_el1") & 0xf) == 2) {
     EXPECT_EQ(RunAtEl0(entry(load), kRtc + 0xfe0, kAarch32User) & 0xffff'ffff, 0x31);
     EXPECT_EQ(RunAtEl0(entry(thumb), kRtc + 0xfe0, kAarch32User | kThumb) & 0xffff'ffff, 0x31);
@@ -304,7 +336,9 @@ TEST(CPU_11_aarch32_at_el0_as_shown) {
   } else {
     const Faults faults = FaultsOf([] {
       asm volatile(
-          "mov x9, #0x1d0\n\tmsr spsr_el1, x9\n\tadr x9, 1f\n\tmsr elr_el1, x9\n\teret\n1:\n\tnop" ::: "x9", "memory");
+          "mov x9, #0x1d0\n\tmsr spsr_el1, x9\n\tadr x9, 1f\n\tmsr elr_el1, "
+          "x9\n\teret\n1:\n\tnop" ::
+              : "x9", "memory");
     });
     EXPECT_EQ(faults.Class(), kEcIllegalState);
   }

@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 sys.dont_write_bytecode = True
 
 DISK_BYTES = 1 << 20
+TIMEOUT_STATUS = 124
 # The kernel's log may come between any two bytes of the guest's output.
 LOG_LINE = re.compile(r"\[\d+\.\d{6}\] [^\n]*\n")
 TESTS = re.compile(r"^TEST\((\w+)\)", re.MULTILINE)
@@ -76,24 +77,29 @@ def judge(wanted: list[str], output: str) -> list[str]:
     return problems
 
 
+def run_machine(machine, timeout: float, qemu_options: list[str] | None = None) -> tuple[int, str]:
+    """(exit status, what it printed) of a prepared machine; the status is 124 when the time is over."""
+    command = machine.command(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"])
+    process = subprocess.Popen(command + (qemu_options or []), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)
+    console = Console(process)
+    try:
+        status = process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        status = TIMEOUT_STATUS
+    finally:
+        process.kill()
+    console.finish()
+    return status, console.text
+
+
 def run(arguments, launch) -> tuple[int, str]:
     options = launch.Options(kernel=arguments.binary, vcpus=2, memory=64, cpu=arguments.cpu, icount=arguments.icount)
     with launch.Machine(options) as machine:
         options.disks = [disk_image(machine.folder, i) for i in range(arguments.disks)]
         machine.prepare()
-        command = machine.command(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"])
-        if arguments.qemu_log:
-            command += ["-d", "int,guest_errors,unimp", "-D", arguments.qemu_log]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        console = Console(process)
-        try:
-            status = process.wait(arguments.timeout)
-        except subprocess.TimeoutExpired:
-            status = launch.TIMEOUT_STATUS
-        finally:
-            process.kill()
-        console.finish()
-        return status, console.text
+        log = ["-d", "int,guest_errors,unimp", "-D", arguments.qemu_log] if arguments.qemu_log else []
+        return run_machine(machine, arguments.timeout, log)
 
 
 def main() -> int:
@@ -120,7 +126,7 @@ def main() -> int:
     except InputError as error:
         sys.exit(f"{arguments.name}: {error}")
     problems = judge(wanted, text)
-    if status == launch.TIMEOUT_STATUS:
+    if status == TIMEOUT_STATUS:
         problems.append(f"it did not power off within {arguments.timeout:g} seconds")
     elif status != 0:
         problems.append(f"the machine ended with status {status}")
