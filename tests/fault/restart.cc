@@ -1,0 +1,186 @@
+// What a guest sees when the service of one of its devices dies in the middle of an access: nothing but a longer wait.
+#include "guests/tests/test.h"
+#include "tests/fault/crasher/guest.h"
+
+namespace {
+
+using namespace bare;
+using crasher::Command;
+using crasher::Read;
+
+// Deaths count against the service's limit for a second: waits until they do no more.
+void LetDeathsExpire() {
+  const uint64_t end = Counter() + BARE_READ("cntfrq_el0") * 11 / 10;
+  EnableInterrupt(kVirtualTimerIntid);
+  BARE_WRITE("cntv_cval_el0", end);
+  BARE_WRITE("cntv_ctl_el0", 1);
+  while (Counter() < end) WaitForInterrupt();
+  BARE_WRITE("cntv_ctl_el0", 0);
+  DisableInterrupt(kVirtualTimerIntid);
+}
+
+struct Seen {
+  uint32_t generation = Read(crasher::kGeneration);
+  uint32_t count = Read(crasher::kCount);
+  uint32_t deliveries = Read(crasher::kDeliveries);
+};
+
+TEST(command_without_death_is_delivered_once) {
+  const Seen before;
+  EXPECT_EQ(before.generation, 0);
+  Command(crasher::kLive);
+  const Seen after;
+  EXPECT_EQ(after.generation, 0);
+  EXPECT_EQ(after.count, before.count + 1);
+  EXPECT_EQ(after.deliveries, before.deliveries + 1);
+  EXPECT_EQ(Read(crasher::kAttempt), 1);
+}
+
+TEST(command_takes_effect_once_however_and_wherever_the_service_dies) {
+  LetDeathsExpire();
+  for (uint32_t cause = 1; cause <= crasher::kCauses; ++cause) {
+    for (const uint32_t place : {crasher::kBefore, crasher::kHalfway, crasher::kAfter}) {
+      const uint32_t scratch = 0x5c00'0000 | cause << 8 | place;
+      crasher::Write(crasher::kScratch, scratch);
+      const Seen before;
+      Command(cause | place);
+      const Seen after;
+      EXPECT_EQ(after.generation, before.generation + 1);
+      EXPECT_EQ(after.count, before.count + 1);
+      EXPECT_EQ(after.deliveries, before.deliveries + 2);
+      // After the commit the first instance's work stands, and the second only answers.
+      EXPECT_EQ(Read(crasher::kAttempt), place == crasher::kAfter ? 1 : 2);
+      EXPECT_EQ(Read(crasher::kScratch), scratch);
+    }
+  }
+}
+
+TEST(load_gets_the_answer_of_the_next_instance) {
+  LetDeathsExpire();
+  const Seen before;
+  for (uint32_t i = 1; i <= 5; ++i) {
+    EXPECT_EQ(Read(crasher::kDyingRead), 2);
+    EXPECT_EQ(Read(crasher::kGeneration), before.generation + i);
+  }
+  EXPECT_EQ(Read(crasher::kCount), before.count);
+}
+
+TEST(call_that_two_instances_died_of_is_an_external_abort_and_the_device_works_on) {
+  LetDeathsExpire();
+  for (const uint32_t place : {crasher::kBefore, crasher::kAfter}) {
+    for (const uint32_t cause : {crasher::kNullWrite, crasher::kExit}) {
+      crasher::Write(crasher::kScratch, place | cause);
+      const Seen before;
+      const Faults faults = FaultsOf([&] { Command(crasher::kAlways | place | cause); });
+      EXPECT(faults.ExternalAbort());
+      EXPECT_EQ(faults.far, crasher::kBase + crasher::kCommand);
+      const Seen after;
+      EXPECT_EQ(after.generation, before.generation + 2);
+      EXPECT_EQ(after.deliveries, before.deliveries + 2);
+      EXPECT_EQ(after.count, before.count + (place == crasher::kAfter ? 1 : 0));
+      Command(crasher::kLive);
+      EXPECT_EQ(Read(crasher::kCount), after.count + 1);
+      EXPECT_EQ(Read(crasher::kGeneration), after.generation);
+      EXPECT_EQ(Read(crasher::kScratch), place | cause);
+    }
+  }
+}
+
+// ---- the other devices --------------------------------------------------------------------------
+
+constexpr uint32_t kVirtioMagic = 0x7472'6976;
+constexpr uint32_t kSpareIntid = 40;
+constexpr uintptr_t kSetEnable = kDistributor + 0x104;   // GICD_ISENABLER1: INTIDs 32..63
+constexpr uintptr_t kPriority = kDistributor + 0x400 + kSpareIntid;  // GICD_IPRIORITYR, by byte
+constexpr uintptr_t kUartFlags = kUart + 0x18;
+constexpr uint32_t kDeathsInARow = 10;
+
+volatile uint32_t rounds;
+volatile uint32_t wrong;
+volatile bool finish;
+
+// vCPU 1: all devices but the crasher, again and again.
+void UseOtherDevices() {
+  const uint32_t first = Load32(kRtc);
+  uint32_t last = first;
+  while (!finish) {
+    const uint32_t now = Load32(kRtc);
+    if (now < last || now - first > 60) wrong = 1;
+    last = now;
+    if (Load32(kVirtio) != kVirtioMagic) wrong = 2;
+    if ((Load32(kUartFlags) & 0x20) != 0 && (Load32(kUartFlags) & 0x80) != 0) wrong = 3;  // full and empty
+    if ((Load32(kSetEnable) & 1u << (kSpareIntid - 32)) == 0) wrong = 4;
+    if (Load<uint8_t>(kPriority) != 0x50) wrong = 5;
+    if (Hvc(0x8400'0000).x0 != 0x1'0001) wrong = 6;  // PSCI_VERSION: 1.1
+    rounds = rounds + 1;
+  }
+}
+
+TEST(other_devices_go_on_and_keep_their_state) {
+  LetDeathsExpire();
+  EnableInterrupt(kSpareIntid);
+  Store<uint8_t>(kPriority, 0x50);
+  rounds = 0;
+  wrong = 0;
+  finish = false;
+  REQUIRE(StartSecondary(UseOtherDevices));
+  REQUIRE(WaitUntil([] { return rounds > 10; }));
+  const Seen before;
+  for (uint32_t i = 0; i < kDeathsInARow; ++i) {
+    const uint32_t seen = rounds;
+    Command(crasher::kNullWrite | crasher::kHalfway);
+    EXPECT(WaitUntil([&] { return rounds > seen + 2; }));
+  }
+  finish = true;
+  EXPECT(JoinSecondary());
+  EXPECT_EQ(wrong, 0);
+  const Seen after;
+  EXPECT_EQ(after.generation, before.generation + kDeathsInARow);
+  EXPECT_EQ(after.count, before.count + kDeathsInARow);
+  DisableInterrupt(kSpareIntid);
+}
+
+TEST(timer_that_expires_during_a_restart_is_delivered_once) {
+  LetDeathsExpire();
+  CountInterrupts([](uint32_t) { BARE_WRITE("cntv_ctl_el0", 0); });
+  EnableInterrupt(kVirtualTimerIntid);
+  for (uint32_t i = 1; i <= 5; ++i) {
+    BARE_WRITE("cntv_tval_el0", 100);  // less than a restart takes
+    BARE_WRITE("cntv_ctl_el0", 1);
+    Command(crasher::kUndefined | crasher::kBefore);
+    Listen(200);
+    EXPECT_EQ(interrupts.count[kVirtualTimerIntid], i);
+  }
+  DisableInterrupt(kVirtualTimerIntid);
+}
+
+// ---- two callers --------------------------------------------------------------------------------
+
+volatile uint32_t others_commands;
+
+TEST(calls_of_two_vcpus_are_each_taken_once) {
+  LetDeathsExpire();
+  others_commands = 0;
+  finish = false;
+  const Seen before;
+  REQUIRE(StartSecondary([] {
+    while (!finish) {
+      Command(crasher::kLive);
+      others_commands = others_commands + 1;
+    }
+  }));
+  REQUIRE(WaitUntil([] { return others_commands > 10; }));
+  for (uint32_t i = 0; i < kDeathsInARow; ++i) {
+    const uint32_t seen = others_commands;
+    Command(crasher::kExit | (i % 2 == 0 ? crasher::kAfter : crasher::kBefore));
+    EXPECT(WaitUntil([&] { return others_commands > seen + 2; }));
+  }
+  finish = true;
+  EXPECT(JoinSecondary());
+  const Seen after;
+  EXPECT_EQ(after.generation, before.generation + kDeathsInARow);
+  EXPECT_EQ(after.count, before.count + kDeathsInARow + others_commands);
+  EXPECT(after.deliveries >= before.deliveries + 2 * kDeathsInARow + others_commands);
+}
+
+}  // namespace
