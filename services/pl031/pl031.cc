@@ -13,7 +13,7 @@ void Pl031::Start() {
     SetAlarm(/*now_counts=*/false);  // fresh: RTCMR 0 is not an alarm
   } else {
     CheckAlarm();
-    ports_.timer.Set(state_.alarm_ticks);
+    ArmTimer();
   }
 }
 
@@ -30,7 +30,7 @@ Result<uint64_t> Pl031::Access(const RegisterAccess& access) {
 void Pl031::OnSignals(uint64_t bits) {
   if ((bits & kTimerSignal) == 0) return;
   CheckAlarm();
-  ports_.timer.Set(state_.alarm_ticks);  // early or stale signals set the same alarm again
+  ArmTimer();  // early or stale signals set the same alarm again
 }
 
 uint32_t Pl031::Read(size_t index) const {
@@ -56,7 +56,10 @@ void Pl031::Write(size_t index, uint32_t value) {
       state_.load = value;
       SetAlarm(/*now_counts=*/true);
       break;
-    case kImsc: state_.mask = value; break;
+    case kImsc:
+      state_.mask = value;
+      ArmTimer();
+      break;
     case kIcr: state_.interrupt &= ~value; break;
     default: return;  // read-only
   }
@@ -97,7 +100,13 @@ void Pl031::SetAlarm(bool now_counts) {
     ticks = DeadlineTimer::kNever;  // beyond the counter's end
   }
   state_.alarm_ticks = ticks;
-  ports_.timer.Set(ticks);
+  ArmTimer();
+}
+
+// Nobody waits for an alarm that is masked: the next access finds it. A VM without alarm has no timer of ours, so
+// that an idle machine whose time is instructions does not skip to the year 2160.
+void Pl031::ArmTimer() {
+  ports_.timer.Set(state_.mask != 0 ? state_.alarm_ticks : DeadlineTimer::kNever);
 }
 
 void Pl031::DriveLine() {

@@ -48,6 +48,7 @@ class Pl031 final : public MmioDevice {
   void CheckAlarm();
   void SetAlarm(bool now_counts);
   void DriveLine();
+  void ArmTimer();
 
   Ports ports_;
   Pl031State& state_;

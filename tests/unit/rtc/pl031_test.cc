@@ -377,6 +377,22 @@ TEST(Pl031, PL031_38_far_alarms_do_not_overflow) {
   EXPECT_EQ(end.Read(kRis), 1u);
 }
 
+// A VM that waits for nothing must let the machine sleep: its time may be counted in instructions.
+TEST(Pl031, a_masked_alarm_arms_no_timer_but_is_found) {
+  RtcMachine m;
+  m.Write(kMr, kUtc + 10);
+  EXPECT_EQ(m.timer.deadline, DeadlineTimer::kNever);
+  m.Write(kImsc, 1);
+  EXPECT_EQ(m.timer.deadline, m.counter.ticks + 10 * kSecond);
+  m.Write(kImsc, 0);
+  EXPECT_EQ(m.timer.deadline, DeadlineTimer::kNever);
+  m.counter.ticks += 10 * kSecond;
+  EXPECT_EQ(m.Read(kRis), 1u);
+  EXPECT_FALSE(m.line.level);
+  m.Write(kImsc, 1);
+  EXPECT_TRUE(m.line.level);
+}
+
 TEST(Pl031, PL031_39_rewriting_sets_one_timer_each_time) {
   RtcMachine m;
   const int before = m.timer.sets;
