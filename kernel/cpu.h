@@ -1,38 +1,18 @@
-// The per-CPU block, found through TPIDR_EL2, and the CPU's run queue.
+// The per-CPU block, found through TPIDR_EL2.
 #ifndef ATOLL_KERNEL_CPU_H_
 #define ATOLL_KERNEL_CPU_H_
 
-#include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
-#include "kernel/list.h"
 #include "kernel/offsets.h"
+#include "kernel/run_queue.h"
 #include "kernel/spinlock.h"
 #include "kernel/system_register.h"
 #include "kernel/thread.h"
 #include "kernel/timer_queue.h"
 
 namespace atoll {
-
-// Ready threads by priority; equal priorities take turns.
-class RunQueue {
- public:
-  void PushBack(Thread& thread) { Push(thread, false); }
-  void PushFront(Thread& thread) { Push(thread, true); }
-  void Remove(Thread& thread);
-  Thread* PopHighest();
-  // Priority of the best ready thread, -1 if none.
-  int Highest() const { return 31 - std::countl_zero(ready_); }
-  bool empty() const { return ready_ == 0; }
-
- private:
-  void Push(Thread& thread, bool front);
-
-  uint32_t ready_ = 0;  // bit p: the list of priority p is not empty
-  std::array<List<Thread, &Thread::run_node>, kPriorities> lists_;
-};
 
 struct alignas(64) Cpu {
   Thread* current = nullptr;          // CPU_CURRENT

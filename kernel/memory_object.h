@@ -13,8 +13,8 @@
 namespace atoll {
 
 struct Memory : Object {
-  Memory(PhysAddr memory_base, uint64_t memory_bytes, MemoryType memory_type)
-      : Object(ObjectType::kMemory), base(memory_base), bytes(memory_bytes), memory_type(memory_type) {}
+  Memory(PhysAddr memory_base, uint64_t memory_bytes, MemoryType attributes)
+      : Object(ObjectType::kMemory), base(memory_base), bytes(memory_bytes), memory_type(attributes) {}
   const PhysAddr base;
   const uint64_t bytes;
   const MemoryType memory_type;

@@ -138,38 +138,12 @@ void Reprioritize(Thread& thread) {
   }
 }
 
-void RunQueue::Push(Thread& thread, bool front) {
-  const uint32_t priority = EffectivePriority(thread);
-  thread.run_priority = priority;
-  thread.ready = true;
-  if (front) {
-    lists_[priority].PushFront(thread);
-  } else {
-    lists_[priority].PushBack(thread);
-  }
-  ready_ |= 1u << priority;
-}
-
-void RunQueue::Remove(Thread& thread) {
-  if (!thread.ready) return;
-  lists_[thread.run_priority].Remove(thread);
-  if (lists_[thread.run_priority].empty()) ready_ &= ~(1u << thread.run_priority);
-  thread.ready = false;
-}
-
-Thread* RunQueue::PopHighest() {
-  if (ready_ == 0) return nullptr;
-  Thread* const thread = lists_[static_cast<uint32_t>(Highest())].head();
-  Remove(*thread);
-  return thread;
-}
-
 void MakeReady(Thread& thread) {
   if (thread.stopped || thread.ready || thread.schedule.throttled) return;
   Cpu& cpu = Cpu::This();
   if (cpu.current == &thread) return;
   LockGuard guard(cpu.run_queue_lock);
-  cpu.run_queue.PushBack(thread);
+  cpu.run_queue.PushBack(thread, EffectivePriority(thread));
   if (cpu.current != nullptr && thread.run_priority > BasePriority(*cpu.current)) cpu.work = 1;
 }
 
@@ -189,7 +163,7 @@ Thread* Schedule(Cpu& cpu) {
     const int highest = cpu.run_queue.Highest();
     if (next == nullptr || highest > static_cast<int>(EffectivePriority(*next))) {
       LockGuard guard(cpu.run_queue_lock);
-      if (next != nullptr) cpu.run_queue.PushFront(*next);  // preempted: first of its priority
+      if (next != nullptr) cpu.run_queue.PushFront(*next, EffectivePriority(*next));  // preempted: first of its priority
       next = cpu.run_queue.PopHighest();
       cpu.current = next;
     }
