@@ -63,9 +63,11 @@ VcpuMask SampleTimers(Vcpu& vcpu) {
   return kicks | uint64_t{1} << vcpu.index;  // dirty
 }
 
-// For an access of the vgic service to whether private interrupts pend.
+// For an access of the vgic service to whether private interrupts pend, or are enabled: what pended when it was
+// disabled may not pend any more.
 VcpuMask SampleTimers(Vm& vm, InterruptField field, uint32_t first, uint32_t vcpu) {
-  if (field != InterruptField::kPending || first >= kGicFirstSpi || vcpu >= vm.vcpus.size()) return 0;
+  if (field != InterruptField::kPending && field != InterruptField::kEnabled) return 0;
+  if (first >= kGicFirstSpi || vcpu >= vm.vcpus.size()) return 0;
   return vm.vcpus[vcpu] == nullptr ? 0 : SampleTimers(*vm.vcpus[vcpu]);
 }
 
