@@ -3,4 +3,5 @@
 set -euo pipefail
 folder=$(dirname "$(readlink -f "$0")")
 "$folder/setup" --quiet-if-done >&2
+export ATOLL_SETUP_SECONDS=$SECONDS
 exec /usr/bin/python3 -B "$folder/$(basename "$0").py" "$@"

@@ -29,7 +29,7 @@ class Starts(gdb.Breakpoint):
     identifiers = {}     # the same by ASID
 
     def stop(self):
-        task = gdb.selected_frame().read_var("task")
+        task = pointer(register("x0"), "Task").dereference()  # StartTask(task, ...): its first instruction
         if Starts.supervisor == 0:
             Starts.supervisor = int(task.address)
             Starts._add(task, (SUPERVISOR, SUPERVISOR))
@@ -152,4 +152,4 @@ class CurrentTask(gdb.Function):
 
 Atoll()
 CurrentTask()
-Starts("atoll::StartTask", internal=True)
+Starts("*&atoll::StartTask", internal=True)

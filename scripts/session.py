@@ -15,9 +15,10 @@ INTERRUPTED_STATUS = 130
 FAILED_STATUS = 1
 TAIL_LINES = 30
 QUIT_SECONDS = 5
-# What kernel and supervisor say about trouble; a guest's own lines have other forms.
-REASON = re.compile(r"^(?:\[\d+\.\d{6}\] (?:warning|error): |atoll: )(.*)")
-NOT_A_REASON = ("powering off with a failing status",)
+# A line of the hypervisor's log (Linux pads its seconds with blanks), or of a kernel that reports its own end.
+HYPERVISOR_LINE = re.compile(r"^(?:\[(?:0|[1-9]\d*)\.\d{6}\] |atoll: )(.*)")
+# What it says without trouble, or after the reason.
+NO_REASON = re.compile(r"atoll at |memory 0x|started \d+ services|VM \S+ (?:is off|starts afresh|crashed)$|powering off")
 
 
 class Tail:
@@ -30,8 +31,8 @@ class Tail:
     def add(self, raw: bytes) -> None:
         line = raw.decode(errors="replace").rstrip("\r\n")
         self.lines.append(line)
-        found = REASON.match(line)
-        if found and found[1] not in NOT_A_REASON:
+        found = HYPERVISOR_LINE.match(line)
+        if found and not NO_REASON.match(found[1]):
             self.reason = found[1]
 
     def explain(self, status: int) -> str:

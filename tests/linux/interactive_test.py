@@ -1,0 +1,52 @@
+"""The demo at a terminal: a shell that takes commands, power-off, Ctrl-A X, and nothing left over for the next run."""
+import unittest
+
+from machine import LIMIT_SECONDS, RUN, Terminal
+
+PROMPT = b"/ # "
+LINES = 40
+
+
+class Interactive(unittest.TestCase):
+    def setUp(self):
+        self.shell = Terminal(*RUN, "--timeout", str(LIMIT_SECONDS))
+        self.addCleanup(self.shell.close)
+        self.shell.expect(PROMPT)
+
+    def test_commands_then_poweroff(self):
+        self.shell.type(b"echo $((6 * 7)) >/mark; uname -m; cat /mark\r")
+        self.shell.expect(b"aarch64\r")
+        self.shell.expect(b"42\r")
+        self.shell.expect(PROMPT)
+        self.shell.type(b"poweroff\r")
+        self.shell.expect(b"VM linux is off")
+        self.assertEqual(self.shell.wait(), 0)
+
+    def test_next_run_starts_clean_and_ctrl_a_x_leaves(self):
+        self.shell.type(b"ls /mark; mount /dev/vda /mnt && ls -A /mnt\r")
+        self.shell.expect(b"No such file")
+        self.shell.expect(b"lost+found")
+        self.shell.expect(PROMPT)
+        self.shell.type(b"\x01x")
+        self.assertEqual(self.shell.wait(), 0)
+
+    def test_typing_ahead_loses_nothing(self):
+        """Whole lines in one go, while the shell is busy with the ones before."""
+        for line in range(LINES):
+            self.shell.type(b"echo '<%d>'\r" % (line * 1111))
+        for line in range(LINES):
+            self.shell.expect(b"\n<%d>\r" % (line * 1111))
+        self.shell.type(b"\x01x")
+        self.shell.wait()
+
+    def test_ctrl_c_is_the_guests(self):
+        self.shell.type(b"sh -c 'echo begun; sleep 1000'\r")
+        self.shell.expect(b"\nbegun\r")  # earlier, the shell itself would take the Ctrl-C
+        self.shell.type(b"\x03")
+        self.shell.expect(PROMPT)
+        self.shell.type(b"poweroff\r")
+        self.assertEqual(self.shell.wait(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
