@@ -65,7 +65,7 @@ TEST(load_gets_the_answer_of_the_next_instance) {
   EXPECT_EQ(Read(crasher::kCount), before.count);
 }
 
-TEST(call_that_two_instances_died_of_is_an_external_abort_and_the_device_works_on) {
+TEST(call_that_killed_two_instances_is_an_external_abort_and_the_device_works_on) {
   LetDeathsExpire();
   for (const uint32_t place : {crasher::kBefore, crasher::kAfter}) {
     for (const uint32_t cause : {crasher::kNullWrite, crasher::kExit}) {
@@ -90,7 +90,7 @@ TEST(call_that_two_instances_died_of_is_an_external_abort_and_the_device_works_o
 
 constexpr uint32_t kVirtioMagic = 0x7472'6976;
 constexpr uint32_t kSpareIntid = 40;
-constexpr uintptr_t kSetEnable = kDistributor + 0x104;   // GICD_ISENABLER1: INTIDs 32..63
+constexpr uintptr_t kSetEnable = kDistributor + 0x104;  // GICD_ISENABLER1: INTIDs 32..63
 constexpr uintptr_t kPriority = kDistributor + 0x400 + kSpareIntid;  // GICD_IPRIORITYR, by byte
 constexpr uintptr_t kUartFlags = kUart + 0x18;
 constexpr uint32_t kDeathsInARow = 10;
@@ -108,7 +108,8 @@ void UseOtherDevices() {
     if (now < last || now - first > 60) wrong = 1;
     last = now;
     if (Load32(kVirtio) != kVirtioMagic) wrong = 2;
-    if ((Load32(kUartFlags) & 0x20) != 0 && (Load32(kUartFlags) & 0x80) != 0) wrong = 3;  // full and empty
+    if ((Load32(kUartFlags) & 0x20) != 0 && (Load32(kUartFlags) & 0x80) != 0)
+      wrong = 3;  // full and empty
     if ((Load32(kSetEnable) & 1u << (kSpareIntid - 32)) == 0) wrong = 4;
     if (Load<uint8_t>(kPriority) != 0x50) wrong = 5;
     if (Hvc(0x8400'0000).x0 != 0x1'0001) wrong = 6;  // PSCI_VERSION: 1.1
@@ -140,7 +141,7 @@ TEST(other_devices_go_on_and_keep_their_state) {
   DisableInterrupt(kSpareIntid);
 }
 
-TEST(timer_that_expires_during_a_restart_is_delivered_once) {
+TEST(timer_that_expires_meanwhile_is_delivered_once) {
   LetDeathsExpire();
   CountInterrupts([](uint32_t) { BARE_WRITE("cntv_ctl_el0", 0); });
   EnableInterrupt(kVirtualTimerIntid);

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs one guest of tests/fault on Atoll in QEMU and judges what guest and supervisor say.
 
-Usage: run_fault_test.py OUTCOME BINARY SOURCE --build FOLDER [--timeout SECONDS]
+Usage: run_fault_test.py OUTCOME BINARY SOURCE --build FOLDER [--timeout SECONDS] [--cpu MODEL] [--no-icount]
   passes     each TEST() of the source prints PASS, and the machine powers off by itself; only the crasher died
   given-up   the crasher dies until its limit, the VM crashes, and the machine ends with status 1
 """
@@ -70,12 +70,13 @@ def main() -> int:
     parser.add_argument("--build", required=True, help="native build folder")
     parser.add_argument("--timeout", type=float, default=100)
     parser.add_argument("--cpu", default="neoverse-n1")
+    parser.add_argument("--no-icount", dest="icount", action="store_false")
     arguments = parser.parse_args()
     os.environ["ATOLL_BUILD"] = arguments.build
     import launch
     from schemas import InputError
 
-    options = launch.Options(config=str(SYSTEM), files={"guest": str(arguments.binary)}, cpu=arguments.cpu, icount=True,
+    options = launch.Options(config=str(SYSTEM), files={"guest": str(arguments.binary)}, cpu=arguments.cpu, icount=arguments.icount,
                              services=[(ROOT / "tests/fault", launch.TARGET / "tests/fault")])
     begin = time.monotonic()
     try:

@@ -38,19 +38,11 @@ constexpr uint32_t kExitCode = 7;
 
 void Die(uint32_t cause) {
   switch (cause) {
-    case reg::kNullWrite:
-      asm volatile("str wzr, [%0]" ::"r"(uint64_t{0}) : "memory");
-      break;
-    case reg::kExit:
-      Exit(kExitCode);
-    case reg::kStackOverflow:
-      (void)Recurse(1);
-      break;
-    case reg::kUndefined:
-      asm volatile("udf #0");
-      break;
-    default:
-      break;
+    case reg::kNullWrite: asm volatile("str wzr, [%0]" ::"r"(uint64_t{0}) : "memory"); break;
+    case reg::kExit: Exit(kExitCode);
+    case reg::kStackOverflow: (void)Recurse(1); break;
+    case reg::kUndefined: asm volatile("udf #0"); break;
+    default: break;
   }
 }
 
@@ -104,7 +96,8 @@ class Crasher final : public DeviceServer, public SignalHandler {
     state_.records[next] = {.token = call.token,
                             .count = Current().count + 1,
                             .attempt = static_cast<uint32_t>(call.attempt)};
-    std::atomic_signal_fence(std::memory_order_seq_cst);  // the record is whole before it counts, for whoever comes next
+    std::atomic_signal_fence(
+        std::memory_order_seq_cst);  // the record is whole before it counts, for whoever comes next
     die_at(reg::kHalfway);
     std::atomic_ref(state_.current).store(next, std::memory_order_release);
     die_at(reg::kAfter);

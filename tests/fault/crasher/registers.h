@@ -9,11 +9,15 @@ namespace atoll::crasher {
 inline constexpr uint32_t kGeneration = 0x00;  // read: of this instance
 inline constexpr uint32_t kScratch = 0x04;     // read, write: kept in the journal
 inline constexpr uint32_t kCount = 0x08;       // read: commands that took effect; in the journal
-inline constexpr uint32_t kDeliveries = 0x0c;  // read: how often a command was delivered; in the journal
-inline constexpr uint32_t kAttempt = 0x10;     // read: attempt of the command that took effect last; in the journal
-inline constexpr uint32_t kCommand = 0x14;     // write: counts one, and dies as the value says
-inline constexpr uint32_t kDyingRead = 0x18;   // read: dies at the first attempt, then gives the attempt
-inline constexpr uint32_t kEndAtStart = 0x1c;  // write: every instance from the next on dies before it serves
+inline constexpr uint32_t kDeliveries =
+    0x0c;  // read: how often a command was delivered; in the journal
+inline constexpr uint32_t kAttempt =
+    0x10;  // read: attempt of the command that took effect last; in the journal
+inline constexpr uint32_t kCommand = 0x14;  // write: counts one, and dies as the value says
+inline constexpr uint32_t kDyingRead =
+    0x18;  // read: dies at the first attempt, then gives the attempt
+inline constexpr uint32_t kEndAtStart =
+    0x1c;  // write: every instance from the next on dies before it serves
 
 // kCommand: how, where and when.
 inline constexpr uint32_t kCause = 0x0f;
@@ -25,11 +29,12 @@ inline constexpr uint32_t kUndefined = 4;
 inline constexpr uint32_t kCauses = 4;  // the last of them
 
 inline constexpr uint32_t kPlace = 0x30;
-inline constexpr uint32_t kBefore = 0x00;    // nothing was done
-inline constexpr uint32_t kHalfway = 0x10;   // the journal's new record is written but does not count yet
-inline constexpr uint32_t kAfter = 0x20;     // it counts, the answer is missing
+inline constexpr uint32_t kBefore = 0x00;  // nothing was done
+inline constexpr uint32_t kHalfway =
+    0x10;  // the journal's new record is written but does not count yet
+inline constexpr uint32_t kAfter = 0x20;  // it counts, the answer is missing
 
-inline constexpr uint32_t kAlways = 0x100;   // at every attempt, not at the first only
+inline constexpr uint32_t kAlways = 0x100;  // at every attempt, not at the first only
 
 }  // namespace atoll::crasher
 
