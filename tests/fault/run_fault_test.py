@@ -76,7 +76,8 @@ def main() -> int:
     import launch
     from schemas import InputError
 
-    options = launch.Options(config=str(SYSTEM), files={"guest": str(arguments.binary)}, cpu=arguments.cpu, icount=arguments.icount,
+    options = launch.Options(config=str(SYSTEM), files={"guest": str(arguments.binary)}, cpu=arguments.cpu,
+                             icount=arguments.icount,
                              services=[(ROOT / "tests/fault", launch.TARGET / "tests/fault")])
     begin = time.monotonic()
     try:
