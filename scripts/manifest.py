@@ -14,7 +14,7 @@ from schemas import ROOT, InputError, Schemas, run_tool
 PAGE = 4096
 BLOCK = 2 << 20
 MAX_RANK = 3                   # of tasks; vCPUs have abi::kMaxRank
-MAX_PRIORITY = 31
+MAX_PRIORITY = 19           # the supervisor, above, must always be able to stop a service
 MAX_VCPUS = 8
 GRANT_BASE = 0x2000_0000       # abi::kGrantBase
 GUEST_RAM_BASE = 0x20_0000_0000  # abi::kGuestRamBase
@@ -81,7 +81,7 @@ def load(schemas: Schemas, path: pathlib.Path) -> Service:
         refuse("scope", "is missing: SCOPE_SYSTEM, SCOPE_VM or SCOPE_DEVICE")
     if m.rank > MAX_RANK:
         refuse("rank", f"{m.rank} is above {MAX_RANK}")
-    if not 1 <= m.priority <= MAX_PRIORITY:
+    if m.name != "supervisor" and not 1 <= m.priority <= MAX_PRIORITY:
         refuse("priority", f"{m.priority} is not in 1..{MAX_PRIORITY}")
     if m.stack_bytes % PAGE or not PAGE <= m.stack_bytes <= STACK_MAX:
         refuse("stack_bytes", f"{m.stack_bytes} is not a multiple of {PAGE} in {PAGE}..{STACK_MAX}")
