@@ -68,8 +68,8 @@ void LogRelay::ReportLoss() {
 void LogRelay::Stop() {
   if (!ring_.has_value()) return;
   const uint64_t untaken = ring_->capacity() - ring_->Free();
-  ring_.reset();
-  (void)kernel_.SetLogOutput({.bits = 0, .from = next_ - std::min(untaken, next_)});
+  const auto reply = kernel_.SetLogOutput({.bits = 0, .from = next_ - std::min(untaken, next_)});
+  if (reply.has_value()) ring_.reset();
 }
 
 }  // namespace atoll
