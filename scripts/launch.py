@@ -18,6 +18,9 @@ IMAGES = BUILD / "guests"
 TARGET = BUILD / "target"
 DEMO = ROOT / "guests/demo.textproto"
 MACHINE_OVERHEAD_MIB = 160   # kernel, services, page tables, and room around the archive
+MACHINE_MIN_MIB, MACHINE_STEP_MIB = 512, 64
+# One instruction is one nanosecond, and nothing of the host shows: two runs are equal to the instruction.
+ICOUNT = ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2024-01-01,clock=vm"]
 BATCH_MODE = 0o100644
 IMAGE_MAGIC_AT = 56          # of "ARM\x64" (Linux, Documentation/arch/arm64/booting.rst)
 # How the tools name what --option gave in the description that stands for it.
@@ -211,16 +214,19 @@ class Machine:
         raise InputError(message)
 
     def command(self, console: list[str]) -> list[str]:
-        options = self.options
-        cpu = options.cpu + (",pauth-impdef=on" if options.cpu == "max" else "")  # else pauth costs most of the time
         archive_mib = self.archive.stat().st_size >> 20
         # QEMU puts the archive at 128 MiB or at half of a smaller RAM; a guest's RAM must fit beside it.
-        memory = max(512, self.memory_mib + archive_mib + MACHINE_OVERHEAD_MIB)
-        memory = (memory + 63) // 64 * 64
-        command = ["qemu-system-aarch64", "-M", "virt,virtualization=on,gic-version=3", "-cpu", cpu, "-smp", "1",
-                   "-m", str(memory), "-nic", "none", "-display", "none", "-monitor", "none", *console,
-                   "-semihosting-config", "enable=on,target=native", "-global", "virtio-mmio.force-legacy=false",
-                   "-kernel", str(TARGET / "kernel/atoll.img"), "-initrd", str(self.archive), "-no-reboot"]
-        if options.icount:
-            command += ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2024-01-01,clock=vm"]
-        return command + options.extra_qemu
+        memory = max(MACHINE_MIN_MIB, self.memory_mib + archive_mib + MACHINE_OVERHEAD_MIB)
+        memory = (memory + MACHINE_STEP_MIB - 1) // MACHINE_STEP_MIB * MACHINE_STEP_MIB
+        return qemu(self.options.cpu, memory, self.options.icount) + [
+            *console, "-kernel", str(TARGET / "kernel/atoll.img"), "-initrd", str(self.archive), *self.options.extra_qemu]
+
+
+def qemu(cpu: str, memory_mib: int, icount: bool) -> list[str]:
+    """QEMU with the machine that Atoll runs on; what it boots and its console are the caller's."""
+    if cpu == "max":
+        cpu += ",pauth-impdef=on"  # QEMU's own cipher for pointer authentication; else that costs most of the time
+    return ["qemu-system-aarch64", "-M", "virt,virtualization=on,gic-version=3", "-cpu", cpu, "-smp", "1",
+            "-m", str(memory_mib), "-nic", "none", "-display", "none", "-monitor", "none", "-no-reboot",
+            "-semihosting-config", "enable=on,target=native", "-global", "virtio-mmio.force-legacy=false",
+            *(ICOUNT if icount else [])]
