@@ -135,7 +135,8 @@ class Archives(BootCase):
         data = Build.archive(self.folder)
         digits = "header at 0x0: %s is not a hexadecimal number"
         for place, at, new, reason in (
-                ("file size", 54, b"0000x000", digits % "filesize"), ("name size", 94, b"-0000001", digits % "namesize"),
+                ("file size", 54, b"0000x000", digits % "filesize"),
+                ("name size", 94, b"-0000001", digits % "namesize"),
                 ("large file", 54, b"FFFFFFFF", "header at 0x0: filesize reaches beyond the end of the archive"),
                 ("large name", 94, b"FFFFFFFF", "header at 0x0: namesize reaches beyond the end of the archive"),
                 ("no name", 94, b"00000000", "header at 0x0: namesize reaches beyond the end of the archive"),
