@@ -1,11 +1,11 @@
 #include "tests/kernel/harness.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <span>
 
 #include "services/runtime/service.h"
+#include "tests/kernel/inventory.h"
 
 extern "C" const std::byte image_start[], rodata_start[], data_start[], data_end[];
 extern "C" const atoll::test::TestCase test_cases_start[], test_cases_end[];
@@ -15,19 +15,8 @@ namespace {
 
 inline constexpr uint32_t kFirstSlot = 16;
 inline constexpr uint64_t kWindow = 0x4000'0000;  // where Open maps
-inline constexpr size_t kMaxRecords = 512;
 inline constexpr uint32_t kLogBackOffMicros = 100'000;
 inline constexpr uint32_t kDeathBits = 32;  // bits of the root's signal that tell of deaths
-
-// What a test has made, in order.
-struct Record {
-  enum Kind : uint32_t { kGone, kObject, kMapping, kGrant } kind = kGone;
-  uint32_t object = 0;  // kObject: its slot; kMapping: the space; kGrant: the task
-  uint32_t slot = 0;    // kGrant: the slot in its table
-  ObjectType type = ObjectType::kNone;
-  uint64_t address = 0;
-  uint64_t bytes = 0;
-};
 
 struct Root {
   PhysAddr next;   // pages from here on are free
@@ -41,20 +30,8 @@ struct Root {
   uint64_t open_bytes = 0;
   uint64_t pending = 0;  // signal bits that nobody asked for yet
   uint32_t children = 0;
-  size_t records = 0;
 };
 constinit Root root;
-constinit std::array<Record, kMaxRecords> records;
-
-void Remember(const Record& record) {
-  if (root.records == records.size()) {  // keeps the order
-    const auto end = std::remove_if(records.begin(), records.end(),
-                                    [](const Record& r) { return r.kind == Record::kGone; });
-    root.records = static_cast<size_t>(end - records.begin());
-  }
-  if (root.records == records.size()) GiveUp("harness: too many objects in one test");
-  records[root.records++] = record;
-}
 
 volatile uint64_t& Failures() { return Shared()[kSharedWords]; }
 
@@ -66,58 +43,6 @@ void Must(Status status, std::string_view what) {
 
 uint64_t DataBytes() { return AlignUp(static_cast<uint64_t>(data_end - data_start), kPageSize); }
 uint64_t CodeBytes() { return static_cast<uint64_t>(data_start - image_start); }
-
-// Unmaps however much is left of a mapping.
-Status UnmapAll(uint32_t space, uint64_t address, uint64_t bytes) {
-  while (bytes > 0) {
-    const auto done = kernel::UnmapMemory({space}, {.address = address, .bytes = bytes});
-    if (!done.has_value()) return done.error();
-    address += done->bytes;
-    bytes -= done->bytes;
-  }
-  return Status::kOk;
-}
-
-void StopEverything() {
-  for (Record& record : std::span(records).first(root.records)) {
-    if (record.kind != Record::kObject) continue;
-    if (record.type == ObjectType::kTask) EXPECT_OK(kernel::KillTask({record.object}));
-    if (record.type == ObjectType::kVcpu) EXPECT_OK(kernel::StopVcpu({record.object}));
-  }
-}
-
-void TakeBack() {
-  // Front first: mappings that continue each other are one.
-  for (Record& record : std::span(records).first(root.records)) {
-    if (record.kind == Record::kMapping) {
-      EXPECT_OK(UnmapAll(record.object, record.address, record.bytes));
-      record.kind = Record::kGone;
-    } else if (record.kind == Record::kGrant) {
-      EXPECT_OK(kernel::GrantHandle(kSelf, {.task = record.object, .slot = record.slot}));
-      record.kind = Record::kGone;
-    }
-  }
-}
-
-// Objects refer to each other: again and again, as long as one goes.
-void DestroyEverything() {
-  for (bool progress = true; progress;) {
-    progress = false;
-    for (size_t i = root.records; i-- > 0;) {
-      Record& record = records[i];
-      if (record.kind != Record::kObject || !IsOk(kernel::DestroyObject({record.object}))) continue;
-      record.kind = Record::kGone;
-      progress = true;
-    }
-  }
-  for (const Record& record : std::span(records).first(root.records)) {
-    if (record.kind == Record::kGone) continue;
-    char buffer[kLogLineBytes];
-    ReportFailure(Format(buffer, "FAILED harness: object of type ", AsNumber(record.type),
-                         " in slot ", record.object,
-                         " is not destroyed: ", kernel::DestroyObject({record.object})));
-  }
-}
 
 // All memory is free: the kernel lets it become one object.
 void CheckAllCameBack() {
@@ -134,14 +59,11 @@ void CheckAllCameBack() {
 
 void EndTest() {
   if (root.open != 0) Close();
-  StopEverything();
-  TakeBack();
-  DestroyEverything();
-  root.records = 0;
+  inventory::TakeBack();
   root.next = root.first;
   root.next_slot = root.first_slot;
   CheckAllCameBack();
-  root.records = 0;
+  inventory::Forget();
   root.next = root.first;
   root.next_slot = root.first_slot;
   root.children = 0;
@@ -166,7 +88,7 @@ void SetUp() {
   root.code = CreateMemory(CodeBytes());
   std::memcpy(Open(root.code, CodeBytes()), image_start, CodeBytes());
   Close();
-  root.records = 0;
+  inventory::Forget();
   root.first = root.next;
   root.first_slot = root.next_slot;
 }
@@ -250,7 +172,7 @@ Result<uint32_t> TryCreate(const NewObject& object) {
                                    .a = object.a,
                                    .b = object.b});
   if (!IsOk(status)) return std::unexpected(status);
-  Remember({.kind = Record::kObject, .object = slot, .type = object.type});
+  inventory::AddObject(slot, object.type);
   return slot;
 }
 
@@ -260,14 +182,10 @@ uint32_t Create(const NewObject& object) {
   return *slot;
 }
 
-void Adopt(uint32_t slot) { Remember({.kind = Record::kObject, .object = slot}); }
-
 Status Destroy(uint32_t slot) {
   const Status status = kernel::DestroyObject({slot});
   if (!IsOk(status)) return status;
-  for (Record& record : std::span(records).first(root.records)) {
-    if (record.object == slot && record.kind != Record::kGone) record.kind = Record::kGone;
-  }
+  inventory::ForgetObject(slot);
   return status;
 }
 
@@ -296,16 +214,13 @@ uint32_t CreateVcpu(uint32_t vm, uint32_t index, uint32_t priority) {
 Result<uint64_t> TryMap(uint32_t memory, const MapMemoryRequest& request) {
   const auto reply = kernel::MapMemory({memory}, request);
   if (!reply.has_value()) return std::unexpected(reply.error());
-  Remember({.kind = Record::kMapping,
-            .object = request.space,
-            .address = request.address,
-            .bytes = reply->bytes});
+  inventory::AddMapping(request.space, request.address, reply->bytes);
   return reply->bytes;
 }
 
 void Map(uint32_t memory, uint32_t space, uint64_t address, uint64_t bytes, uint32_t rights,
          uint64_t offset) {
-  Remember({.kind = Record::kMapping, .object = space, .address = address, .bytes = bytes});
+  inventory::AddMapping(space, address, bytes);
   for (uint64_t done = 0; done < bytes;) {
     const auto reply = kernel::MapMemory({memory}, {.space = space,
                                                     .offset = offset + done,
@@ -318,12 +233,8 @@ void Map(uint32_t memory, uint32_t space, uint64_t address, uint64_t bytes, uint
 }
 
 void Unmap(uint32_t space, uint64_t address, uint64_t bytes) {
-  Must(UnmapAll(space, address, bytes), "harness: unmap");
-  for (Record& record : std::span(records).first(root.records)) {
-    if (record.kind == Record::kMapping && record.object == space && record.address == address) {
-      record.kind = Record::kGone;
-    }
-  }
+  Must(inventory::UnmapAll(space, address, bytes), "harness: unmap");
+  inventory::ForgetMapping(space, address);
 }
 
 std::byte* Open(uint32_t memory, uint64_t bytes) {
@@ -343,7 +254,7 @@ void Grant(uint32_t object, uint32_t task, uint32_t slot, uint32_t rights, uint6
   Must(
       kernel::GrantHandle({object}, {.task = task, .slot = slot, .rights = rights, .badge = badge}),
       "harness: grant");
-  Remember({.kind = Record::kGrant, .object = task, .slot = slot});
+  inventory::AddGrant(task, slot);
 }
 
 uint32_t Restricted(uint32_t object, uint32_t rights, uint64_t badge) {
@@ -414,11 +325,7 @@ Child StartServer(Entry entry, uint32_t argument, ChildOptions options) {
 
 void Discard(const Child& child) {
   Must(Kill(child), "harness: kill");
-  for (Record& record : std::span(records).first(root.records)) {
-    if (record.kind != Record::kMapping || record.object != child.task) continue;
-    Must(UnmapAll(child.task, record.address, record.bytes), "harness: unmap");
-    record.kind = Record::kGone;
-  }
+  inventory::UnmapSpace(child.task);
   for (const uint32_t slot : {child.endpoint, child.task, child.data, child.stack, child.ipc}) {
     if (slot != 0) Must(Destroy(slot), "harness: destroy");
   }

@@ -124,8 +124,6 @@ struct NewObject {
 Result<uint32_t> TryCreate(const NewObject& object);  // the handle's slot
 uint32_t Create(const NewObject& object);             // must succeed
 Status Destroy(uint32_t slot);
-// Frees the pages of an object that the test made by kernel::CreateObject directly.
-void Adopt(uint32_t slot);
 
 uint32_t CreateMemory(uint64_t bytes);
 uint32_t CreateMemoryAt(PhysAddr base, uint64_t bytes, MemoryType type = MemoryType::kNormal);
