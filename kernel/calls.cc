@@ -118,9 +118,7 @@ extern "C" Thread* HandleTaskCall() {
   Task& caller = *static_cast<Task*>(cpu.current);
   const uint64_t number = caller.frame.x[8];
   switch (number) {
-    case abi::kCall:
-      CallEndpoint(caller);
-      break;
+    case abi::kCall: CallEndpoint(caller); break;
     case abi::kReplyWait: {
       const Status status = caller.frame.x[0] == 0 ? Status::kOk : ReplyFromFrame(caller);
       if (IsOk(status)) {
@@ -130,9 +128,7 @@ extern "C" Thread* HandleTaskCall() {
       }
       break;
     }
-    case abi::kReply:
-      Answer(caller, ReplyFromFrame(caller), {});
-      break;
+    case abi::kReply: Answer(caller, ReplyFromFrame(caller), {}); break;
     default:
       if (number < kCallNumbers && kTable[number] != nullptr) {
         kTable[number](caller);

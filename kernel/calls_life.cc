@@ -28,7 +28,8 @@ void Drop(Object& object) { --object.references; }
 
 void ReleaseLater(const LaterDonations& donations) {
   for (const LaterDonation& donation : donations) {
-    static_cast<void>(pools.frames.Release(donation.base, donation.pages * kPageSize, FrameState::kObject));
+    static_cast<void>(
+        pools.frames.Release(donation.base, donation.pages * kPageSize, FrameState::kObject));
   }
 }
 
@@ -56,7 +57,8 @@ Status DestroyVm(Vm& vm) {
   if (vm.hypercall != nullptr) Drop(*vm.hypercall);
   const uint64_t vttbr = TranslationBase(vm.root, vm.vmid);
   Stage2Tlb(vttbr).InvalidateAll();
-  if (VttbrEl2::Read() == vttbr) VttbrEl2::Write(0);  // no register leads to pages that are given back
+  if (VttbrEl2::Read() == vttbr)
+    VttbrEl2::Write(0);  // no register leads to pages that are given back
   ReleaseLater(vm.later_donations);
   pools.vmids.Release(vm.vmid_tag);
   --pools.vms;
@@ -65,7 +67,8 @@ Status DestroyVm(Vm& vm) {
 
 Status DestroyVcpu(Vcpu& vcpu) {
   if (vcpu.power == VcpuState::kOn) return Status::kFailedPrecondition;
-  SetTimer(Cpu::This(), vcpu.replenish, Timer::kNever);  // the others stopped when it was turned off
+  SetTimer(Cpu::This(), vcpu.replenish,
+           Timer::kNever);  // the others stopped when it was turned off
   vcpu.vm->vcpus[vcpu.index] = nullptr;
   // Another one may come to lie at this address: it is not the one whose TLB entries are still here.
   if (vcpu.vm->last_loaded == &vcpu) vcpu.vm->last_loaded = nullptr;
@@ -121,12 +124,13 @@ template <>
 Result<Empty> Execute<KernelCall::kDestroyObject>(Task& caller, HandleEntry* handle, const Empty&) {
   LockGuard guard(objects_lock);
   Object& object = *handle->object;
-  if (&object == &caller || object.references != 1) return std::unexpected(Status::kFailedPrecondition);
+  if (&object == &caller || object.references != 1)
+    return std::unexpected(Status::kFailedPrecondition);
   if (const Status status = Dismantle(object); !IsOk(status)) return std::unexpected(status);
   *handle = {};
   // From here on nothing refers to the object: its pages are the supervisor's again.
-  return FromStatus(pools.frames.Release(object.backing, object.backing_pages * kPageSize,
-                                         FrameState::kObject));
+  return FromStatus(
+      pools.frames.Release(object.backing, object.backing_pages * kPageSize, FrameState::kObject));
 }
 
 template <>
@@ -136,8 +140,10 @@ Result<Empty> Execute<KernelCall::kStartTask>(Task& caller, HandleEntry* handle,
   const auto task = ObjectOf<Task>(*handle, ObjectType::kTask);
   if (!task.has_value()) return std::unexpected(task.error());
   if ((*task)->state == TaskState::kRunning) return std::unexpected(Status::kFailedPrecondition);
-  if (!IsTaskEntry(request.pc) || !IsTaskStack(request.sp)) return std::unexpected(Status::kInvalidArgument);
-  const auto page = FindObject<Memory>(caller, request.ipc_memory, ObjectType::kMemory, Right::kManage);
+  if (!IsTaskEntry(request.pc) || !IsTaskStack(request.sp))
+    return std::unexpected(Status::kInvalidArgument);
+  const auto page =
+      FindObject<Memory>(caller, request.ipc_memory, ObjectType::kMemory, Right::kManage);
   if (!page.has_value()) return std::unexpected(page.error());
   if ((*page)->memory_type != MemoryType::kNormal || (*page)->bytes != abi::kIpcBytes) {
     return std::unexpected(Status::kInvalidArgument);
@@ -161,7 +167,8 @@ Result<Empty> Execute<KernelCall::kKillTask>(Task& caller, HandleEntry* handle, 
 }
 
 template <>
-Result<InspectTaskReply> Execute<KernelCall::kInspectTask>(Task&, HandleEntry* handle, const Empty&) {
+Result<InspectTaskReply> Execute<KernelCall::kInspectTask>(Task&, HandleEntry* handle,
+                                                           const Empty&) {
   const auto task = ObjectOf<Task>(*handle, ObjectType::kTask);
   if (!task.has_value()) return std::unexpected(task.error());
   return InspectTaskReply{.state = (*task)->state,
@@ -204,7 +211,8 @@ Result<Empty> Execute<KernelCall::kBindMmio>(Task& caller, HandleEntry* handle,
   LockGuard guard(objects_lock);
   const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
   if (!vm.has_value()) return std::unexpected(vm.error());
-  const auto endpoint = FindObject<Endpoint>(caller, request.endpoint, ObjectType::kEndpoint, Right::kManage);
+  const auto endpoint =
+      FindObject<Endpoint>(caller, request.endpoint, ObjectType::kEndpoint, Right::kManage);
   if (!endpoint.has_value()) return std::unexpected(endpoint.error());
   if (AnyVcpuOn(**vm)) return std::unexpected(Status::kFailedPrecondition);
   if (request.address % kPageSize != 0 || request.bytes % kPageSize != 0 || request.bytes == 0) {
@@ -213,8 +221,10 @@ Result<Empty> Execute<KernelCall::kBindMmio>(Task& caller, HandleEntry* handle,
   if (!InBounds(request.address, request.bytes, uint64_t{1} << abi::kGuestPhysBits)) {
     return std::unexpected(Status::kOutOfRange);
   }
-  const Status status = (*vm)->ranges.Insert(
-      {.base = request.address, .size = request.bytes, .endpoint = *endpoint, .badge = request.badge});
+  const Status status = (*vm)->ranges.Insert({.base = request.address,
+                                              .size = request.bytes,
+                                              .endpoint = *endpoint,
+                                              .badge = request.badge});
   if (!IsOk(status)) return std::unexpected(status);
   ++(*endpoint)->references;
   for (Vcpu* const vcpu : (*vm)->vcpus) {
@@ -229,7 +239,8 @@ Result<Empty> Execute<KernelCall::kBindDoorbell>(Task& caller, HandleEntry* hand
   LockGuard guard(objects_lock);
   const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
   if (!vm.has_value()) return std::unexpected(vm.error());
-  const auto signal = FindObject<Signal>(caller, request.signal, ObjectType::kSignal, Right::kManage);
+  const auto signal =
+      FindObject<Signal>(caller, request.signal, ObjectType::kSignal, Right::kManage);
   if (!signal.has_value()) return std::unexpected(signal.error());
   if (request.address % sizeof(uint32_t) != 0 || request.first_bit + request.bits > 64) {
     return std::unexpected(Status::kInvalidArgument);
@@ -252,7 +263,8 @@ Result<Empty> Execute<KernelCall::kBindHypercall>(Task& caller, HandleEntry* han
   LockGuard guard(objects_lock);
   const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
   if (!vm.has_value()) return std::unexpected(vm.error());
-  const auto endpoint = FindObject<Endpoint>(caller, request.endpoint, ObjectType::kEndpoint, Right::kManage);
+  const auto endpoint =
+      FindObject<Endpoint>(caller, request.endpoint, ObjectType::kEndpoint, Right::kManage);
   if (!endpoint.has_value()) return std::unexpected(endpoint.error());
   if (AnyVcpuOn(**vm)) return std::unexpected(Status::kFailedPrecondition);
   if ((*vm)->hypercall != nullptr) Drop(*(*vm)->hypercall);

@@ -28,17 +28,21 @@ struct Space {
 
   MappingRecords& records() const { return task != nullptr ? task->mappings : vm->mappings; }
 
-  Result<uint64_t> Map(uint64_t address, PhysAddr phys, uint64_t bytes, PageAttributes attributes) const {
+  Result<uint64_t> Map(uint64_t address, PhysAddr phys, uint64_t bytes,
+                       PageAttributes attributes) const {
     if (task != nullptr) {
-      return TaskTable(task->root, task->tables).Map(VirtAddr(address), phys, bytes, attributes, kEntriesPerCall);
+      return TaskTable(task->root, task->tables)
+          .Map(VirtAddr(address), phys, bytes, attributes, kEntriesPerCall);
     }
-    return Stage2Table(vm->root, vm->tables).Map(GuestPhys(address), phys, bytes, attributes, kEntriesPerCall);
+    return Stage2Table(vm->root, vm->tables)
+        .Map(GuestPhys(address), phys, bytes, attributes, kEntriesPerCall);
   }
 
   Result<uint64_t> Unmap(uint64_t address, uint64_t bytes) const {
     if (task != nullptr) {
       TaskTlb tlb(task->asid);
-      return TaskTable(task->root, task->tables).Unmap(VirtAddr(address), bytes, kEntriesPerCall, tlb);
+      return TaskTable(task->root, task->tables)
+          .Unmap(VirtAddr(address), bytes, kEntriesPerCall, tlb);
     }
     Stage2Tlb tlb(TranslationBase(vm->root, vm->vmid));
     return Stage2Table(vm->root, vm->tables).Unmap(GuestPhys(address), bytes, kEntriesPerCall, tlb);
@@ -63,7 +67,8 @@ Result<MapMemoryReply> Execute<KernelCall::kMapMemory>(Task& caller, HandleEntry
   if (!memory.has_value()) return std::unexpected(memory.error());
   HandleEntry* const space_handle = caller.FindHandle(request.space);
   if (space_handle == nullptr) return std::unexpected(Status::kNotFound);
-  if (!Has(space_handle->rights(), Right::kManage)) return std::unexpected(Status::kPermissionDenied);
+  if (!Has(space_handle->rights(), Right::kManage))
+    return std::unexpected(Status::kPermissionDenied);
   const Result<Space> space = SpaceOf(*space_handle);
   if (!space.has_value()) return std::unexpected(space.error());
   // Never more than the handle on the memory itself allows; every format maps readable.
@@ -78,11 +83,11 @@ Result<MapMemoryReply> Execute<KernelCall::kMapMemory>(Task& caller, HandleEntry
   MappingRecords::Record* const record =
       space->records().FindForMap(**memory, request.address, request.offset);
   if (record == nullptr) return std::unexpected(Status::kResourceExhausted);
-  const PageAttributes attributes = {
-      .write = Has(request.rights, Right::kWrite),
-      .execute = Has(request.rights, Right::kExecute),
-      .memory = (*memory)->memory_type == MemoryType::kNormal ? PageMemory::kNormal
-                                                              : PageMemory::kDevice};
+  const PageAttributes attributes = {.write = Has(request.rights, Right::kWrite),
+                                     .execute = Has(request.rights, Right::kExecute),
+                                     .memory = (*memory)->memory_type == MemoryType::kNormal
+                                                   ? PageMemory::kNormal
+                                                   : PageMemory::kDevice};
   // Whoever filled it wrote through its data side. Guests see to their own instruction caches.
   const bool is_code = attributes.execute && space->task != nullptr;
   const Result<uint64_t> mapped =

@@ -8,12 +8,12 @@
 #include "kernel/memory/page_table.h"
 #include "kernel/memory/translation_registers.h"
 #include "kernel/memory_object.h"
+#include "kernel/physical_gic.h"
 #include "kernel/pools.h"
 #include "kernel/scheduler.h"
 #include "kernel/task_life.h"
-#include "kernel/vcpu/traps_configuration.h"
-#include "kernel/physical_gic.h"
 #include "kernel/vcpu/sanitize.h"
+#include "kernel/vcpu/traps_configuration.h"
 #include "kernel/vcpu_switch.h"
 #include "kernel/vgic/list_register_hardware.h"
 
@@ -84,13 +84,14 @@ Result<Object*> CreateVm(Task& caller, const CreateObjectRequest& request, Donat
   const uint32_t gic_pages = Donation::PagesFor(VirtualGic::BytesNeeded(intids, vcpus));
   // Two concatenated root tables must begin at a multiple of their size; one page may be lost before them.
   constexpr uint32_t kRootPages = Stage2Table::kRootBytes / kPageSize;
-  if (donation.pages() < object_pages + gic_pages + kRootPages + 1 || pools.vms + 2 >= pools.vm_limit) {
+  if (donation.pages() < object_pages + gic_pages + kRootPages + 1 ||
+      pools.vms + 2 >= pools.vm_limit) {
     return std::unexpected(Status::kResourceExhausted);
   }
   Vm* const vm = donation.Construct<Vm>();
   std::byte* const gic_memory = donation.Take(gic_pages);
-  const Result<VirtualGic*> gic = VirtualGic::Create({gic_memory, gic_pages * kPageSize}, intids, vcpus,
-                                                      ListRegisterHardware::ReadType());
+  const Result<VirtualGic*> gic = VirtualGic::Create({gic_memory, gic_pages * kPageSize}, intids,
+                                                     vcpus, ListRegisterHardware::ReadType());
   if (!gic.has_value()) return std::unexpected(gic.error());
   vm->gic = *gic;
   vm->id_registers = IdRegisters(Baseline(ReadHardwareIdRegisters()));
@@ -145,7 +146,8 @@ Result<Object*> CreateVcpu(Task& caller, const CreateObjectRequest& request, Don
   return vcpu;
 }
 
-Result<Object*> CreateEndpoint(Task& caller, const CreateObjectRequest& request, Donation& donation) {
+Result<Object*> CreateEndpoint(Task& caller, const CreateObjectRequest& request,
+                               Donation& donation) {
   const auto owner = OwnerTask(caller, request.owner);
   if (!owner.has_value()) return std::unexpected(owner.error());
   if (request.a > abi::kMaxRank) return std::unexpected(Status::kInvalidArgument);
@@ -169,19 +171,23 @@ Result<Object*> CreateSignal(Task& caller, const CreateObjectRequest& request, D
 }
 
 Result<Object*> CreateIrq(Task& caller, const CreateObjectRequest& request, Donation& donation) {
-  const auto signal = FindObject<Signal>(caller, request.owner, ObjectType::kSignal, Right::kManage);
+  const auto signal =
+      FindObject<Signal>(caller, request.owner, ObjectType::kSignal, Right::kManage);
   if (!signal.has_value()) return std::unexpected(signal.error());
   if (request.a < 32 || request.a >= 1020) return std::unexpected(Status::kOutOfRange);
-  Irq* const irq = donation.Construct<Irq>(static_cast<uint32_t>(request.a), (*signal)->owner, request.b);
+  Irq* const irq =
+      donation.Construct<Irq>(static_cast<uint32_t>(request.a), (*signal)->owner, request.b);
   if (const Status status = BindIrq(irq->intid, irq); !IsOk(status)) return std::unexpected(status);
   ++irq->owner->references;
   return irq;
 }
 
-Result<Object*> CreateIrqLine(Task& caller, const CreateObjectRequest& request, Donation& donation) {
+Result<Object*> CreateIrqLine(Task& caller, const CreateObjectRequest& request,
+                              Donation& donation) {
   const auto vm = OwnerVm(caller, request.owner);
   if (!vm.has_value()) return std::unexpected(vm.error());
-  if (request.a < 32 || request.a >= (*vm)->gic->intids()) return std::unexpected(Status::kOutOfRange);
+  if (request.a < 32 || request.a >= (*vm)->gic->intids())
+    return std::unexpected(Status::kOutOfRange);
   ++(*vm)->references;
   return donation.Construct<IrqLine>(*vm, static_cast<uint32_t>(request.a));
 }
@@ -189,11 +195,13 @@ Result<Object*> CreateIrqLine(Task& caller, const CreateObjectRequest& request, 
 // Device registers may be given away only if the machine's list has them; whatever the kernel drives itself
 // (GIC) is not in it.
 bool IsListedDevice(PhysAddr base, uint64_t bytes) {
-  return std::any_of(pools.resources.begin(), pools.resources.end(), [&](const GetResourceReply& entry) {
-    return entry.kind != ResourceKind::kRam && entry.kind != ResourceKind::kArchive &&
-           entry.kind != ResourceKind::kCpus &&
-           InBounds(base.value - AlignDown(entry.base, kPageSize), bytes, AlignUp(entry.bytes, kPageSize));
-  });
+  return std::any_of(
+      pools.resources.begin(), pools.resources.end(), [&](const GetResourceReply& entry) {
+        return entry.kind != ResourceKind::kRam && entry.kind != ResourceKind::kArchive &&
+               entry.kind != ResourceKind::kCpus &&
+               InBounds(base.value - AlignDown(entry.base, kPageSize), bytes,
+                        AlignUp(entry.bytes, kPageSize));
+      });
 }
 
 Result<Object*> CreateMemory(const CreateObjectRequest& request, Donation& donation) {
@@ -240,11 +248,13 @@ Result<Empty> Execute<KernelCall::kCreateObject>(Task& caller, HandleEntry* hand
   // The authority to create is the right to manage oneself, which the kernel gives to its first task alone.
   if (handle->object != &caller) return std::unexpected(Status::kPermissionDenied);
   if (request.slot >= caller.handle_count) return std::unexpected(Status::kOutOfRange);
-  if (caller.handles[request.slot].object != nullptr) return std::unexpected(Status::kAlreadyExists);
+  if (caller.handles[request.slot].object != nullptr)
+    return std::unexpected(Status::kAlreadyExists);
   Donation donation(request.backing);
   if (donation.pages() == 0) return std::unexpected(Status::kResourceExhausted);
   const uint64_t bytes = donation.pages() * kPageSize;
-  if (const Status status = pools.frames.Claim(donation.base(), bytes, FrameState::kObject); !IsOk(status)) {
+  if (const Status status = pools.frames.Claim(donation.base(), bytes, FrameState::kObject);
+      !IsOk(status)) {
     return std::unexpected(status);
   }
   const Result<Object*> object = Create(caller, request, donation);

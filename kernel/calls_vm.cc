@@ -9,8 +9,8 @@
 namespace atoll {
 
 template <>
-Result<GetInterruptsReply> Execute<KernelCall::kGetInterrupts>(Task&, HandleEntry* handle,
-                                                               const GetInterruptsRequest& request) {
+Result<GetInterruptsReply> Execute<KernelCall::kGetInterrupts>(
+    Task&, HandleEntry* handle, const GetInterruptsRequest& request) {
   const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
   if (!vm.has_value()) return std::unexpected(vm.error());
   const Result<uint64_t> value = GetInterrupts(**vm, request);
@@ -52,14 +52,16 @@ Result<Empty> Execute<KernelCall::kStopVcpu>(Task&, HandleEntry* handle, const E
 }
 
 template <>
-Result<GetVcpuStateReply> Execute<KernelCall::kGetVcpuState>(Task&, HandleEntry* handle, const Empty&) {
+Result<GetVcpuStateReply> Execute<KernelCall::kGetVcpuState>(Task&, HandleEntry* handle,
+                                                             const Empty&) {
   const auto vcpu = ObjectOf<Vcpu>(*handle, ObjectType::kVcpu);
   if (!vcpu.has_value()) return std::unexpected(vcpu.error());
   return GetVcpuStateReply{.state = (*vcpu)->power};
 }
 
 template <>
-Result<Empty> Execute<KernelCall::kStopVm>(Task&, HandleEntry* handle, const StopVmRequest& request) {
+Result<Empty> Execute<KernelCall::kStopVm>(Task&, HandleEntry* handle,
+                                           const StopVmRequest& request) {
   const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
   if (!vm.has_value()) return std::unexpected(vm.error());
   if (request.state == VmState::kCreated || request.state == VmState::kRunning) {
@@ -90,8 +92,8 @@ Result<Empty> Execute<KernelCall::kSetIdRegister>(Task&, HandleEntry* handle,
 }
 
 template <>
-Result<GetIdRegisterReply> Execute<KernelCall::kGetIdRegister>(Task&, HandleEntry* handle,
-                                                               const GetIdRegisterRequest& request) {
+Result<GetIdRegisterReply> Execute<KernelCall::kGetIdRegister>(
+    Task&, HandleEntry* handle, const GetIdRegisterRequest& request) {
   const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
   if (!vm.has_value()) return std::unexpected(vm.error());
   return GetIdRegisterReply{.value = (*vm)->id_registers.Get({request.crm, request.op2})};

@@ -15,16 +15,16 @@
 namespace atoll {
 
 struct alignas(64) Cpu {
-  Thread* current = nullptr;          // CPU_CURRENT
-  uint64_t stack_top = 0;             // CPU_STACK_TOP
-  uint64_t emergency_stack_top = 0;   // CPU_EMERGENCY_STACK_TOP
-  uint64_t ttbr0 = 0;                 // what TTBR0_EL2 holds
-  uint64_t work = 0;                  // not 0: the fast path's reply must look at the run queue
-  Vcpu* loaded_vcpu = nullptr;        // whose EL1 state is in the registers
+  Thread* current = nullptr;         // CPU_CURRENT
+  uint64_t stack_top = 0;            // CPU_STACK_TOP
+  uint64_t emergency_stack_top = 0;  // CPU_EMERGENCY_STACK_TOP
+  uint64_t ttbr0 = 0;                // what TTBR0_EL2 holds
+  uint64_t work = 0;                 // not 0: the fast path's reply must look at the run queue
+  Vcpu* loaded_vcpu = nullptr;       // whose EL1 state is in the registers
   uint32_t index = 0;
   bool idle = false;
 
-  Spinlock run_queue_lock;            // threads and timers below
+  Spinlock run_queue_lock;  // threads and timers below
   RunQueue run_queue;
   TimerQueue timers;
   Timer tick;

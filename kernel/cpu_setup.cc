@@ -61,7 +61,8 @@ void SetUpInterruptController(const BootInfo& info) {
   if (!gic::InitializeCpuInterface()) Panic("the GIC CPU interface has no system registers");
   // What the vgic service tells guests (GICD_TYPER.A3V, 5 priority bits) and what the kernel relies on (TDS).
   const VirtualTypeRegister type = ListRegisterHardware::ReadType();
-  if (!type.trap_dir() || !type.affinity3() || type.priority_bits() != 5 || type.preemption_bits() != 5) {
+  if (!type.trap_dir() || !type.affinity3() || type.priority_bits() != 5 ||
+      type.preemption_bits() != 5) {
     Panic("the virtual GIC CPU interface must trap ICC_DIR_EL1 and have Aff3 and 5 priority bits");
   }
   const GicInterruptRegisters& own = physical_gic.redistributors[0].interrupts();

@@ -17,7 +17,8 @@ class Donation {
  public:
   // `backing` as in kernel.proto: page-aligned physical address | number of pages in bits [11:0].
   explicit Donation(uint64_t backing)
-      : base_(AlignDown(backing, kPageSize)), pages_(static_cast<uint32_t>(backing & (kPageSize - 1))) {}
+      : base_(AlignDown(backing, kPageSize)),
+        pages_(static_cast<uint32_t>(backing & (kPageSize - 1))) {}
 
   PhysAddr base() const { return base_; }
   uint32_t pages() const { return pages_; }

@@ -17,8 +17,7 @@ struct EndpointState {
 };
 
 struct Endpoint : EndpointState, Object {
-  explicit Endpoint(uint32_t endpoint_rank)
-      : Object(ObjectType::kEndpoint), rank(endpoint_rank) {}
+  explicit Endpoint(uint32_t endpoint_rank) : Object(ObjectType::kEndpoint), rank(endpoint_rank) {}
 
   const uint32_t rank;
   Task* owner = nullptr;

@@ -66,7 +66,8 @@ void OnDataAbort(Vcpu& vcpu, uint64_t esr_value) {
   const uint64_t far = FarEl2::Read();
   const GuestPhys address = FaultAddress(HpfarEl2::Read(), far);
   const std::optional<MmioAccess> access =
-      IsFaultAddressValid(esr_value) ? MmioAccess::Decode(esr_value, DataIsBigEndian(vcpu)) : std::nullopt;
+      IsFaultAddressValid(esr_value) ? MmioAccess::Decode(esr_value, DataIsBigEndian(vcpu))
+                                     : std::nullopt;
   Range* const range = access ? vcpu.vm->ranges.Find(address) : nullptr;
   const uint64_t offset = range != nullptr ? address.value - range->base : 0;
   if (range == nullptr || !InBounds(offset, access->size, range->size)) {
@@ -81,7 +82,8 @@ void OnDataAbort(Vcpu& vcpu, uint64_t esr_value) {
   vcpu.mmio_range = range;
   vcpu.mmio_offset = offset;
   vcpu.mmio_big_endian = access->big_endian;
-  if (access->big_endian || (vcpu.frame.pstate & (pstate::kAarch32 | pstate::kBtype)) != 0) vcpu.work |= kWorkMmio;
+  if (access->big_endian || (vcpu.frame.pstate & (pstate::kAarch32 | pstate::kBtype)) != 0)
+    vcpu.work |= kWorkMmio;
   BeginCall(vcpu, *range->endpoint, BlockedOn::kMmio);
 }
 
@@ -138,9 +140,9 @@ class Backend final : public SystemRegisterBackend {
   explicit Backend(Vcpu& vcpu) : vcpu_(vcpu) {}
   void GenerateSgi(TrappedSgi which, uint64_t value) override {
     SendSgi(vcpu_, value,
-            which == TrappedSgi::kGroup1 ? SgiRegister::kSgi1
-                                         : which == TrappedSgi::kGroup0 ? SgiRegister::kSgi0
-                                                                        : SgiRegister::kAsgi1);
+            which == TrappedSgi::kGroup1   ? SgiRegister::kSgi1
+            : which == TrappedSgi::kGroup0 ? SgiRegister::kSgi0
+                                           : SgiRegister::kAsgi1);
   }
   void DeactivateInterrupt(uint64_t value) override {
     atoll::DeactivateInterrupt(vcpu_, static_cast<uint32_t>(value & 0xff'ffff));
@@ -152,7 +154,8 @@ class Backend final : public SystemRegisterBackend {
 
 // ISS of a write of ICC_SGI1R_EL1, but for the register: what a running guest traps on most, taken out of the
 // table's way.
-inline constexpr uint64_t kSgi1Write = uint64_t{3} << 20 | uint64_t{5} << 17 | uint64_t{12} << 10 | uint64_t{11} << 1;
+inline constexpr uint64_t kSgi1Write =
+    uint64_t{3} << 20 | uint64_t{5} << 17 | uint64_t{12} << 10 | uint64_t{11} << 1;
 inline constexpr uint64_t kSystemRegisterMask = 0x3f'fc1f;
 
 void OnSystemRegister(Vcpu& vcpu, uint64_t esr_value) {
@@ -166,10 +169,10 @@ void OnSystemRegister(Vcpu& vcpu, uint64_t esr_value) {
                          .id_registers = vcpu.vm->id_registers,
                          .debug = vcpu.context.debug,
                          .backend = backend};
-  const TrapOutcome outcome =
-      HandleSystemRegister(esr_value, pstate::IsEl0(vcpu.frame.pstate), trapped,
-                           std::span<uint64_t, 31>(vcpu.frame.x));
-  if (outcome == TrapOutcome::kUndefined) return InjectorFor(vcpu).InjectUndefined(ProgressOf(vcpu));
+  const TrapOutcome outcome = HandleSystemRegister(esr_value, pstate::IsEl0(vcpu.frame.pstate),
+                                                   trapped, std::span<uint64_t, 31>(vcpu.frame.x));
+  if (outcome == TrapOutcome::kUndefined)
+    return InjectorFor(vcpu).InjectUndefined(ProgressOf(vcpu));
   SkipInstruction(ProgressOf(vcpu), esr_value);
   UpdateDebug(vcpu);
 }
@@ -200,7 +203,8 @@ constexpr std::array<Handler, 64> kTable = MakeTable();
 namespace {
 
 MmioAccess DecodeMmio(const Vcpu& vcpu) {
-  return *MmioAccess::Decode(vcpu.mmio_syndrome, (vcpu.work & kWorkMmio) != 0 && vcpu.mmio_big_endian);
+  return *MmioAccess::Decode(vcpu.mmio_syndrome,
+                             (vcpu.work & kWorkMmio) != 0 && vcpu.mmio_big_endian);
 }
 
 }  // namespace
@@ -263,7 +267,9 @@ extern "C" Thread* HandleSynchronous() {
 }
 
 // A physical SError while a thread ran: nobody can say whose data it was.
-extern "C" Thread* HandleSystemError() { Panic("SError: the machine reports an error that no thread can be blamed for"); }
+extern "C" Thread* HandleSystemError() {
+  Panic("SError: the machine reports an error that no thread can be blamed for");
+}
 
 extern "C" void HandleKernelException(PanicFrame* frame) { PanicException(*frame); }
 

@@ -22,7 +22,9 @@
 
 namespace atoll {
 
-#define ATOLL_MESSAGE uint64_t x0, uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4, uint64_t x5, uint64_t x6, uint64_t x7
+#define ATOLL_MESSAGE                                                                        \
+  uint64_t x0, uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4, uint64_t x5, uint64_t x6, \
+      uint64_t x7
 
 extern "C" {
 void Deliver(ATOLL_MESSAGE);
@@ -59,7 +61,8 @@ constexpr uint32_t Register(uint64_t esr) { return static_cast<uint32_t>(esr >> 
 
 [[gnu::always_inline]] inline uint64_t LoadedValue(uint64_t value, uint64_t esr) {
   // A 32-bit load without sign extension is nearly every device access.
-  if (((esr >> 21) & 7) == 4) [[likely]] return static_cast<uint32_t>(value);
+  if (((esr >> 21) & 7) == 4) [[likely]]
+    return static_cast<uint32_t>(value);
   if ((esr & kIssSignExtend) == 0) return ZeroExtend(value, SizeLog2(esr));
   const uint32_t shift = 64 - (8u << SizeLog2(esr));
   const uint64_t extended = static_cast<uint64_t>(static_cast<int64_t>(value << shift) >> shift);
@@ -111,10 +114,10 @@ ATOLL_ENTRY void FastCall(ATOLL_MESSAGE) {
     [[clang::musttail]] return SlowCall(x0, x1, x2, x3, x4, x5, x6, x7);
   }
   const HandleEntry& entry = caller.handles[x0];
-  constexpr uint32_t kWanted = HandleEntry::Pack(ObjectType::kEndpoint,
-                                                 static_cast<uint32_t>(Right::kSend));
-  constexpr uint32_t kMask = HandleEntry::Pack(static_cast<ObjectType>(0xff),
-                                               static_cast<uint32_t>(Right::kSend));
+  constexpr uint32_t kWanted =
+      HandleEntry::Pack(ObjectType::kEndpoint, static_cast<uint32_t>(Right::kSend));
+  constexpr uint32_t kMask =
+      HandleEntry::Pack(static_cast<ObjectType>(0xff), static_cast<uint32_t>(Right::kSend));
   if ((entry.type_and_rights & kMask) != kWanted) [[unlikely]] {
     [[clang::musttail]] return SlowCall(x0, x1, x2, x3, x4, x5, x6, x7);
   }
@@ -170,7 +173,8 @@ ATOLL_ENTRY void FastReplyWait(ATOLL_MESSAGE) {
   HcrEl2::Write(caller->hcr);
   if (blocked_on == BlockedOn::kMmio) {
     const uint64_t esr = caller->mmio_syndrome;
-    caller->frame.pc += 4;  // that is all: neither FastDataAbort nor kWorkMmio let state pass that a step changes
+    caller->frame.pc +=
+        4;  // that is all: neither FastDataAbort nor kWorkMmio let state pass that a step changes
     if ((esr & kIssWrite) == 0) {
       const uint32_t destination = Register(esr);
       if (destination != kZeroRegister) caller->frame.x[destination] = LoadedValue(x2, esr);
@@ -187,32 +191,39 @@ ATOLL_ENTRY void FastReplyWait(ATOLL_MESSAGE) {
 // x0 = ESR_EL2; all registers of the thread are in its frame.
 ATOLL_ENTRY void FastDataAbort(ATOLL_MESSAGE) {
   // A valid syndrome is given for Stage-2 aborts only, so this is a vCPU.
-  if ((x0 & (kIssValid | kIssUnusual | kIssFaultType)) != (kIssValid | kIssTranslationFault)) [[unlikely]] {
+  if ((x0 & (kIssValid | kIssUnusual | kIssFaultType)) != (kIssValid | kIssTranslationFault))
+      [[unlikely]] {
     return SlowExit();
   }
   Cpu& cpu = Cpu::This();
   Vcpu& vcpu = *static_cast<Vcpu*>(cpu.current);
   // What else than PC an instruction changes when it is done: IT state and its own length (AArch32), BTYPE. A
   // single-stepped vCPU has no last range.
-  if ((vcpu.frame.pstate & (pstate::kAarch32 | pstate::kBtype)) != 0) [[unlikely]] return SlowExit();
+  if ((vcpu.frame.pstate & (pstate::kAarch32 | pstate::kBtype)) != 0) [[unlikely]]
+    return SlowExit();
   // A guest may have turned big-endian since its last range was noted.
-  if ((SctlrEl12::Read() & (kSctlrEe | kSctlrE0e)) != 0) [[unlikely]] return SlowExit();
+  if ((SctlrEl12::Read() & (kSctlrEe | kSctlrE0e)) != 0) [[unlikely]]
+    return SlowExit();
   const uint64_t far = FarEl2::Read();
-  const uint64_t address = HpfarEl2::Read() << 8 | (far & (kPageSize - 1));  // FIPA[51:12] in [43:4], RES0 below
-  Range* const range = vcpu.last_range;  // never null: an empty range at first
+  const uint64_t address =
+      HpfarEl2::Read() << 8 | (far & (kPageSize - 1));  // FIPA[51:12] in [43:4], RES0 below
+  Range* const range = vcpu.last_range;                 // never null: an empty range at first
   const uint64_t offset = address - range->base;
   const uint32_t size_log2 = SizeLog2(x0);
   const uint64_t write = (x0 & kIssWrite) != 0;
   const uint64_t bytes = uint64_t{1} << size_log2;
   // Two comparisons: an access that begins below the base wraps, and its end might not.
-  if (offset >= range->size || offset + bytes > range->size) [[unlikely]] return SlowExit();
+  if (offset >= range->size || offset + bytes > range->size) [[unlikely]]
+    return SlowExit();
   uint64_t value = 0;
   if (write) [[unlikely]] {  // reads are what a guest waits for
-    if (offset == range->doorbell) [[unlikely]] return SlowExit();
+    if (offset == range->doorbell) [[unlikely]]
+      return SlowExit();
     if (Register(x0) != kZeroRegister) value = ZeroExtend(vcpu.frame.x[Register(x0)], size_log2);
   }
   Thread* const server = TakeReceiver(*range->endpoint);
-  if (server == nullptr) [[unlikely]] return SlowExit();
+  if (server == nullptr) [[unlikely]]
+    return SlowExit();
   Link(vcpu, *server, range->badge, BlockedOn::kMmio);
   vcpu.mmio_syndrome = x0;
   vcpu.mmio_offset = offset;
@@ -228,9 +239,11 @@ ATOLL_ENTRY void FastHypercall(ATOLL_MESSAGE) {
   Cpu& cpu = Cpu::This();
   Vcpu& vcpu = *static_cast<Vcpu*>(cpu.current);
   Endpoint* const endpoint = vcpu.hypercall;
-  if (endpoint == nullptr) [[unlikely]] return SlowExit();
+  if (endpoint == nullptr) [[unlikely]]
+    return SlowExit();
   Thread* const server = TakeReceiver(*endpoint);
-  if (server == nullptr) [[unlikely]] return SlowExit();
+  if (server == nullptr) [[unlikely]]
+    return SlowExit();
   Link(vcpu, *server, vcpu.index, BlockedOn::kHypercall);
   HcrEl2::Write(kHostHcr);
   SwitchToTask(cpu, *server);

@@ -212,7 +212,8 @@ Result<uint64_t> GetInterrupts(Vm& vm, const GetInterruptsRequest& request) {
   {
     LockGuard guard(vm.interrupts_lock);
     kicks = SampleTimers(vm, request.field, request.first, request.vcpu);
-    kicks |= BringToRest(vm, vm.gic->MustSync(request.field, request.first, request.count, request.vcpu));
+    kicks |= BringToRest(
+        vm, vm.gic->MustSync(request.field, request.first, request.count, request.vcpu));
     value = vm.gic->Get(request.field, request.first, request.count, request.vcpu);
   }
   Kick(vm, kicks);

@@ -34,7 +34,10 @@ Request BuildRequest(Thread& caller) {
     case BlockedOn::kSecureCall:
       return {.badge = static_cast<Vcpu&>(caller).index,
               .message = {.label = abi::MakeLabel(HypercallInterface::kSmccc),
-                          .words = SmcccRequest{.x0 = x[0], .x1 = x[1], .x2 = x[2], .x3 = x[3],
+                          .words = SmcccRequest{.x0 = x[0],
+                                                .x1 = x[1],
+                                                .x2 = x[2],
+                                                .x3 = x[3],
                                                 .smc = caller.blocked_on == BlockedOn::kSecureCall}
                                        .Pack()}};
   }
@@ -78,9 +81,7 @@ void WriteSignals(Thread& receiver, uint64_t bits) {
 void CompleteCall(Thread& caller, uint64_t label, const abi::Words& words) {
   caller.server = nullptr;
   switch (caller.blocked_on) {
-    case BlockedOn::kCall:
-      WriteMessage(caller, Status::kOk, label, words);
-      break;
+    case BlockedOn::kCall: WriteMessage(caller, Status::kOk, label, words); break;
     case BlockedOn::kMmio:
       CompleteMmio(static_cast<Vcpu&>(caller), abi::LabelCode(label) == 0, words[0]);
       break;

@@ -14,7 +14,10 @@ namespace atoll {
 
 struct Memory : Object {
   Memory(PhysAddr memory_base, uint64_t memory_bytes, MemoryType attributes)
-      : Object(ObjectType::kMemory), base(memory_base), bytes(memory_bytes), memory_type(attributes) {}
+      : Object(ObjectType::kMemory),
+        base(memory_base),
+        bytes(memory_bytes),
+        memory_type(attributes) {}
   const PhysAddr base;
   const uint64_t bytes;
   const MemoryType memory_type;
@@ -31,7 +34,7 @@ class MappingRecords {
     Memory* memory = nullptr;  // null: free
     uint64_t address = 0;
     uint64_t bytes = 0;
-    uint64_t offset = 0;       // into the memory object
+    uint64_t offset = 0;  // into the memory object
   };
 
   // A record that this mapping continues, or a free one; null if there is neither.

@@ -27,7 +27,7 @@ struct Object {
 
   ObjectType type;
   uint32_t references = 0;
-  PhysAddr backing;        // donated pages
+  PhysAddr backing;  // donated pages
   uint32_t backing_pages = 0;
 };
 

@@ -22,9 +22,9 @@ struct Pools {
   FrameTable frames;
   IdAllocator<kMaxTasks, kMaxCpus> asids;
   IdAllocator<kMaxVms, kMaxCpus> vmids;
-  uint32_t tasks = 0;        // that hold an ASID
+  uint32_t tasks = 0;  // that hold an ASID
   uint32_t vms = 0;
-  uint32_t task_limit = 0;   // ids that the CPU's registers have room for
+  uint32_t task_limit = 0;  // ids that the CPU's registers have room for
   uint32_t vm_limit = 0;
   uint16_t next_caller = 1;  // token bits [63:48]
   BoundedVector<GetResourceReply, kMaxResources> resources;

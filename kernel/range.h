@@ -15,7 +15,7 @@ namespace atoll {
 struct Range {
   static constexpr uint64_t kNoDoorbell = ~uint64_t{0};
 
-  uint64_t base = 0;    // guest physical
+  uint64_t base = 0;  // guest physical
   uint64_t size = 0;
   Endpoint* endpoint = nullptr;
   uint64_t badge = 0;

@@ -22,7 +22,8 @@ namespace {
 
 inline constexpr uint64_t kStackBytes = 64 * 1024;
 inline constexpr uint32_t kHandles = 2048;
-inline constexpr uint32_t kTablePages = 160;     // the archive (4 KiB pages if it is not block aligned) needs most
+inline constexpr uint32_t kTablePages =
+    160;  // the archive (4 KiB pages if it is not block aligned) needs most
 inline constexpr uint32_t kPriority = 20;
 inline constexpr uint32_t kTimerBit = 63;
 inline constexpr uint32_t kAllRights = 511;
@@ -44,10 +45,12 @@ inline constexpr uint32_t kLoad = 1;
 inline constexpr uint32_t kExecutable = 1;
 inline constexpr uint32_t kWritable = 2;
 
-void MapAll(Task& task, VirtAddr address, PhysAddr phys, uint64_t bytes, PageAttributes attributes) {
+void MapAll(Task& task, VirtAddr address, PhysAddr phys, uint64_t bytes,
+            PageAttributes attributes) {
   TaskTable table(task.root, task.tables);
   for (uint64_t done = 0; done < bytes;) {
-    const Result<uint64_t> mapped = table.Map(address + done, phys + done, bytes - done, attributes, 512);
+    const Result<uint64_t> mapped =
+        table.Map(address + done, phys + done, bytes - done, attributes, 512);
     if (!mapped.has_value()) Panic("the supervisor does not fit into its page tables");
     done += *mapped;
   }
@@ -71,7 +74,8 @@ uint64_t LoadImage(Task& task, BootPages& pages) {
   std::memcpy(&header, image.data(), sizeof(header));
   for (uint16_t i = 0; i < header.program_header_count; ++i) {
     ProgramHeader segment;
-    std::memcpy(&segment, image.data() + header.program_headers + i * sizeof(segment), sizeof(segment));
+    std::memcpy(&segment, image.data() + header.program_headers + i * sizeof(segment),
+                sizeof(segment));
     if (segment.type != kLoad || segment.memory_bytes == 0) continue;
     const PageAttributes attributes = {.write = (segment.flags & kWritable) != 0,
                                        .execute = (segment.flags & kExecutable) != 0};
@@ -79,7 +83,8 @@ uint64_t LoadImage(Task& task, BootPages& pages) {
     std::byte* const memory = MapFresh(task, pages, VirtAddr(segment.address - inside),
                                        inside + segment.memory_bytes, attributes);
     std::memcpy(memory + inside, image.data() + segment.offset, segment.file_bytes);
-    if (attributes.execute) MakeExecutable(memory, AlignUp(inside + segment.memory_bytes, kPageSize));
+    if (attributes.execute)
+      MakeExecutable(memory, AlignUp(inside + segment.memory_bytes, kPageSize));
   }
   return header.entry;
 }
@@ -123,8 +128,8 @@ Task& CreateRootTask(BootPages& pages, const PhysRange& archive) {
   Donation signal_page(pages.Take(1).value | 1);
   Signal* const signal = signal_page.Construct<Signal>(&task);
   signal->references = 1;
-  task.handles[kRootTaskSlot] = {.object = &task,
-                                 .type_and_rights = HandleEntry::Pack(ObjectType::kTask, kAllRights)};
+  task.handles[kRootTaskSlot] = {
+      .object = &task, .type_and_rights = HandleEntry::Pack(ObjectType::kTask, kAllRights)};
   task.handles[kRootSignalSlot] = {
       .object = signal, .type_and_rights = HandleEntry::Pack(ObjectType::kSignal, kAllRights)};
 

@@ -12,8 +12,8 @@ namespace atoll {
 
 // What the supervisor finds in its own address space and handle table.
 inline constexpr VirtAddr kArchiveAddress{0x30'0000'0000};  // boot archive, read-only
-inline constexpr uint32_t kRootTaskSlot = 1;                 // itself, all rights
-inline constexpr uint32_t kRootSignalSlot = 2;               // its signal
+inline constexpr uint32_t kRootTaskSlot = 1;                // itself, all rights
+inline constexpr uint32_t kRootSignalSlot = 2;              // its signal
 
 // Takes pages for the kernel's first objects from the first `usable` bytes of a range of free memory; they stay the
 // kernel's.

@@ -7,8 +7,8 @@
 #include "kernel/interrupts.h"
 #include "kernel/machine/timer.h"
 #include "kernel/task.h"
-#include "kernel/vcpu_switch.h"
 #include "kernel/vcpu/traps_configuration.h"
+#include "kernel/vcpu_switch.h"
 #include "kernel/vm.h"
 
 namespace atoll {
@@ -72,7 +72,8 @@ void OnTick(Timer& timer) {
   }
   // A caller's turn ends too while others work for it, or one that does nothing but call would never yield.
   Thread& charged = ChargedThread(*running);
-  if (&charged != running && highest == static_cast<int>(charged.schedule.priority)) charged.work |= kWorkTurn;
+  if (&charged != running && highest == static_cast<int>(charged.schedule.priority))
+    charged.work |= kWorkTurn;
 }
 
 // Waits for an interrupt and serves it. The CPU is really idle: no tick runs.
@@ -82,7 +83,7 @@ void Idle(Cpu& cpu) {
   // Host configuration: no virtual interrupt of the loaded vCPU may end the WFI below by itself.
   HcrEl2::Write(kHostHcr);
   while (cpu.run_queue.empty()) {
-    DsbSy();  // what was written before sleeping is visible (DDI0487, WFI)
+    DsbSy();                           // what was written before sleeping is visible (DDI0487, WFI)
     asm volatile("wfi" ::: "memory");  // ends for a pending interrupt although PSTATE.I masks it
     ServeInterrupts(cpu);
   }
@@ -163,7 +164,9 @@ Thread* Schedule(Cpu& cpu) {
     const int highest = cpu.run_queue.Highest();
     if (next == nullptr || highest > static_cast<int>(EffectivePriority(*next))) {
       LockGuard guard(cpu.run_queue_lock);
-      if (next != nullptr) cpu.run_queue.PushFront(*next, EffectivePriority(*next));  // preempted: first of its priority
+      if (next != nullptr)
+        cpu.run_queue.PushFront(*next,
+                                EffectivePriority(*next));  // preempted: first of its priority
       next = cpu.run_queue.PopHighest();
       cpu.current = next;
     }

@@ -21,16 +21,16 @@ namespace atoll {
     static void Write(uint64_t written) { value = written; } \
   }
 #else
-#define ATOLL_SYSTEM_REGISTER(Name, assembler)                        \
-  struct Name {                                                       \
-    static uint64_t Read() {                                          \
-      uint64_t value;                                                 \
-      asm volatile("mrs %0, " assembler : "=r"(value)::"memory");     \
-      return value;                                                   \
-    }                                                                 \
-    static void Write(uint64_t value) {                               \
-      asm volatile("msr " assembler ", %0" ::"r"(value) : "memory");  \
-    }                                                                 \
+#define ATOLL_SYSTEM_REGISTER(Name, assembler)                       \
+  struct Name {                                                      \
+    static uint64_t Read() {                                         \
+      uint64_t value;                                                \
+      asm volatile("mrs %0, " assembler : "=r"(value)::"memory");    \
+      return value;                                                  \
+    }                                                                \
+    static void Write(uint64_t value) {                              \
+      asm volatile("msr " assembler ", %0" ::"r"(value) : "memory"); \
+    }                                                                \
   }
 #endif
 
@@ -116,8 +116,8 @@ struct EncodedRegister {
     return value;
   }
   static void Write(uint64_t value) {
-    asm volatile("msr S%c1_%c2_C%c3_C%c4_%c5, %0" ::"r"(value), "i"(kOp0), "i"(kOp1), "i"(kCrn), "i"(kCrm),
-                 "i"(kOp2)
+    asm volatile("msr S%c1_%c2_C%c3_C%c4_%c5, %0" ::"r"(value), "i"(kOp0), "i"(kOp1), "i"(kCrn),
+                 "i"(kCrm), "i"(kOp2)
                  : "memory");
   }
 #endif

@@ -30,15 +30,16 @@ struct Task : Thread, Object {
   // the port's lock.
   List<Thread, &Thread::queue_node> owed;
 
-  bool took_signals = false;    // what it received last; guarded by the port's lock
-  PagePool tables;              // donated pages for its page tables
-  PhysAddr root;                // level 1 table
+  bool took_signals = false;  // what it received last; guarded by the port's lock
+  PagePool tables;            // donated pages for its page tables
+  PhysAddr root;              // level 1 table
   LaterDonations later_donations;
   MappingRecords mappings;
   AddressSpaceTag asid_tag;
   uint32_t asid = 0;
   Memory* ipc_memory = nullptr;
-  std::byte* ipc_page = nullptr;  // the kernel's own mapping, so that no user address is dereferenced
+  std::byte* ipc_page =
+      nullptr;  // the kernel's own mapping, so that no user address is dereferenced
 
   Timer timer;
   uint32_t timer_bit = 0;

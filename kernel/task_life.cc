@@ -37,8 +37,8 @@ void Die(Task& task, DeathCause cause) {
   if (task.death_watcher == nullptr) {
     // Nobody is left to restart what fails and to end the machine. In one line: the log may have a reader.
     Line line;
-    line << "the supervisor died: pc " << Hex(task.frame.pc) << ", esr " << Hex(task.death_esr) << ", far "
-         << Hex(task.death_far);
+    line << "the supervisor died: pc " << Hex(task.frame.pc) << ", esr " << Hex(task.death_esr)
+         << ", far " << Hex(task.death_far);
     Panic(line.view());
   }
   RaiseSignal(*task.death_watcher, task.death_bits);

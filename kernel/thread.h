@@ -48,15 +48,15 @@ inline constexpr uint32_t kWorkSuspend = 4;     // vCPU: wait as in WFI before i
 inline constexpr uint32_t kWorkDebug = 16;      // vCPU: its debug registers are in use
 inline constexpr uint32_t kWorkBudget = 8;      // its budget ran out while a server worked for it
 inline constexpr uint32_t kWorkTurn = 32;       // its turn ended while a server worked for it
-inline constexpr uint32_t kWorkMmio = 64;       // vCPU: the fast path cannot complete its device access
+inline constexpr uint32_t kWorkMmio = 64;  // vCPU: the fast path cannot complete its device access
 
 // Scheduling context. Times are 1 ms ticks.
 struct SchedulingContext {
-  uint32_t priority = 0;     // higher runs first
-  uint32_t budget = 0;       // ticks per period; 0: unlimited
+  uint32_t priority = 0;  // higher runs first
+  uint32_t budget = 0;    // ticks per period; 0: unlimited
   uint32_t period = 0;
-  uint32_t used = 0;         // in the current period
-  bool throttled = false;    // used up; waits for its next period
+  uint32_t used = 0;       // in the current period
+  bool throttled = false;  // used up; waits for its next period
   uint32_t home_cpu = 0;
 };
 
@@ -70,40 +70,41 @@ struct alignas(64) Thread {
   std::byte scratch[THREAD_FRAME];
   Frame frame = {};
 
-  uint64_t hcr = 0;        // HCR_EL2 while it runs
-  uint64_t ttbr0 = 0;      // task: root table | ASID << 48
+  uint64_t hcr = 0;    // HCR_EL2 while it runs
+  uint64_t ttbr0 = 0;  // task: root table | ASID << 48
 
   // --- as a caller -------------------------------------------------------------------------------
-  uint64_t token = 0;      // of the call under way, or the last one: caller id | call id
+  uint64_t token = 0;  // of the call under way, or the last one: caller id | call id
   Thread* server = nullptr;
   BlockedOn blocked_on = BlockedOn::kCall;
   uint32_t work = 0;
-  uint64_t badge = 0;      // of a task's call: of its handle, which may be another's when the call is redelivered
+  uint64_t badge =
+      0;  // of a task's call: of its handle, which may be another's when the call is redelivered
   // vCPU exits: what completes the access when the reply comes.
   uint64_t mmio_syndrome = 0;
   uint64_t mmio_offset = 0;
   Range* mmio_range = nullptr;
-  uint64_t mmio_far = 0;         // guest virtual address
-  uint64_t died_token = 0;       // the call during which a server died last ...
-  uint32_t deaths = 0;           // ... and how many did
+  uint64_t mmio_far = 0;    // guest virtual address
+  uint64_t died_token = 0;  // the call during which a server died last ...
+  uint32_t deaths = 0;      // ... and how many did
   Endpoint* queued_at = nullptr;
-  ListNode<Thread> queue_node;   // in the endpoint's queue, or in its server's list of owed replies
+  ListNode<Thread> queue_node;  // in the endpoint's queue, or in its server's list of owed replies
 
   // --- as a server -------------------------------------------------------------------------------
-  Thread* serving = nullptr;     // the call taken last and not answered yet
-  Endpoint* port = nullptr;      // where it receives
+  Thread* serving = nullptr;  // the call taken last and not answered yet
+  Endpoint* port = nullptr;   // where it receives
   std::atomic<uint64_t> signals{0};
 
   // --- scheduling --------------------------------------------------------------------------------
   SchedulingContext schedule;
   ListNode<Thread> run_node;
-  uint32_t run_priority = 0;     // the queue it is in
-  bool ready = false;            // in a run queue
-  bool stopped = true;           // dead task, vCPU that is off
+  uint32_t run_priority = 0;  // the queue it is in
+  bool ready = false;         // in a run queue
+  bool stopped = true;        // dead task, vCPU that is off
   bool waiting_for_interrupt = false;
   const bool vcpu;
-  uint64_t ticks = 0;            // of running time
-  Timer replenish;               // end of its budget's period
+  uint64_t ticks = 0;  // of running time
+  Timer replenish;     // end of its budget's period
 
   bool WaitsForReply() const { return server != nullptr; }
 };

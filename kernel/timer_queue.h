@@ -29,7 +29,8 @@ class TimerQueue {
     timer.deadline = deadline;
     if (deadline != Timer::kNever) {
       Timer* later = list_.head();
-      while (later != nullptr && later->deadline <= deadline) later = List<Timer, &Timer::node>::Next(*later);
+      while (later != nullptr && later->deadline <= deadline)
+        later = List<Timer, &Timer::node>::Next(*later);
       list_.InsertBefore(later, timer);
     }
     return Earliest() != before;

@@ -79,9 +79,11 @@ void SwitchVcpu(Cpu& cpu, Vcpu& vcpu) {
     LockGuard guard(vm.interrupts_lock);
     VirtualCpuInterface& interface = InterfaceOf(vcpu);
     // From now on the hardware says when a timer is due.
-    ForEachTimer([&](uint32_t intid) { static_cast<void>(interface.SetPrivateLine(intid, false)); });
+    ForEachTimer(
+        [&](uint32_t intid) { static_cast<void>(interface.SetPrivateLine(intid, false)); });
     interface.Load(list_registers);
-    ForEachTimer([&](uint32_t intid) { SetPhysicalActive(cpu, intid, interface.PhysicalActive(intid)); });
+    ForEachTimer(
+        [&](uint32_t intid) { SetPhysicalActive(cpu, intid, interface.PhysicalActive(intid)); });
   }
   vcpu.context.Load(ThisCpuFeatures());
   cpu.loaded_vcpu = &vcpu;
@@ -102,17 +104,20 @@ void UnloadVcpu(Vcpu& vcpu) {
     VirtualCpuInterface& interface = InterfaceOf(vcpu);
     kicks = interface.Save(list_registers);
     // The guest may have lowered a line that the hardware had told of.
-    kicks |= interface.SetPrivateLine(physical_gic.timers.virtual_,
-                                      IsArmed(timers.virtual_control) && timers.virtual_compare <= now);
-    kicks |= interface.SetPrivateLine(physical_gic.timers.physical,
-                                      IsArmed(timers.physical_control) && timers.physical_compare <= now);
+    kicks |=
+        interface.SetPrivateLine(physical_gic.timers.virtual_,
+                                 IsArmed(timers.virtual_control) && timers.virtual_compare <= now);
+    kicks |=
+        interface.SetPrivateLine(physical_gic.timers.physical, IsArmed(timers.physical_control) &&
+                                                                   timers.physical_compare <= now);
     Isb();
     ForEachTimer([&](uint32_t intid) { SetPhysicalActive(cpu, intid, false); });
   }
   cpu.loaded_vcpu = nullptr;
   vcpu.loaded_on = nullptr;
   vcpu.work |= kWorkNotLoaded;
-  StandIn(cpu, vcpu, vcpu.virtual_timer, timers.virtual_control, timers.virtual_compare, OnVirtualTimer);
+  StandIn(cpu, vcpu, vcpu.virtual_timer, timers.virtual_control, timers.virtual_compare,
+          OnVirtualTimer);
   StandIn(cpu, vcpu, vcpu.physical_timer, timers.physical_control, timers.physical_compare,
           OnPhysicalTimer);
   Kick(vm, kicks);
@@ -131,7 +136,8 @@ void ResetVcpu(Vcpu& vcpu) {
   vcpu.hcr = GuestHcr(ThisCpuFeatures(), vcpu.vm->id_registers);
   vcpu.hypercall = vcpu.vm->hypercall;
   LockGuard guard(vcpu.vm->interrupts_lock);
-  ForEachTimer([&](uint32_t intid) { static_cast<void>(InterfaceOf(vcpu).SetPrivateLine(intid, false)); });
+  ForEachTimer(
+      [&](uint32_t intid) { static_cast<void>(InterfaceOf(vcpu).SetPrivateLine(intid, false)); });
   static_cast<void>(InterfaceOf(vcpu).ResetInterface());
 }
 

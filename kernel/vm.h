@@ -6,13 +6,13 @@
 #include <cstdint>
 
 #include "kernel/endpoint.h"
+#include "kernel/memory/id_allocator.h"
+#include "kernel/memory/page_pool.h"
+#include "kernel/memory_object.h"
 #include "kernel/object.h"
 #include "kernel/range.h"
 #include "kernel/thread.h"
 #include "kernel/timer_queue.h"
-#include "kernel/memory/id_allocator.h"
-#include "kernel/memory/page_pool.h"
-#include "kernel/memory_object.h"
 #include "kernel/vcpu/el1_context.h"
 #include "kernel/vcpu/id_registers.h"
 #include "kernel/vgic/virtual_gic.h"
@@ -27,13 +27,13 @@ struct Vcpu : Thread, Object {
   Vcpu() : Thread(true), Object(ObjectType::kVcpu) {}
 
   Vm* vm = nullptr;
-  Endpoint* hypercall = nullptr;    // copy of its VM's, one load less
+  Endpoint* hypercall = nullptr;  // copy of its VM's, one load less
   uint32_t index = 0;
   uint64_t mpidr = 0;
   VcpuState power = VcpuState::kOff;
-  Range* last_range = &no_range;    // of the last access: consecutive accesses mostly hit one device
-  Cpu* loaded_on = nullptr;         // where its EL1 state is in the registers
-  bool mmio_big_endian = false;     // with kWorkMmio: the access it waits for
+  Range* last_range = &no_range;  // of the last access: consecutive accesses mostly hit one device
+  Cpu* loaded_on = nullptr;       // where its EL1 state is in the registers
+  bool mmio_big_endian = false;   // with kWorkMmio: the access it waits for
   El1Context context;
   // Stand in for its EL1 timers while it is not loaded: they wake it.
   Timer virtual_timer;
@@ -44,22 +44,22 @@ struct Vm : Object {
   Vm() : Object(ObjectType::kVm) {}
 
   VmState state = VmState::kCreated;
-  PhysAddr root;                    // two concatenated level 1 tables
+  PhysAddr root;  // two concatenated level 1 tables
   AddressSpaceTag vmid_tag;
   uint32_t vmid = 0;
   PagePool tables;
   LaterDonations later_donations;
   MappingRecords mappings;
   RangeTable ranges;
-  Endpoint* hypercall = nullptr;    // its vmm
+  Endpoint* hypercall = nullptr;  // its vmm
   uint32_t vcpu_count = 0;
   std::array<Vcpu*, kMaxVcpus> vcpus = {};
   IdRegisters id_registers;
   Spinlock interrupts_lock;
   VirtualGic* gic = nullptr;
-  Vcpu* last_loaded = nullptr;      // whose local TLB entries this CPU may hold
+  Vcpu* last_loaded = nullptr;  // whose local TLB entries this CPU may hold
   uint32_t unclaimed_logged = 0;
-  Task* watcher = nullptr;          // whose signal bits tell of a change of state
+  Task* watcher = nullptr;  // whose signal bits tell of a change of state
   uint64_t watcher_bits = 0;
 };
 

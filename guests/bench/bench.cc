@@ -27,14 +27,16 @@ uint64_t Hundredths(uint64_t ticks, uint64_t operations) {
 }
 
 // Repeats one instruction sequence with nothing else in the loop but its counter.
-#define MEASURE(name, setup, body, ...)                                                              \
-  do {                                                                                               \
-    uint64_t count = kOperations;                                                                    \
-    const uint64_t start = Counter();                                                                \
-    asm volatile(setup "\n1:\n\t" body "\n\tsubs %0, %0, #1\n\tb.ne 1b" : "+r"(count) : __VA_ARGS__  \
-                 : "x0", "x1", "x2", "x3", "x9", "memory", "cc");                                    \
-    const uint64_t ticks = Counter() - start;                                                        \
-    Report(name, Hundredths(ticks, kOperations) - kLoopInstructions * 100);                          \
+#define MEASURE(name, setup, body, ...)                                     \
+  do {                                                                      \
+    uint64_t count = kOperations;                                           \
+    const uint64_t start = Counter();                                       \
+    asm volatile(setup "\n1:\n\t" body "\n\tsubs %0, %0, #1\n\tb.ne 1b"     \
+                 : "+r"(count)                                              \
+                 : __VA_ARGS__                                              \
+                 : "x0", "x1", "x2", "x3", "x9", "memory", "cc");           \
+    const uint64_t ticks = Counter() - start;                               \
+    Report(name, Hundredths(ticks, kOperations) - kLoopInstructions * 100); \
   } while (0)
 
 void MeasureAccesses() {
@@ -101,7 +103,8 @@ void MeasureTimer(std::string_view name, bool wait) {
 }
 
 void MeasureFirstTouch() {
-  const uintptr_t start = (reinterpret_cast<uintptr_t>(guest_end) + 0x1f'ffff) & ~uintptr_t{0x1f'ffff};
+  const uintptr_t start =
+      (reinterpret_cast<uintptr_t>(guest_end) + 0x1f'ffff) & ~uintptr_t{0x1f'ffff};
   constexpr uint64_t kPages = 2048;
   const uint64_t begin = Counter();
   for (uint64_t i = 0; i < kPages; ++i) Store<uint64_t>(start + i * 4096, i);

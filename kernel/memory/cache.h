@@ -8,15 +8,16 @@
 namespace atoll {
 
 struct CacheGeometry {
-  uint64_t zero_block;        // bytes that DC ZVA writes
-  uint64_t data_line;         // smallest data cache line, bytes
+  uint64_t zero_block;  // bytes that DC ZVA writes
+  uint64_t data_line;   // smallest data cache line, bytes
   static CacheGeometry Read() {
     uint64_t dczid;
     uint64_t ctr;
     asm("mrs %0, dczid_el0" : "=r"(dczid));
     asm("mrs %0, ctr_el0" : "=r"(ctr));
     // DCZID_EL0.BS and CTR_EL0.DminLine: log2 of words.
-    return {.zero_block = uint64_t{4} << (dczid & 0xf), .data_line = uint64_t{4} << ((ctr >> 16) & 0xf)};
+    return {.zero_block = uint64_t{4} << (dczid & 0xf),
+            .data_line = uint64_t{4} << ((ctr >> 16) & 0xf)};
   }
 };
 
@@ -38,18 +39,22 @@ inline void ForEachBlock(std::byte* start, uint64_t bytes, uint64_t step, Operat
 // MMU off, or a device that does not snoop, reads memory and not our caches.
 inline void ClearToPointOfCoherency(std::byte* start, uint64_t bytes) {
   const CacheGeometry geometry = CacheGeometry::Read();
-  ForEachBlock(start, bytes, geometry.zero_block,
-               [](std::byte* at) { asm volatile("dc zva, %0" ::"r"(at) : "memory"); });
-  ForEachBlock(start, bytes, geometry.data_line,
-               [](std::byte* at) { asm volatile("dc cvac, %0" ::"r"(at) : "memory"); });
-  asm volatile("dsb sy" ::: "memory");  // complete for observers outside the shareability domain too
+  ForEachBlock(start, bytes, geometry.zero_block, [](std::byte* at) {
+    asm volatile("dc zva, %0" ::"r"(at) : "memory");
+  });
+  ForEachBlock(start, bytes, geometry.data_line, [](std::byte* at) {
+    asm volatile("dc cvac, %0" ::"r"(at) : "memory");
+  });
+  asm volatile("dsb sy" ::
+                   : "memory");  // complete for observers outside the shareability domain too
 }
 
 // What was written to these whole pages can be executed, on every CPU: data to the point of unification, then
 // no instruction cache has what was there before.
 inline void MakeExecutable(std::byte* start, uint64_t bytes) {
-  ForEachBlock(start, bytes, CacheGeometry::Read().data_line,
-               [](std::byte* at) { asm volatile("dc cvau, %0" ::"r"(at) : "memory"); });
+  ForEachBlock(start, bytes, CacheGeometry::Read().data_line, [](std::byte* at) {
+    asm volatile("dc cvau, %0" ::"r"(at) : "memory");
+  });
   asm volatile("dsb ish\n\tic ialluis\n\tdsb ish\n\tisb" ::: "memory");
 }
 

@@ -31,10 +31,9 @@ using Always =
          Kept<Afsr0El12, &El1Context::afsr0>, Kept<Afsr1El12, &El1Context::afsr1>,
          Kept<ElrEl12, &El1Context::elr>, Kept<SpsrEl12, &El1Context::spsr>,
          Kept<SpEl1, &El1Context::sp_el1>, Kept<TpidrEl1, &El1Context::tpidr_el1>,
-         Kept<ContextidrEl12, &El1Context::contextidr>,
-         Kept<CsselrEl1, &El1Context::csselr>, Kept<CntkctlEl12, &El1Context::cntkctl>,
-         Kept<ParEl1, &El1Context::par>, Kept<VmpidrEl2, &El1Context::vmpidr>,
-         Kept<VpidrEl2, &El1Context::vpidr>>;
+         Kept<ContextidrEl12, &El1Context::contextidr>, Kept<CsselrEl1, &El1Context::csselr>,
+         Kept<CntkctlEl12, &El1Context::cntkctl>, Kept<ParEl1, &El1Context::par>,
+         Kept<VmpidrEl2, &El1Context::vmpidr>, Kept<VpidrEl2, &El1Context::vpidr>>;
 
 using WithRas = List<Kept<VsesrEl2, &El1Context::vsesr>, Kept<VdisrEl2, &El1Context::vdisr>>;
 

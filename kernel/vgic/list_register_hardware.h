@@ -46,11 +46,11 @@ ATOLL_SYSTEM_REGISTER(IccDirEl1, "S3_0_C12_C11_1");
 
 struct ListRegisterHardware {
   // Register numbers are part of the instruction, so an index needs a branch for each.
-#define ATOLL_EACH_LIST_REGISTER(ROW)                                                             \
-  ROW(0)                                                                                          \
-  ROW(1)                                                                                          \
-  ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8) ROW(9) ROW(10) ROW(11) ROW(12) ROW(13) ROW(14) \
-      ROW(15)
+#define ATOLL_EACH_LIST_REGISTER(ROW) \
+  ROW(0)                              \
+  ROW(1)                              \
+  ROW(2)                              \
+  ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8) ROW(9) ROW(10) ROW(11) ROW(12) ROW(13) ROW(14) ROW(15)
 #define ATOLL_EACH_ACTIVE_PRIORITY_REGISTER(ROW) ROW(0) ROW(1) ROW(2) ROW(3)
 
   static ListRegister ReadListRegister(uint32_t index) {

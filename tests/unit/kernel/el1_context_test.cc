@@ -21,16 +21,16 @@ namespace {
 // Every register of a guest that an exit leaves in the hardware (conformance rows CPU-05, CPU-06,
 // PAUTH-01), named here once more, independently of the list under test.
 uint64_t* const kRegisters[] = {
-    &SctlrEl12::value,    &CpacrEl12::value,      &Ttbr0El12::value,    &Ttbr1El12::value,
-    &TcrEl12::value,      &MairEl12::value,       &AmairEl12::value,    &VbarEl12::value,
-    &EsrEl12::value,      &FarEl12::value,        &Afsr0El12::value,    &Afsr1El12::value,
-    &ElrEl12::value,      &SpsrEl12::value,       &SpEl1::value,        &TpidrEl1::value,
-    &ContextidrEl12::value, &CsselrEl1::value,    &CntkctlEl12::value,
-    &ParEl1::value,       &VmpidrEl2::value,      &VpidrEl2::value,     &VsesrEl2::value,
-    &VdisrEl2::value,     &ApiaKeyLoEl1::value,   &ApiaKeyHiEl1::value, &ApibKeyLoEl1::value,
-    &ApibKeyHiEl1::value, &ApdaKeyLoEl1::value,   &ApdaKeyHiEl1::value, &ApdbKeyLoEl1::value,
-    &ApdbKeyHiEl1::value, &ApgaKeyLoEl1::value,   &ApgaKeyHiEl1::value, &CntvCtlEl02::value,
-    &CntvCvalEl02::value, &CntpCtlEl02::value,    &CntpCvalEl02::value,
+    &SctlrEl12::value,      &CpacrEl12::value,    &Ttbr0El12::value,    &Ttbr1El12::value,
+    &TcrEl12::value,        &MairEl12::value,     &AmairEl12::value,    &VbarEl12::value,
+    &EsrEl12::value,        &FarEl12::value,      &Afsr0El12::value,    &Afsr1El12::value,
+    &ElrEl12::value,        &SpsrEl12::value,     &SpEl1::value,        &TpidrEl1::value,
+    &ContextidrEl12::value, &CsselrEl1::value,    &CntkctlEl12::value,  &ParEl1::value,
+    &VmpidrEl2::value,      &VpidrEl2::value,     &VsesrEl2::value,     &VdisrEl2::value,
+    &ApiaKeyLoEl1::value,   &ApiaKeyHiEl1::value, &ApibKeyLoEl1::value, &ApibKeyHiEl1::value,
+    &ApdaKeyLoEl1::value,   &ApdaKeyHiEl1::value, &ApdbKeyLoEl1::value, &ApdbKeyHiEl1::value,
+    &ApgaKeyLoEl1::value,   &ApgaKeyHiEl1::value, &CntvCtlEl02::value,  &CntvCvalEl02::value,
+    &CntpCtlEl02::value,    &CntpCvalEl02::value,
 };
 
 void Fill(uint64_t seed) {
