@@ -84,6 +84,16 @@ bool Node::enabled() const {
   return !Has("status") || StringIs("status", "okay") || StringIs("status", "ok");
 }
 
+bool IsCompatible(std::string_view list, std::string_view compatible) {
+  while (!list.empty()) {
+    const size_t end = list.find('\0');
+    if (end == std::string_view::npos) return false;
+    if (list.substr(0, end) == compatible) return true;
+    list.remove_prefix(end + 1);
+  }
+  return false;
+}
+
 bool Node::Has(const char* property) const {
   return fdt_getprop(tree_, offset_, property, nullptr) != nullptr;
 }
@@ -93,18 +103,11 @@ bool Node::StringIs(const char* property, std::string_view value) const {
   return text && *text == value;
 }
 
-bool Node::IsCompatible(std::string_view compatible) const {
+std::string_view Node::compatibles() const {
   int length = 0;
   const void* list = fdt_getprop(tree_, offset_, "compatible", &length);
-  if (list == nullptr) return false;
-  std::string_view rest(static_cast<const char*>(list), static_cast<size_t>(length));
-  while (!rest.empty()) {
-    const size_t end = rest.find('\0');
-    if (end == std::string_view::npos) return false;
-    if (rest.substr(0, end) == compatible) return true;
-    rest.remove_prefix(end + 1);
-  }
-  return false;
+  if (list == nullptr) return {};
+  return {static_cast<const char*>(list), static_cast<size_t>(length)};
 }
 
 std::optional<std::string_view> Node::ReadString(const char* property) const {
@@ -279,16 +282,20 @@ std::expected<void, Line> DeviceTree::ForEachNode(
   const InterruptController gic = FindGic();
   std::array<BusContext, kMaxDepth + 2> around;  // [d]: what a node of depth d inherits
   std::array<std::string_view, kMaxDepth + 2> parents;
+  std::optional<Node> last;
   int depth = 0;
   for (int offset = 0; offset >= 0 && depth >= 0; offset = fdt_next_node(tree_, offset, &depth)) {
     if (depth > kMaxDepth) continue;
     const auto d = static_cast<size_t>(depth);
-    const Node node(tree_, offset, depth, around[d], parents[d], gic);
-    if (std::expected<void, Line> visited = visit(node); !visited) return visited;
-    const std::expected<BusContext, Line> below = ContextBelow(node, around[d]);
-    if (!below) return std::unexpected(below.error());
-    around[d + 1] = *below;
-    parents[d + 1] = node.name();
+    if (last &&
+        depth > last->depth()) {  // most nodes have no children, and nobody asks for their context
+      const std::expected<BusContext, Line> below = ContextBelow(*last, around[d - 1]);
+      if (!below) return std::unexpected(below.error());
+      around[d] = *below;
+      parents[d] = last->name();
+    }
+    last.emplace(tree_, offset, depth, around[d], parents[d], gic);
+    if (std::expected<void, Line> visited = visit(*last); !visited) return visited;
   }
   return {};
 }

@@ -38,6 +38,9 @@ struct InterruptController {
   uint32_t cells = 0;
 };
 
+// Whether a list of Node::compatibles() has this one.
+bool IsCompatible(std::string_view list, std::string_view compatible);
+
 class Node {
  public:
   Node(const void* tree, int offset, int depth, const BusContext& bus, std::string_view parent_name,
@@ -51,7 +54,8 @@ class Node {
 
   bool Has(const char* property) const;
   bool StringIs(const char* property, std::string_view value) const;
-  bool IsCompatible(std::string_view compatible) const;
+  // The strings of `compatible`, each with its NUL; empty without one. Read once per node, compared often.
+  std::string_view compatibles() const;
 
   std::optional<std::string_view> ReadString(const char* property) const;
   std::expected<uint32_t, Line> ReadCell(const char* property) const;

@@ -81,11 +81,13 @@ Check MachineParser::Parse() {
 Check MachineParser::ReadNode(const Node& node) {
   if (!node.enabled()) return {};
   if (node.depth() == 1 && node.name() == "chosen") return ReadChosen(node);
-  if (node.StringIs("device_type", "memory")) return ReadMemory(node);
-  if (node.StringIs("device_type", "cpu")) return ReadCpu(node);
+  const std::optional<std::string_view> type = node.ReadString("device_type");
+  if (type == "memory") return ReadMemory(node);
+  if (type == "cpu") return ReadCpu(node);
   if (node.depth() == 2 && node.parent_name() == "reserved-memory") return ReadReserved(node);
+  const std::string_view compatibles = node.compatibles();
   for (const Handler& handler : kHandlers) {
-    if (node.IsCompatible(handler.compatible)) {
+    if (IsCompatible(compatibles, handler.compatible)) {
       return (this->*handler.read)(node);
     }
   }
