@@ -4,8 +4,10 @@ QEMU runs with -icount shift=0: one instruction of any exception level is one na
 runs give the same numbers on any machine. Prints a table and writes it as JSON. Exit status 1 if a goal is missed.
 """
 import argparse
+import collections
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -19,9 +21,13 @@ from schemas import InputError
 
 PEERS = json.loads((launch.ROOT / "scripts/peers.json").read_text())
 LIMIT_SECONDS = 600          # of one machine; only a hang takes that long
-FLAT_MIB = (64, 128)         # guest RAM of the runs that tell what clearing costs
-PADDING_BYTES = 8 << 20      # of the run that tells what copying costs
-MIB = 1 << 20
+FLAT_GUEST = launch.TARGET / "guests/bench.bin"
+FLAT_MIB = 64                # its RAM
+GUEST_ENTRY = 0x4008_0000    # its first instruction: 512 KiB into RAM
+KERNEL_BULK = r"memset$|memcpy$|.*ClearToPointOfCoherency"
+SUPERVISOR_BULK = r"memset$|memcpy$|atoll::TaskLoader::Fill\("
+# "Trace 0: 0x7f... [flags/PC/...] symbol" of QEMU's -d exec.
+TRACED = re.compile(rb"\[[0-9a-f]+/([0-9a-f]+)/")
 DISK_MIB = 64
 TICK_NANOSECONDS = 16        # of QEMU's system counter, 62.5 MHz
 EXECUTABLE, DIRECTORY, REGULAR = 0o100755, 0o040755, 0o100644
@@ -30,11 +36,14 @@ RUN_INIT = re.compile(r"^\[ *(\d+)\.(\d{6})\] Run /init", re.MULTILINE)
 
 ROWS = {  # name: (what it is, unit, goal)
     "uart_status_read": ("UART register read, answered by its service", "instructions", 300),
-    "rtc_data_read": ("RTC register read", "instructions", 300),
+    "rtc_data_read": ("RTC register read", "instructions", None),
     "virtio_magic_read": ("virtio-mmio register read", "instructions", 300),
     "gicd_typer_read": ("GICD_TYPER read, answered by vgic", "instructions", 300),
     "hvc_psci_version": ("hvc PSCI_VERSION, answered by vmm", "instructions", 250),
     "null_ipc": ("EL0 to EL0: null call and reply", "instructions", 210),
+    "call_and_reply_256_bytes": ("  with 256 bytes each way", "instructions", None),
+    "call_and_reply_4096_bytes": ("  with 4096 bytes each way", "instructions", None),
+    "signal_round_trip": ("EL0 to EL0: a signal each way", "instructions", None),
     "id_register_read": ("trapped ID register read", "instructions", None),
     "sgi_to_self": ("SGI to self: sent, taken, ended", "instructions", 700),
     "timer_lateness": ("virtual timer: due to handler", "instructions", 600),
@@ -45,9 +54,9 @@ ROWS = {  # name: (what it is, unit, goal)
     "memory_disk_write_p50": ("virtio-blk 4 KiB write, disk in memory, p50", "instructions", None),
     "null_disk_read_p50": ("virtio-blk 4 KiB read, null disk, p50", "instructions", None),
     "null_disk_write_p50": ("virtio-blk 4 KiB write, null disk, p50", "instructions", None),
-    "kernel_entry": ("power-on to the guest, without copies and clearing", "instructions", 5_000_000),
-    "clear_ram_mib": ("  clearing 1 MiB of a guest's RAM", "instructions", None),
-    "copy_image_mib": ("  copying 1 MiB of a guest's image", "instructions", None),
+    "power_on_to_guest": ("power-on to the guest's first instruction, 64 MiB", "instructions", None),
+    "clearing_and_copying": ("  of these, clearing RAM and copying images", "instructions", None),
+    "kernel_entry": ("  the rest", "instructions", 5_000_000),
     "kernel_text": ("the kernel's text", "bytes", 65536),
 }
 
@@ -110,28 +119,55 @@ def bench_lines(output: str, divisor: float) -> dict[str, float]:
     return {name: int(value) / divisor for name, value in BENCH_LINE.findall(output)}
 
 
-def flat_system(folder: pathlib.Path, kernel: pathlib.Path, mib: int) -> str:
+def flat_system(folder: pathlib.Path) -> str:
     path = folder / "flat.textproto"
-    path.write_text(f'vm {{ name: "bench" memory_mib: {mib} kernel: "{kernel}" disk {{ zero_mib: 1 }} }}\n')
+    path.write_text(f'vm {{ name: "bench" memory_mib: {FLAT_MIB} kernel: "{FLAT_GUEST}" disk {{ zero_mib: 1 }} }}\n')
     return str(path)
 
 
 def measure_flat(table: Table, folder: pathlib.Path) -> None:
-    """The bare-metal guest; and what start-up costs, from runs that differ in one size only."""
-    kernel = launch.TARGET / "guests/bench.bin"
-    padded = folder / "padded.bin"
-    padded.write_bytes(kernel.read_bytes() + bytes(PADDING_BYTES))
-    small, large = (bench_lines(on_atoll(config=flat_system(folder, kernel, mib)), 100) for mib in FLAT_MIB)
-    copied = bench_lines(on_atoll(config=flat_system(folder, padded, FLAT_MIB[0])), 100)
-    bare = bench_lines(on_bare(str(kernel), FLAT_MIB[0]), 100)
-    begin = "power_on_to_guest"
-    clear = (large[begin] - small[begin]) / (FLAT_MIB[1] - FLAT_MIB[0])
-    copy = (copied[begin] - small[begin]) * MIB / PADDING_BYTES
-    # The same guest code on no hypervisor: what QEMU's boot stub and the guest's own first instructions take.
-    beyond = small[begin] - bare[begin] - clear * FLAT_MIB[0] - copy * kernel.stat().st_size / MIB
-    table.atoll |= {row: small[row] for row in small if row in ROWS}
-    table.bare |= {row: bare[row] for row in bare if row in ROWS}
-    table.atoll |= {"kernel_entry": beyond, "clear_ram_mib": clear, "copy_image_mib": copy}
+    """The bare-metal guest."""
+    for values, output in ((table.atoll, on_atoll(config=flat_system(folder))),
+                           (table.bare, on_bare(str(FLAT_GUEST), FLAT_MIB))):
+        values |= {row: value for row, value in bench_lines(output, 100).items() if row in ROWS}
+
+
+def code_of(elf: pathlib.Path, pattern: str) -> list[range]:
+    """Where the functions are whose demangled names match."""
+    listing = subprocess.run(["llvm-nm-19", "--demangle", "--print-size", str(elf)], check=True, capture_output=True,
+                             text=True).stdout
+    rows = [line.split(" ", 3) for line in listing.splitlines()]
+    found = [range(int(row[0], 16), int(row[0], 16) + int(row[1], 16)) for row in rows
+             if len(row) == 4 and row[2] in "tTwW" and re.match(pattern, row[3])]
+    if not found:
+        sys.exit(f"bench: {elf} has no function that matches {pattern}: what copies and clears has another name now")
+    return found
+
+
+def measure_start(table: Table, folder: pathlib.Path) -> None:
+    """Each instruction up to the guest's first, by what it is for. QEMU logs them one by one."""
+    bulk = code_of(launch.TARGET / "kernel/kernel.elf", KERNEL_BULK)
+    # The supervisor loads all services before it starts the first, so these addresses are its own.
+    bulk += code_of(launch.TARGET / "services/supervisor.elf", SUPERVISOR_BULK)
+    counts = collections.Counter()
+    log = folder / "trace"
+    os.mkfifo(log)
+    with launch.Machine(launch.Options(icount=True, config=flat_system(folder))) as machine:
+        machine.prepare()
+        command = machine.command(["-serial", "null", "-singlestep", "-d", "exec,nochain", "-D", str(log)])
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process, log.open("rb") as lines:
+            for line in lines:
+                if found := TRACED.search(line):
+                    address = int(found[1], 16)
+                    if address == GUEST_ENTRY:
+                        break
+                    counts[address] += 1
+            else:
+                sys.exit("bench: the traced machine ended before its guest began")
+            process.kill()
+    table.atoll["power_on_to_guest"] = counts.total()
+    table.atoll["clearing_and_copying"] = sum(n for address, n in counts.items() if any(address in c for c in bulk))
+    table.atoll["kernel_entry"] = table.atoll["power_on_to_guest"] - table.atoll["clearing_and_copying"]
 
 
 def measure_linux(table: Table, folder: pathlib.Path) -> None:
@@ -193,6 +229,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="atoll-bench-") as name:
             folder = pathlib.Path(name)
             measure_flat(table, folder)
+            measure_start(table, folder)
             measure_ipc(table)
             measure_linux(table, folder)
     except InputError as error:
