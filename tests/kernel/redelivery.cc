@@ -74,6 +74,35 @@ TEST(calls_come_again_in_their_order) {
   }
 }
 
+// The first instance takes two calls and is busy for ever then.
+void BusyAfterTwo(uint32_t argument, uint64_t generation) {
+  if (generation != 0) KeepCalls(argument, generation);
+  static_cast<void>(abi::ReplyWait(0, {}));
+  static_cast<void>(abi::ReplyWait(0, {}));
+  for (;;) Shared()[1] = Shared()[1] + 1;
+}
+
+TEST(calls_that_were_taken_come_before_those_that_waited) {
+  Child server = MakeChild(BusyAfterTwo, 0, {.priority = 5, .endpoint = true});
+  Start(server);
+  Sleep(100);
+  std::array<Child, 4> callers;
+  for (uint32_t i = 0; i < 4;
+       ++i) {  // the later ones outrank the server, which works for the earlier ones
+    Start(callers[i] = MakeCaller(server, i + 1, i < 2 ? 10 : 12));
+    Sleep(100);
+  }
+  EXPECT_TRUE(Shared()[1] != 0);
+  EXPECT_OK(Kill(server));
+  Start(server);
+  Sleep(1000);
+  EXPECT_EQ(Shared()[0], 4ull);
+  for (uint64_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(Shared()[10 + 4 * i], i + 1);
+    EXPECT_EQ(Shared()[12 + 4 * i], i < 2 ? 2ull : 1ull);
+  }
+}
+
 TEST(a_call_that_two_servers_died_of_fails) {
   Child server = StartServer(KeepCalls);
   Child caller = MakeCaller(server, 3);
