@@ -114,9 +114,7 @@ void MeasureFirstTouch() {
 }  // namespace
 
 extern "C" void GuestMain(uint64_t) {
-  const uint64_t begun = Counter();
   nanoseconds_per_tick = 1'000'000'000 / BARE_READ("cntfrq_el0");
-  Report("power_on_to_guest", Hundredths(begun, 1));
   InitializeGic();
   MeasureFirstTouch();
   MeasureAccesses();
