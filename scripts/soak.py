@@ -1,0 +1,87 @@
+"""Shows in full, without a limit of time, what Atoll claims to do; scripts/test does the same in short.
+
+Each step's output goes to BUILD/soak/STEP.log. Exit status 0 if all steps passed.
+"""
+import argparse
+import dataclasses
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import prepare
+
+ROOT, LOGS = prepare.ROOT, prepare.BUILD / "soak"
+PYTHON = ["/usr/bin/python3", "-B"]
+CPUS = ("neoverse-n1", "cortex-a76", "max")
+INTERACTIVE_ROUNDS = 5
+KEPT_OF_LOG = 3000  # characters that are shown of a step that failed
+
+
+@dataclasses.dataclass
+class Step:
+    name: str
+    what: str
+    commands: list[list[str]]
+    folder: pathlib.Path = ROOT
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def run(self) -> bool:
+        begin = time.monotonic()
+        with (LOGS / f"{self.name}.log").open("wb") as log:
+            passed = all(subprocess.run(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log,
+                                        stderr=subprocess.STDOUT, env=os.environ | self.environment).returncode == 0
+                         for command in self.commands)
+        print(f"{'pass' if passed else 'FAIL'}  {self.name:14} {time.monotonic() - begin:6.0f} s  {self.what}", flush=True)
+        if not passed:
+            print((LOGS / f"{self.name}.log").read_text(errors="replace")[-KEPT_OF_LOG:], flush=True)
+        return passed
+
+
+def script(name: str, *options: str) -> list[str]:
+    return [str(ROOT / "scripts" / name), *options]
+
+
+def steps(scratch: pathlib.Path) -> list[Step]:
+    clone, show = scratch / "clone", str(ROOT / "tests/linux/show.sh")
+    first, second = str(scratch / "first.json"), str(scratch / "second.json")
+    # The clone is what is committed, and builds in its own folder.
+    fresh = {"ATOLL_BUILD": str(clone / "build")}
+    return [
+        Step("batch", "64 MiB to the disk and back, clock, interrupts: 1, 2 and 8 vCPUs, each CPU model",
+             [script("run", "--batch", show, "--vcpus", str(vcpus)) for vcpus in (1, 2, 8)]
+             + [script("run", "--batch", show, "--vcpus", "2", "--cpu", cpu) for cpu in CPUS]
+             + [script("run", "--batch", show, "--icount")]),
+        Step("interactive", f"a shell at a terminal, poweroff, a second run: {INTERACTIVE_ROUNDS} times",
+             [[*PYTHON, str(ROOT / "tests/linux/interactive_test.py")]] * INTERACTIVE_ROUNDS),
+        Step("fresh-clone", "every suite in a fresh clone, as continuous integration does",
+             [["git", "clone", "--quiet", str(ROOT), str(clone)], [str(clone / ".ci/run")]], scratch, fresh),
+        Step("bench", "the goals, and two runs that give equal numbers",
+             [script("bench", "--json", first), script("bench", "--json", second), ["cmp", first, second]]),
+        Step("paths", "where the instructions of each traced path go", [script("trace-path", "--all")]),
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", nargs="*", metavar="STEP", help="only these steps")
+    arguments = parser.parse_args()
+    prepare.build(prepare.TARGET)
+    shutil.rmtree(LOGS, ignore_errors=True)
+    LOGS.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="atoll-soak-") as name:
+        every = steps(pathlib.Path(name))
+        for wanted in arguments.step:
+            if wanted not in [step.name for step in every]:
+                parser.error(f"there is no step {wanted}; there are {', '.join(step.name for step in every)}")
+        results = [step.run() for step in every if not arguments.step or step.name in arguments.step]
+    print(f"{sum(results)} steps passed, {len(results) - sum(results)} failed")
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
