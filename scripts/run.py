@@ -6,6 +6,8 @@ with a sentence that says why.
 """
 import argparse
 import math
+import os
+import signal
 import sys
 
 import launch
@@ -14,6 +16,7 @@ import session
 from schemas import InputError
 
 BAD_INPUT_STATUS = 2
+TERMINATED_STATUS = 128 + signal.SIGTERM
 ONE_VM = ("kernel", "initrd", "append", "disk", "vcpus", "memory", "batch")
 
 
@@ -70,6 +73,7 @@ def options_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
 
 def start(arguments: argparse.Namespace, options: launch.Options, then) -> int:
     """Builds, prepares the machine and gives it to `then`; bad input ends with a sentence."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED_STATUS))  # an exception: QEMU and files go, too
     if not arguments.no_build:
         launch.say("building")
         prepare.build(prepare.TARGET)
@@ -82,6 +86,9 @@ def start(arguments: argparse.Namespace, options: launch.Options, then) -> int:
         return BAD_INPUT_STATUS
     except KeyboardInterrupt:
         return session.INTERRUPTED_STATUS
+    except BrokenPipeError:  # who read our output is gone; the interpreter shall not write the rest either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return session.FAILED_STATUS
 
 
 def main() -> int:
