@@ -1,7 +1,7 @@
 """Where the instructions of one way through the hypervisor go: from the instruction that enters the kernel to the
 one behind it, by function. QEMU executes one instruction at a time and logs each.
 
-The guest of guests/bench/trace.cc takes the ways of guests, tests/kernel/ipc_bench.cc the one between tasks. Each is
+The guest of guests/bench/trace.cc takes the ways of guests, tests/kernel/bench_ipc.cc the one between tasks. Each is
 taken a few times, and the shortest counts. docs/mmio-path.md explains what is seen.
 """
 import argparse
@@ -24,7 +24,7 @@ KERNEL = launch.TARGET / "kernel"
 GUESTS = launch.TARGET / "guests"
 SERVICES = launch.TARGET / "services"
 DESCRIPTION = launch.ROOT / "guests/bare.textproto"
-IPC_TEST = "test_ipc_bench"
+IPC_PROGRAM = "bench_ipc"
 # Path of a guest -> the service that it leads through; "" for none.
 GUEST_PATHS = {"uart_status_read": "pl011", "rtc_data_read": "pl031", "gicd_typer_read": "vgic",
                "virtio_magic_read": "virtio-blk", "psci_version": "vmm", "other_device_read": "pl011",
@@ -33,7 +33,7 @@ TASK_PATHS = {"null_ipc": "test::Caller"}  # the function whose svc is the call
 ALL_PATHS = [*GUEST_PATHS, *TASK_PATHS]
 LABEL = "trace_"             # of a guest path's first instruction
 INSTRUCTION_BYTES = 4
-TIMES = 4                    # as often each path is taken: REPEATS of trace.cc, and no fewer in ipc_bench.cc
+TIMES = 4                    # as often each path is taken: REPEATS of trace.cc, and no fewer in bench_ipc.cc
 TIMEOUT_SECONDS = 300
 READ_BYTES = 1 << 20
 # "Trace 0: 0x7f... [flags/PC/...] symbol" of QEMU's -d exec.
@@ -145,9 +145,9 @@ def trace_guest(cpu: str, paths: list[str]):
 
 
 def trace_tasks(cpu: str, paths: list[str]):
-    tasks = Program("task", launch.TARGET / f"tests/kernel/{IPC_TEST}.elf")
-    kernel = Program("kernel", KERNEL / f"{IPC_TEST}.kernel.elf")
-    command = launch.qemu(cpu, launch.MACHINE_MIN_MIB, True) + ["-kernel", str(KERNEL / f"{IPC_TEST}.img")]
+    tasks = Program("task", launch.TARGET / f"tests/kernel/{IPC_PROGRAM}.elf")
+    kernel = Program("kernel", KERNEL / f"{IPC_PROGRAM}.kernel.elf")
+    command = launch.qemu(cpu, launch.MACHINE_MIN_MIB, True) + ["-kernel", str(KERNEL / f"{IPC_PROGRAM}.img")]
     taken = trace(command, {tasks.supervisor_call_of(TASK_PATHS[path]): path for path in paths})
     for path in paths:
         yield path, taken[path], [tasks, kernel]
