@@ -20,9 +20,14 @@ void Pl031::Start() {
 Result<uint64_t> Pl031::Access(const RegisterAccess& access) {
   const size_t index = kTable.Find(access);
   if (index == Table::kReserved) return 0;
+  if (index == kDr && !access.write) {
+    const uint32_t count = CurrentCount();
+    return access.size == sizeof(count) ? count : kTable.Loaded(kDr, access, count);
+  }
   // An alarm that is due is seen by this access, though the timer's signal may still be on its way.
   CheckAlarm();
   if (!access.write) return kTable.Loaded(index, access, Read(index));
+  second_ticks_ = 0;
   Write(index, kTable.Stored(index, access, 0));
   return 0;
 }
@@ -33,9 +38,22 @@ void Pl031::OnSignals(uint64_t bits) {
   ArmTimer();  // early or stale signals set the same alarm again
 }
 
+// The count changes, and an alarm falls due, only where a second begins: in between one comparison does.
+uint32_t Pl031::CurrentCount() {
+  const uint64_t now = ports_.counter.Ticks();
+  if (now - second_start_ < second_ticks_) [[likely]]
+    return second_count_;
+  CheckAlarm();
+  const uint64_t elapsed = SecondsSinceOrigin();
+  second_count_ = CountAt(elapsed);
+  second_ticks_ = ports_.counter.TicksPerSecond();
+  second_start_ = state_.origin.ticks + elapsed * second_ticks_;
+  if (now < second_start_) second_ticks_ = 0;  // a damaged origin ahead of the counter
+  return second_count_;
+}
+
 uint32_t Pl031::Read(size_t index) const {
   switch (index) {
-    case kDr: return CountAt(SecondsSinceOrigin());
     case kMr: return state_.match;
     case kLr: return state_.load;
     case kImsc: return state_.mask;

@@ -48,10 +48,15 @@ class Pl031 final : public MmioDevice {
   void CheckAlarm();
   void SetAlarm(bool now_counts);
   void DriveLine();
+  uint32_t CurrentCount();
   void ArmTimer();
 
   Ports ports_;
   Pl031State& state_;
+  // The count during one second of the counter; second_ticks_ 0: not known.
+  uint64_t second_start_ = 0;
+  uint64_t second_ticks_ = 0;
+  uint32_t second_count_ = 0;
   bool line_level_ = false;
 };
 
