@@ -36,7 +36,7 @@ RUN_INIT = re.compile(r"^\[ *(\d+)\.(\d{6})\] Run /init", re.MULTILINE)
 
 ROWS = {  # name: (what it is, unit, goal)
     "uart_status_read": ("UART register read, answered by its service", "instructions", 300),
-    "rtc_data_read": ("RTC register read", "instructions", None),
+    "rtc_data_read": ("RTC register read, answered by its service", "instructions", 300),
     "virtio_magic_read": ("virtio-mmio register read", "instructions", 300),
     "gicd_typer_read": ("GICD_TYPER read, answered by vgic", "instructions", 300),
     "hvc_psci_version": ("hvc PSCI_VERSION, answered by vmm", "instructions", 250),
