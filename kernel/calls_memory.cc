@@ -26,7 +26,7 @@ struct Space {
   Task* task = nullptr;
   Vm* vm = nullptr;
 
-  MappingRecords& records() const { return task != nullptr ? task->mappings : vm->mappings; }
+  MappingRecords* mappings = nullptr;  // of whichever it is
 
   Result<uint64_t> Map(uint64_t address, PhysAddr phys, uint64_t bytes,
                        PageAttributes attributes) const {
@@ -50,11 +50,15 @@ struct Space {
 };
 
 Result<Space> SpaceOf(const HandleEntry& entry) {
-  switch (entry.type()) {
-    case ObjectType::kTask: return Space{.task = static_cast<Task*>(entry.object)};
-    case ObjectType::kVm: return Space{.vm = static_cast<Vm*>(entry.object)};
-    default: return std::unexpected(Status::kInvalidArgument);
+  if (entry.type() == ObjectType::kTask) {
+    Task* const task = static_cast<Task*>(entry.object);
+    return Space{.task = task, .mappings = &task->mappings};
   }
+  if (entry.type() == ObjectType::kVm) {
+    Vm* const vm = static_cast<Vm*>(entry.object);
+    return Space{.vm = vm, .mappings = &vm->mappings};
+  }
+  return std::unexpected(Status::kInvalidArgument);
 }
 
 }  // namespace
@@ -81,7 +85,7 @@ Result<MapMemoryReply> Execute<KernelCall::kMapMemory>(Task& caller, HandleEntry
     return std::unexpected(Status::kOutOfRange);
   }
   MappingRecords::Record* const record =
-      space->records().FindForMap(**memory, request.address, request.offset);
+      space->mappings->FindForMap(**memory, request.address, request.offset);
   if (record == nullptr) return std::unexpected(Status::kResourceExhausted);
   const PageAttributes attributes = {.write = Has(request.rights, Right::kWrite),
                                      .execute = Has(request.rights, Right::kExecute),
@@ -108,7 +112,7 @@ Result<MapMemoryReply> Execute<KernelCall::kUnmapMemory>(Task&, HandleEntry* han
   LockGuard guard(objects_lock);
   const Result<Space> space = SpaceOf(*handle);
   if (!space.has_value()) return std::unexpected(space.error());
-  MappingRecords::Record* const record = space->records().FindFront(request.address);
+  MappingRecords::Record* const record = space->mappings->FindFront(request.address);
   if (record == nullptr) return std::unexpected(Status::kNotFound);
   if (request.bytes > record->bytes) return std::unexpected(Status::kOutOfRange);
   const Result<uint64_t> unmapped = space->Unmap(request.address, request.bytes);
