@@ -1,6 +1,8 @@
 """How the start configuration of each service is filled: message name -> fields, in one table."""
 import manifest
+from machine import DISK_SERVICE, NETWORK_SERVICE
 
+SECTORS_PER_MIB = (1 << 20) // 512
 RNG_SEED_BYTES = 64          # proto/vmm_config.options
 
 
@@ -38,7 +40,43 @@ def _vmm(instance, machine) -> dict:
 def _block(instance, _machine) -> dict:
     disk = instance.disk
     return {"ram_base": manifest.GUEST_RAM_IPA, "ram_bytes": instance.vm.memory_bytes, "disk_bytes": disk.bytes,
-            "null_disk": not disk.memory, "read_only": disk.read_only, "id": disk.id}
+            "null_disk": not disk.memory and not disk.physical, "read_only": disk.read_only, "id": disk.id,
+            "queues": instance.vm.vcpus, "physical": disk.physical}
+
+
+def _by_instance(machine, service: str, fill) -> list:
+    """A list whose entry i is about instance i of `service`; empty ones at the end are left out."""
+    entries = [fill(instance) for instance in machine.instances if instance.service.name == service]
+    while entries and not entries[-1]:
+        entries.pop()
+    return entries
+
+
+def _block_driver(_instance, machine) -> dict:
+    def range_of(client):
+        disk = client.disk
+        return {"present": True, "first_sector": disk.first_mib * SECTORS_PER_MIB, "sectors": disk.mib * SECTORS_PER_MIB,
+                "read_only": disk.read_only} if disk.physical else {}
+
+    return {"range": _by_instance(machine, DISK_SERVICE, range_of)}
+
+
+def _network(instance, _machine) -> dict:
+    network = instance.network
+    return {"ram_base": manifest.GUEST_RAM_IPA, "ram_bytes": instance.vm.memory_bytes, "mac": network.mac,
+            "mtu": network.mtu, "queue_pairs": network.queue_pairs}
+
+
+def _switch(_instance, machine) -> dict:
+    def port_of(client):
+        return {"present": True, "name": f"{client.vm.name}.{client.virtio_slot}", "mac": client.network.mac,
+                "filter": client.network.mac_filter}
+
+    return {"port": _by_instance(machine, NETWORK_SERVICE, port_of)}
+
+
+def _rtc(instance, _machine) -> dict:
+    return {"offset_s": instance.vm.rtc_offset_s}
 
 
 def _console(_instance, machine) -> dict:
@@ -57,7 +95,11 @@ def _vgic(instance, _machine) -> dict:
 # A service without an entry here has no configuration; a new one is one function.
 CONFIGS = {
     "BlockConfig": _block,
+    "BlockDriverConfig": _block_driver,
     "ConsoleConfig": _console,
+    "NetworkConfig": _network,
+    "RtcConfig": _rtc,
+    "SwitchConfig": _switch,
     "VgicConfig": _vgic,
     "VmmConfig": _vmm,
 }

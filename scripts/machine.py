@@ -3,6 +3,7 @@
 Checks proto/system.proto descriptions; every refusal names file, field and reason.
 """
 import dataclasses
+import math
 import pathlib
 import re
 
@@ -15,17 +16,29 @@ MEMORY_MAX_MIB = 8192
 MEMORY_DEFAULT_MIB = 512
 COMMAND_LINE_MAX = 2047      # Linux arm64 COMMAND_LINE_SIZE less the NUL
 DISK_ID_MAX = 20             # VIRTIO 1.2, 5.2.6.1
+PHYSICAL_MAX_MIB = 1 << 33   # of the machine's disk: sector numbers keep far from 2^64
+NETWORKS_MAX = 16            # ports of the vswitch
+MAC_BYTES = 6
+MAC_DEFAULT = b"\x02atl"     # locally administered; number of the VM and of its network follow
+MTU_MIN, MTU_MAX, MTU_DEFAULT = 68, 65535, 1500  # VIRTIO 1.2, 5.1.4.1
 SECTOR_BYTES = 512
 VM_NAME_MAX = 24
 VCPU_PRIORITY = 8
 VCPU_PRIORITY_MAX = 15
+MACHINE_CPUS_MAX = 8
+PERIOD_MAX_MS = 1_000_000    # SetScheduleRequest, proto/kernel.proto
+RTC_OFFSET_MAX_S = 0xffff_ffff  # what the RTC's 32 bits can tell apart
 DEFAULT_SERVICES = ("vgic", "pl011", "pl031", "vmm")
 DISK_SERVICE = "virtio-blk"
+DISK_DRIVER = "blk-driver"   # of the machine's disk: for disks with `physical` content
+NETWORK_SERVICE = "virtio-net"
+NETWORK_DRIVER = "net-driver"
 VIRTIO_BASE = 0x0A00_0000    # virtio-mmio slot n: this + n * 0x1000, INTID 48 + n, as QEMU's virt machine
 VIRTIO_BYTES = 0x1000
 VIRTIO_INTID = 48
 VIRTIO_SLOTS = 32
 VM_NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*\Z")
+MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}\Z")
 
 
 @dataclasses.dataclass
@@ -40,9 +53,28 @@ class File:
 class Disk:
     file: File | None   # None: zeros
     bytes: int
-    memory: bool        # false: a null disk
+    memory: bool        # false: a null or physical disk
     read_only: bool
     id: str
+    first_mib: int | None = None  # of a part of the machine's disk, ...
+    mib: int = 0                  # ... of this size; 0: to its end
+
+    @property
+    def physical(self) -> bool:
+        return self.first_mib is not None
+
+    def overlaps(self, other) -> bool:
+        """Two parts of the machine's disk."""
+        ends = [d.first_mib + d.mib if d.mib else math.inf for d in (self, other)]
+        return self.first_mib < ends[1] and other.first_mib < ends[0]
+
+
+@dataclasses.dataclass
+class Network:
+    mac: bytes
+    mtu: int
+    mac_filter: bool
+    queue_pairs: int
 
 
 @dataclasses.dataclass
@@ -55,11 +87,24 @@ class Vm:
     initrd: File | None
     command_line: str
     priority: int
+    cpus: list          # of the machine, for its vCPUs in turn; none: wherever
+    budget_ms: int      # 0: unlimited
+    period_ms: int
+    when_off: int       # OnEnd
+    when_crashed: int
+    rtc_offset_s: int
+    first_vcpu: int     # number of its vCPU 0 among those of all VMs
     instances: list = dataclasses.field(default_factory=list)
 
     def affinity(self, vcpu: int) -> int:
         """MPIDR_EL1 Aff fields: 16 cores in a cluster, as SGIs of a GICv3 reach them."""
         return (vcpu // 16) << 8 | vcpu % 16
+
+    def home(self, vcpu: int) -> tuple:
+        """(CPU, whether it is only a number to be dealt out to the CPUs that there are) of a vCPU."""
+        if self.cpus:
+            return self.cpus[vcpu % len(self.cpus)], False
+        return self.first_vcpu + vcpu, True
 
     def instance(self, service: str):
         return next((i for i in self.instances if i.service.name == service), None)
@@ -73,6 +118,7 @@ class Instance:
     index: int               # among all instances of the service
     virtio_slot: int | None
     disk: Disk | None
+    network: Network | None
 
     @property
     def manifest(self):
@@ -109,6 +155,8 @@ class Machine:
             raise self.error("vm", f"{len(description.vm)} VMs; there must be 1..{VMS_MAX}")
         for index, vm in enumerate(description.vm):
             self._add_vm(index, vm)
+        self._check_physical_disks()
+        self._check_macs()
         for name in description.service:
             if self._service("service", name).manifest.scope != self.scope["SCOPE_SYSTEM"]:
                 raise self.error("service", f'"{name}" is a service of VMs, not of the system')
@@ -137,6 +185,9 @@ class Machine:
         priority = text.priority if text.HasField("priority") else VCPU_PRIORITY
         if not 1 <= priority <= VCPU_PRIORITY_MAX:
             raise self.error(f"{field}.priority", f"{priority} is not in 1..{VCPU_PRIORITY_MAX}")
+        self._check_schedule(field, text)
+        if abs(text.rtc_offset_s) > RTC_OFFSET_MAX_S:
+            raise self.error(f"{field}.rtc_offset_s", f"{text.rtc_offset_s} is not in +-{RTC_OFFSET_MAX_S}")
         length = len(text.command_line.encode())
         if length > COMMAND_LINE_MAX or "\0" in text.command_line:
             raise self.error(f"{field}.command_line", f"{length} bytes; at most {COMMAND_LINE_MAX}, none of them NUL")
@@ -148,24 +199,40 @@ class Machine:
         vm = Vm(name=text.name, index=index, vcpus=vcpus, memory_bytes=mib << 20,
                 kernel=self._file(f"{field}.kernel", text.kernel, f"{text.name}/kernel"),
                 initrd=self._file(f"{field}.initrd", text.initrd, f"{text.name}/initrd"),
-                command_line=text.command_line, priority=priority)
+                command_line=text.command_line, priority=priority, cpus=list(text.cpu), budget_ms=text.budget_ms,
+                period_ms=text.period_ms, when_off=text.when_off, when_crashed=text.when_crashed,
+                rtc_offset_s=text.rtc_offset_s, first_vcpu=sum(v.vcpus for v in self.vms))
         self.vms.append(vm)
         images = sum(f.bytes for f in (vm.kernel, vm.initrd) if f)
         if images > vm.memory_bytes:
             raise self.error(f"{field}.memory_mib", f"{mib} MiB cannot hold kernel and initrd, {images} bytes")
         disks = [self._disk(f"{field}.disk[{n}]", disk, f"{vm.name}/disk{n}") for n, disk in enumerate(text.disk)]
+        networks = [self._network(f"{field}.network[{n}]", network, vm, n) for n, network in enumerate(text.network)]
         for name in DEFAULT_SERVICES:
             if name not in text.without:
                 self._add_instance(field, name, vm)
         for disk in disks:
-            self._add_instance(f"{field}.disk", DISK_SERVICE, vm, disk)
+            self._add_instance(f"{field}.disk", DISK_SERVICE, vm, disk=disk)
+        for network in networks:
+            self._add_instance(f"{field}.network", NETWORK_SERVICE, vm, network=network)
         for name in text.device:
             if self._service(f"{field}.device", name).manifest.scope != self.scope["SCOPE_DEVICE"]:
                 raise self.error(f"{field}.device", f'"{name}" is not a device service (SCOPE_DEVICE)')
-            if name == DISK_SERVICE:
-                raise self.error(f"{field}.device", f'"{name}" comes with a `disk`')
+            if name in (DISK_SERVICE, NETWORK_SERVICE):
+                raise self.error(f"{field}.device", f'"{name}" comes with a `{"disk" if name == DISK_SERVICE else "network"}`')
             self._add_instance(f"{field}.device", name, vm)
         self._check_vm(field, vm)
+
+    def _check_schedule(self, field: str, text):
+        for cpu in text.cpu:
+            if cpu >= MACHINE_CPUS_MAX:
+                raise self.error(f"{field}.cpu", f"{cpu} is not in 0..{MACHINE_CPUS_MAX - 1}")
+        if text.period_ms > PERIOD_MAX_MS:
+            raise self.error(f"{field}.period_ms", f"{text.period_ms} is above {PERIOD_MAX_MS}")
+        if text.budget_ms > text.period_ms:
+            raise self.error(f"{field}.budget_ms", f"{text.budget_ms} is more than period_ms, {text.period_ms}")
+        if text.period_ms and not text.budget_ms:
+            raise self.error(f"{field}.period_ms", "is without budget_ms")
 
     def _file(self, field: str, name: str, archive_name: str, private: bool = False) -> File | None:
         if not name:
@@ -186,10 +253,16 @@ class Machine:
     def _disk(self, field: str, text, name: str) -> Disk:
         kind = text.WhichOneof("content")
         if kind is None:
-            raise self.error(field, "needs one of file, zero_mib, null_mib")
+            raise self.error(field, "needs one of file, zero_mib, null_mib, physical")
         disk_id = text.id or name.replace("/", "-")[:DISK_ID_MAX]
         if len(disk_id.encode()) > DISK_ID_MAX or "\0" in disk_id:
             raise self.error(f"{field}.id", f'"{disk_id}" is longer than {DISK_ID_MAX} bytes')
+        if kind == "physical":
+            part = text.physical
+            for name, mib in (("first_mib", part.first_mib), ("mib", part.first_mib + part.mib)):
+                if mib > PHYSICAL_MAX_MIB:
+                    raise self.error(f"{field}.physical.{name}", f"it ends beyond {PHYSICAL_MAX_MIB} MiB")
+            return Disk(None, 0, False, text.read_only, disk_id, part.first_mib, part.mib)
         if kind != "file":
             mib = getattr(text, kind)
             if not 1 <= mib <= manifest.IMAGE_MAX >> 20:
@@ -201,6 +274,44 @@ class Machine:
         if file.bytes < SECTOR_BYTES:
             raise self.error(f"{field}.file", f'"{file.path}" has {file.bytes} bytes, less than a sector of {SECTOR_BYTES}')
         return Disk(file, file.bytes, True, text.read_only, disk_id)
+
+    def _network(self, field: str, text, vm: Vm, number: int) -> Network:
+        if sum(i.network is not None for i in self.instances) + number >= NETWORKS_MAX:
+            raise self.error(field, f"is one more than the {NETWORKS_MAX} networks that all VMs may have")
+        mac = MAC_DEFAULT + bytes((vm.index, number))
+        if text.mac:
+            if not MAC.match(text.mac):
+                raise self.error(f"{field}.mac", f'"{text.mac}" is not of the form 52:54:00:01:02:03')
+            mac = bytes.fromhex(text.mac.replace(":", ""))
+            if mac[0] & 1 or not any(mac):
+                raise self.error(f"{field}.mac", f'"{text.mac}" is not the address of one interface')
+        mtu = text.mtu if text.HasField("mtu") else MTU_DEFAULT
+        if not MTU_MIN <= mtu <= MTU_MAX:
+            raise self.error(f"{field}.mtu", f"{mtu} is not in {MTU_MIN}..{MTU_MAX}")
+        pairs = text.queue_pairs if text.HasField("queue_pairs") else vm.vcpus
+        if not 1 <= pairs <= manifest.MAX_VCPUS:
+            raise self.error(f"{field}.queue_pairs", f"{pairs} is not in 1..{manifest.MAX_VCPUS}")
+        return Network(mac, mtu, text.mac_filter, pairs)
+
+    def _check_physical_disks(self):
+        seen = []
+        for instance in self.instances:
+            if not instance.disk or not instance.disk.physical:
+                continue
+            for other in seen:
+                if instance.disk.overlaps(other.disk) and not (instance.disk.read_only and other.disk.read_only):
+                    raise self.error(f"vm {instance.vm.name}.disk[{instance.virtio_slot}].physical",
+                                     f"overlaps vm {other.vm.name}.disk[{other.virtio_slot}]: only read-only disks may")
+            seen.append(instance)
+
+    def _check_macs(self):
+        seen = {}
+        for instance in self.instances:
+            if instance.network:
+                other = seen.setdefault(instance.network.mac, instance)
+                if other is not instance:
+                    raise self.error(f"vm {instance.vm.name}.network", f"has the MAC {instance.network.mac.hex(':')}, "
+                                     f"as vm {other.vm.name} has")
 
     def _check_vm(self, field: str, vm: Vm):
         intids, ranges = {}, []
@@ -227,7 +338,8 @@ class Machine:
             raise self.error(field, f'there is no service "{name}"; there are {", ".join(sorted(self.services))}')
         return self.services[name]
 
-    def _add_instance(self, field: str, name: str, vm: Vm | None, disk: Disk | None = None):
+    def _add_instance(self, field: str, name: str, vm: Vm | None, disk: Disk | None = None,
+                      network: Network | None = None):
         service = self._service(field, name)
         if vm is None and any(i.service is service for i in self.instances):
             return
@@ -239,12 +351,17 @@ class Machine:
         elif not all(m.base for m in service.manifest.mmio):
             raise InputError(f"{service.path}: mmio: base 0 needs SCOPE_DEVICE")
         index = sum(i.service is service for i in self.instances)
-        instance = Instance(service, vm, index, slot, disk)
+        instance = Instance(service, vm, index, slot, disk, network)
         self.instances.append(instance)
         if vm:
             vm.instances.append(instance)
 
     def _add_needed_system_services(self):
+        # Drivers are optional peers: a machine without the device can do without. So they are asked for here.
+        if any(i.disk and i.disk.physical for i in self.instances):
+            self._add_instance("service", DISK_DRIVER, None)
+        if any(i.network for i in self.instances):
+            self._add_instance("service", NETWORK_DRIVER, None)
         done = 0
         while done < len(self.instances):  # the list grows while it is read
             instance = self.instances[done]
@@ -261,4 +378,10 @@ class Machine:
     def peers(self, instance: Instance, name: str) -> list:
         """Instances of service `name` that `instance` may name: of its VM, or either one a system service."""
         return [i for i in self.instances if i.service.name == name
-                and (i.vm is None or instance.vm is None or i.vm is instance.vm)]
+                and (i.vm is None or instance.vm is None or i.vm is instance.vm) and self._are_connected(i, instance)]
+
+    @staticmethod
+    def _are_connected(one: Instance, other: Instance) -> bool:
+        """A disk in memory has nothing to do with the driver of the machine's disk."""
+        disk = one.disk or other.disk
+        return disk is None or disk.physical or DISK_DRIVER not in (one.service.name, other.service.name)

@@ -163,16 +163,27 @@ def _place_mappings(schemas, m, refuse):
         field = f"mapping {p.name}"
         if p.what == what["NONE"]:
             refuse(f"{field}.what", "is missing")
-        if (p.what == what["SHARED"]) != bool(p.peer):
-            refuse(f"{field}.peer", "is for SHARED, and needed there")
-        if (p.what == what["DEVICE"]) != bool(p.resource):
-            refuse(f"{field}.resource", "is for DEVICE, and needed there")
+        if p.peer and p.what not in (what["SHARED"], what["DMA_TABLE"]):
+            refuse(f"{field}.peer", "is for SHARED and DMA_TABLE")
+        if p.what == what["SHARED"] and not p.peer:
+            refuse(f"{field}.peer", "is missing")
+        if (p.what in (what["DEVICE"], what["DMA"])) != bool(p.resource):
+            refuse(f"{field}.resource", "is for DEVICE and DMA, and needed there")
+        if p.what in (what["DMA"], what["DMA_TABLE"]):
+            if m.scope != schemas.enum("Scope")["SCOPE_SYSTEM"]:
+                refuse(f"{field}.what", "is for system services: a VM's service shall not know physical addresses")
+            if what["DMA_TABLE"] not in [other.what for other in m.mapping]:
+                refuse(f"{field}.what", "needs a mapping DMA_TABLE")
+            if sum(other.what == p.what for other in m.mapping) > 1:
+                refuse(f"{field}.what", "is there twice")
         if p.count and p.what != what["SHARED"]:
             refuse(f"{field}.count", "is for SHARED only")
         if p.what in (what["KERNEL"], what["INITRD"]) and p.write:
             refuse(f"{field}.write", "boot images are read-only")
-        if p.what == what["DEVICE"]:
+        if p.what in (what["DEVICE"], what["DMA_TABLE"]):
             p.bytes = p.bytes or PAGE
+        if p.what == what["DMA_TABLE"] and p.bytes != PAGE:
+            refuse(f"{field}.bytes", f"{p.bytes} is not {PAGE}, the size of the table")
         if p.what in images:
             p.bytes = p.bytes or IMAGE_MAX
         if p.what == what["GUEST_RAM"]:

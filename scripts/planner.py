@@ -16,7 +16,10 @@ JOURNAL_BASE = 0x1010_0000  # abi::kJournalBase
 RESTART_DEATHS = 5
 RESTART_SECONDS = 1
 RESTART_UNLIMITED = 0xffff_ffff
+DMA_SIGNAL = "dma"          # of a driver: the supervisor has changed its DMA table
+DMA_FIRST_CLIENT = 1        # kFirstClientDmaWindow of ipc/dma.h
 PAGE = manifest.PAGE
+DMA_WINDOWS = PAGE // 32      # of sizeof(DmaWindow)
 
 
 def elf_name(service: str) -> str:
@@ -48,9 +51,11 @@ class Planner:
         self.endpoint_slots = {}
         self.signal_slots = {"supervisor": SUPERVISOR_SIGNAL_SLOT}
         self.file_slots, self.device_slots, self.shared_slots = {}, {}, {}
+        self.dma = []  # of each driver: (its instance, {what: (mapping, memory slot)} of DMA and DMA_TABLE)
 
-    def add(self, record: str, **fields):
-        self.records.append(self.schemas.message("PlanRecord")(**{record: fields}))
+    def add(self, record: str, owner_vm: int = 0, **fields):
+        """`owner_vm`: slot of the VM that it belongs to; 0: it lives as long as the machine."""
+        self.records.append(self.schemas.message("PlanRecord")(owner_vm=owner_vm, **{record: fields}))
 
     def slot(self) -> int:
         if self.free_slot > LAST_SLOT:
@@ -58,14 +63,14 @@ class Planner:
         self.free_slot += 1
         return self.free_slot - 1
 
-    def object(self, type_name: str, **fields) -> int:
+    def object(self, type_name: str, owner_vm: int = 0, **fields) -> int:
         slot = self.slot()
-        self.add("object", type=self.type[f"OBJECT_{type_name}"], slot=slot, **fields)
+        self.add("object", owner_vm, type=self.type[f"OBJECT_{type_name}"], slot=slot, **fields)
         return slot
 
-    def memory(self, **fields) -> int:
+    def memory(self, owner_vm: int = 0, **fields) -> int:
         slot = self.slot()
-        self.add("memory", slot=slot, **fields)
+        self.add("memory", owner_vm, slot=slot, **fields)
         return slot
 
     def plan(self) -> bytes:
@@ -82,8 +87,9 @@ class Planner:
             self._bindings(instance)
         self._grants(self.supervisor.name, self.supervisor, None, SUPERVISOR_TASK_SLOT)
         self._mappings(self.supervisor.name, self.supervisor, None, SUPERVISOR_TASK_SLOT)
+        self._dma_windows()
         for instance in order:
-            self.add("start", task=self.task_slots[instance.label])
+            self.add("start", self._vm_slot(instance), task=self.task_slots[instance.label])
         header = self.schemas.message("PlanRecord")()
         header.header.version = PLAN_VERSION
         header.header.records = len(self.records) + 1
@@ -92,41 +98,46 @@ class Planner:
                         for record in (header, *self.records))
 
     # ---- objects --------------------------------------------------------------------------------
+    def _vm_slot(self, instance: Instance | None) -> int:
+        return self.vm_slots[instance.vm.name] if instance and instance.vm else 0
+
     def _vm(self, vm):
         last = max([h.intid for i in vm.instances for h in i.manifest.handle]
                    + [VIRTIO_INTID + i.virtio_slot for i in vm.instances if i.virtio_slot is not None] + [32])
         intids = max(64, manifest.align_up(last + 1, 32))
-        slot = self.object("VM", a=intids | vm.vcpus << 32, b=self.supervisor.signal_mask("vm_state"))
-        self.add("vm", slot=slot, name=vm.name)
-        ram = self.memory(bytes=vm.memory_bytes, alignment=manifest.BLOCK)
-        self.add("mapping", memory=ram, space=slot, address=manifest.GUEST_RAM_IPA, bytes=vm.memory_bytes,
+        slot = self.slot()
+        self.add("object", slot, type=self.type["OBJECT_VM"], slot=slot, a=intids | vm.vcpus << 32,
+                 b=self.supervisor.signal_mask("vm_state"))
+        self.add("vm", slot=slot, name=vm.name, when_off=vm.when_off, when_crashed=vm.when_crashed)
+        ram = self.memory(slot, bytes=vm.memory_bytes, alignment=manifest.BLOCK)
+        self.add("mapping", slot, memory=ram, space=slot, address=manifest.GUEST_RAM_IPA, bytes=vm.memory_bytes,
                  rights=self._rights("READ", "WRITE", "EXECUTE"))
         self.vm_slots[vm.name], self.ram_slots[vm.name] = slot, ram
-        self.vcpu_slots[vm.name] = [self.object("VCPU", owner=slot, a=i | vm.priority << 8, b=vm.affinity(i))
+        self.vcpu_slots[vm.name] = [self.object("VCPU", slot, owner=slot, a=i | vm.priority << 8, b=vm.affinity(i))
                                     for i in range(vm.vcpus)]
 
     def _task(self, instance: Instance):
         m = instance.manifest
         timer = next((s.bit for s in m.signal if s.timer), NO_TIMER_BIT)
-        task = self.object("TASK", a=m.rank | m.priority << 8 | timer << 16 | instance.service.handles << 32,
+        vm = self._vm_slot(instance)
+        task = self.object("TASK", vm, a=m.rank | m.priority << 8 | timer << 16 | instance.service.handles << 32,
                            b=self.supervisor.signal_mask("task_death"))
         self.task_slots[instance.label] = task
-        vm = self.vm_slots[instance.vm.name] if instance.vm else 0
         config = self._config(instance)
         unlimited, never = m.restart.kind == m.restart.ALWAYS, m.restart.kind == m.restart.NEVER
-        self.add("task", slot=task, name=instance.label, elf=elf_name(m.name), vm=vm, image_slot=self.slot(),
+        self.add("task", vm, slot=task, name=instance.label, elf=elf_name(m.name), vm=vm, image_slot=self.slot(),
                  private_slot=self.slot(), ipc_slot=self.slot(), stack_bytes=m.stack_bytes, config_bytes=len(config),
                  restart_deaths=RESTART_UNLIMITED if unlimited else 0 if never else m.restart.deaths or RESTART_DEATHS,
                  restart_seconds=m.restart.seconds or RESTART_SECONDS)
         for offset in range(0, len(config), CONFIG_CHUNK):
-            self.add("config", task=task, offset=offset, data=config[offset:offset + CONFIG_CHUNK])
+            self.add("config", vm, task=task, offset=offset, data=config[offset:offset + CONFIG_CHUNK])
         if m.receive:
-            self.endpoint_slots[instance.label] = self.object("ENDPOINT", owner=task, a=m.rank)
+            self.endpoint_slots[instance.label] = self.object("ENDPOINT", vm, owner=task, a=m.rank)
         if m.signal:
-            self.signal_slots[instance.label] = self.object("SIGNAL", owner=task)
+            self.signal_slots[instance.label] = self.object("SIGNAL", vm, owner=task)
         if m.journal_bytes:
-            journal = self.memory(bytes=m.journal_bytes, alignment=PAGE, vm=vm)
-            self._map(task, journal, JOURNAL_BASE, m.journal_bytes, True)
+            journal = self.memory(vm, bytes=m.journal_bytes, alignment=PAGE, vm=vm)
+            self._map(vm, task, journal, JOURNAL_BASE, m.journal_bytes, True)
 
     def _config(self, instance: Instance) -> bytes:
         name = instance.manifest.config
@@ -151,14 +162,16 @@ class Planner:
         self._grants(instance.label, instance.service, instance, self.task_slots[instance.label])
 
     def _grants(self, label: str, service, instance: Instance | None, task: int):
+        vm = self._vm_slot(instance)
         for h in service.manifest.handle:
             first = service.slots[h.name]
 
-            def grant(target, rights, slot=first, badge=0, optional=False):
-                self.add("grant", object=target, task=task, slot=slot, rights=rights, badge=badge, optional=optional)
+            def grant(target, rights, slot=first, badge=0, optional=False, owner_vm=vm):
+                self.add("grant", owner_vm, object=target, task=task, slot=slot, rights=rights, badge=badge,
+                         optional=optional)
 
             if h.kind == h.IRQ_LINE:
-                line = self.object("IRQ_LINE", owner=self.vm_slots[instance.vm.name], a=instance.intid(h))
+                line = self.object("IRQ_LINE", vm, owner=vm, a=instance.intid(h))
                 grant(line, self._rights("DRIVE"))
             elif h.kind == h.IRQ:
                 irq = self.object("IRQ", owner=self.signal_slots[label], b=service.signal_mask(h.bit),
@@ -166,7 +179,7 @@ class Planner:
                 grant(irq, self._rights("DRIVE"), optional=h.optional)
             elif h.kind == h.VM:
                 names = {number: name.removeprefix("VM_RIGHT_") for name, number in self.schemas.enum("VmRight").items()}
-                grant(self.vm_slots[instance.vm.name], self._rights(*(names[r] for r in h.right)))
+                grant(vm, self._rights(*(names[r] for r in h.right)))
             elif h.kind == h.VCPU:
                 for index, vcpu in enumerate(self.vcpu_slots[instance.vm.name]):
                     grant(vcpu, self._rights("POWER"), slot=first + index)
@@ -176,14 +189,16 @@ class Planner:
     def _peer_grants(self, service, instance: Instance | None, h, grant):
         """SIGNAL and ENDPOINT handles: one for the peer, or one for each of its instances."""
         first, own_index = service.slots[h.name], instance.index if instance else 0
-        for peer_label, peer, index in self._peers(service, instance, h):
+        for peer_label, peer, index, peer_vm in self._peers(service, instance, h):
+            owner_vm = self._vm_slot(instance) or peer_vm
             if h.kind == h.ENDPOINT:
                 if peer.manifest.rank >= service.manifest.rank:
                     raise InputError(f"{service.path}: handle {h.name}: rank {service.manifest.rank} may not call "
                                      f"{peer.name} of rank {peer.manifest.rank}: only lower ranks")
                 if peer_label not in self.endpoint_slots:
                     raise InputError(f"{service.path}: handle {h.name}: {peer.name} receives no calls")
-                grant(self.endpoint_slots[peer_label], self._rights("SEND"), slot=first + index, badge=own_index)
+                grant(self.endpoint_slots[peer_label], self._rights("SEND"), slot=first + index, badge=own_index,
+                      owner_vm=owner_vm)
                 continue
             bit = peer.signal(h.bit)
             if bit is None:
@@ -192,12 +207,13 @@ class Planner:
                 raise InputError(f"{peer.path}: signal {bit.name}.count: {bit.count} is too few for instance "
                                  f"{own_index} of {service.name}")
             grant(self.signal_slots[peer_label], self._rights("SEND"), slot=first + index,
-                  badge=peer.signal_mask(h.bit, own_index))
+                  badge=peer.signal_mask(h.bit, own_index), owner_vm=owner_vm)
 
     def _peers(self, service, instance: Instance | None, entry) -> list:
-        """(label, service, index) of the instances that a handle or mapping means; index 0 if not counted."""
+        """(label, service, index, slot of its VM or 0) of the instances that a handle or mapping means; index 0 if not
+        counted."""
         if entry.peer == "supervisor":
-            return [("supervisor", self.supervisor, 0)]
+            return [("supervisor", self.supervisor, 0, 0)]
         if instance:
             found = self.machine.peers(instance, entry.peer)
         else:
@@ -206,42 +222,49 @@ class Planner:
             for peer in found:
                 if peer.index >= entry.count:
                     raise InputError(f"{service.path}: {entry.name}.count: {entry.count} is too few for {peer.label}")
-            return [(i.label, i.service, i.index) for i in found]
+            return [(i.label, i.service, i.index, self._vm_slot(i)) for i in found]
         if not found and entry.optional:
             return []
         if len(found) != 1:
             raise InputError(f"{service.path}: {entry.name}.peer: needs one instance of {entry.peer}, "
                              f"the system has {len(found)}")
-        return [(found[0].label, found[0].service, 0)]
+        return [(found[0].label, found[0].service, 0, self._vm_slot(found[0]))]
 
     # ---- memory ---------------------------------------------------------------------------------
     def _resource(self, physical: int) -> int:
         names = {number: name for name, number in self.schemas.enum("PhysicalDevice").items()}
         return self.resource[names[physical].replace("PHYSICAL_", "RESOURCE_")]
 
-    def _map(self, space, memory, address, size, write, optional=False):
+    def _map(self, owner_vm, space, memory, address, size, write, optional=False):
         rights = self._rights("READ", "WRITE") if write else self._rights("READ")
-        self.add("mapping", memory=memory, space=space, address=address, bytes=manifest.align_up(size, PAGE),
+        self.add("mapping", owner_vm, memory=memory, space=space, address=address, bytes=manifest.align_up(size, PAGE),
                  rights=rights, optional=optional)
 
     def _mappings(self, label: str, service, instance: Instance | None, task: int):
         vm, disk = (instance.vm, instance.disk) if instance else (None, None)
+        owner_vm, windows = self._vm_slot(instance), {}
         for p in service.manifest.mapping:
             address = service.addresses[p.name]
             if p.what == p.GUEST_RAM:
-                self._map(task, self.ram_slots[vm.name], address, vm.memory_bytes, p.write)
+                self._map(owner_vm, task, self.ram_slots[vm.name], address, vm.memory_bytes, p.write)
             elif p.what == p.SHARED:
                 self._shared(label, service, instance, p, task, address)
             elif p.what == p.DEVICE:
-                self._map(task, self._device(p), address, p.bytes, p.write, p.optional)
+                self._map(owner_vm, task, self._device(p), address, p.bytes, p.write, p.optional)
             elif p.what == p.DISK:
                 if disk and disk.memory:
-                    self._map(task, self._disk(instance, p), address, disk.bytes, p.write and not disk.read_only)
+                    self._map(owner_vm, task, self._disk(instance, p), address, disk.bytes,
+                              p.write and not disk.read_only)
+            elif p.what in (p.DMA, p.DMA_TABLE):
+                windows[p.what] = p, self.memory(bytes=p.bytes, alignment=PAGE)
+                self._map(0, task, windows[p.what][1], address, p.bytes, p.write)
             else:
                 file = vm.kernel if p.what == p.KERNEL else vm.initrd
                 if file:
                     self._check_size(instance, p, file.bytes)
-                    self._map(task, self._file(file), address, file.bytes, False)
+                    self._map(owner_vm, task, self._file(file), address, file.bytes, False)
+        if windows:
+            self.dma.append((instance, windows))
 
     def _check_size(self, instance: Instance, mapping, size: int):
         if size > mapping.bytes:
@@ -258,7 +281,7 @@ class Planner:
         self._check_size(instance, mapping, instance.disk.bytes)
         if instance.disk.file:
             return self._file(instance.disk.file)
-        return self.memory(bytes=instance.disk.bytes, alignment=manifest.BLOCK)
+        return self.memory(self._vm_slot(instance), bytes=instance.disk.bytes, alignment=manifest.BLOCK)
 
     def _device(self, mapping) -> int:
         resource = self._resource(mapping.resource)
@@ -269,7 +292,8 @@ class Planner:
         return self.device_slots[resource]
 
     def _shared(self, label: str, service, instance: Instance | None, mapping, task: int, address: int):
-        for peer_label, peer, index in self._peers(service, instance, mapping):
+        owner_vm = self._vm_slot(instance)
+        for peer_label, peer, index, peer_vm in self._peers(service, instance, mapping):
             other = next((p for p in peer.manifest.mapping if p.name == mapping.name
                           and p.what == p.SHARED and p.peer == service.name), None)
             if other is None or other.bytes != mapping.bytes:
@@ -277,22 +301,64 @@ class Planner:
                                  f"{mapping.bytes} bytes, as {service.path} says")
             key = (mapping.name, *sorted((label, peer_label)))
             if key not in self.shared_slots:
-                # A reset clears it only if both ends start afresh: one that lives on has its place in it in mind.
-                peer_vm = next((i.vm for i in self.machine.instances if i.label == peer_label), None)
-                vm = self.vm_slots[instance.vm.name] if instance and instance.vm and peer_vm is instance.vm else 0
-                self.shared_slots[key] = self.memory(bytes=mapping.bytes, alignment=PAGE, vm=vm)
-            self._map(task, self.shared_slots[key], address + index * mapping.bytes, mapping.bytes, mapping.write)
+                # A reset clears it only if both ends start afresh: one that lives on has its place in it in mind. For
+                # the same reason it stays when the VM has ended.
+                vm = owner_vm if peer_vm == owner_vm else 0
+                self.shared_slots[key] = self.memory(vm, bytes=mapping.bytes, alignment=PAGE, vm=vm)
+            self._map(owner_vm, task, self.shared_slots[key], address + index * mapping.bytes, mapping.bytes,
+                      mapping.write)
 
     def _bindings(self, instance: Instance):
         if not instance.vm:
             return
-        vm, endpoint = self.vm_slots[instance.vm.name], self.endpoint_slots.get(instance.label)
+        vm, endpoint = self._vm_slot(instance), self.endpoint_slots.get(instance.label)
         for badge, mmio in enumerate(instance.manifest.mmio):
             base, size = instance.range(mmio)
-            self.add("mmio", vm=vm, address=base, bytes=size, endpoint=endpoint, badge=badge)
+            self.add("mmio", vm, vm=vm, address=base, bytes=size, endpoint=endpoint, badge=badge)
             for doorbell in mmio.doorbell:
                 bit = instance.service.signal(doorbell.bit)
-                self.add("doorbell", vm=vm, address=base + doorbell.offset, signal=self.signal_slots[instance.label],
-                         first_bit=bit.bit, bits=max(bit.count, 1))
+                self.add("doorbell", vm, vm=vm, address=base + doorbell.offset,
+                         signal=self.signal_slots[instance.label], first_bit=bit.bit, bits=max(bit.count, 1))
         if instance.manifest.hypercalls:
-            self.add("hypercall", vm=vm, endpoint=endpoint)
+            self.add("hypercall", vm, vm=vm, endpoint=endpoint)
+
+    # ---- where and how long ---------------------------------------------------------------------
+    def _schedules(self, order: list):
+        for vm in self.machine.vms:
+            for index, slot in enumerate(self.vcpu_slots[vm.name]):
+                cpu, spread = vm.home(index)
+                if cpu or vm.budget_ms:
+                    self.add("schedule", self.vm_slots[vm.name], slot=slot, priority=vm.priority, cpu=cpu,
+                             spread=spread, budget=vm.budget_ms, period=vm.period_ms)
+        # A VM's services are where its vCPUs are, its devices beside different ones. The system's are on CPU 0.
+        for instance in order:
+            if instance.vm:
+                cpu, spread = instance.vm.home((instance.virtio_slot or 0) % instance.vm.vcpus)
+                if cpu:
+                    self.add("schedule", self._vm_slot(instance), slot=self.task_slots[instance.label],
+                             priority=instance.manifest.priority, cpu=cpu, spread=spread)
+
+    # ---- direct memory access -------------------------------------------------------------------
+    def _dma_windows(self):
+        for driver, windows in self.dma:
+            what = driver.manifest.mapping[0]  # for its enumeration
+            mapping, table = windows[what.DMA_TABLE]
+            tell = next((h for h in self.supervisor.manifest.handle
+                         if h.peer == driver.service.name and h.bit == DMA_SIGNAL), None)
+            common = {"table": table, "driver": self.task_slots[driver.label],
+                      "signal": self.supervisor.slots[tell.name] if tell else 0}
+            if what.DMA in windows:
+                memory, target = windows[what.DMA]
+                self.add("dma", entry=0, target=target, resource=self._resource(memory.resource),
+                         optional=memory.optional, **common)
+            clients = self.machine.peers(driver, mapping.peer) if mapping.peer else []
+            if clients and not tell:
+                raise InputError(f'{self.supervisor.path}: handle: needs a SIGNAL to bit "{DMA_SIGNAL}" of '
+                                 f"{driver.service.name}, whose DMA table has windows of VMs")
+            for client in clients:
+                if not client.vm or DMA_FIRST_CLIENT + client.index >= DMA_WINDOWS:
+                    raise InputError(f"{driver.service.path}: mapping {mapping.name}.peer: there is no window for the VM "
+                                     f"of {client.label}")
+                self.add("dma", self._vm_slot(client), entry=DMA_FIRST_CLIENT + client.index,
+                         target=self.ram_slots[client.vm.name], guest_base=manifest.GUEST_RAM_IPA,
+                         vm=self._vm_slot(client), **common)
