@@ -20,7 +20,8 @@ struct RegisterAccess {
 class MmioDevice {
  public:
   // Returns the value loaded (0 for stores). An error makes the guest take an external abort; devices return
-  // one only where their specification or the conformance list asks for an abort.
+  // one only where their specification or the conformance list asks for an abort. UNAVAILABLE is none: the vCPU
+  // waits, and the access is repeated after each signal until it gives something else.
   virtual Result<uint64_t> Access(const RegisterAccess& access) = 0;
 
   // Bits of the task's signal that were set: doorbells, timer, peers. Names: the service's manifest.

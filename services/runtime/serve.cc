@@ -1,11 +1,64 @@
 #include "services/runtime/serve.h"
 
+#include <array>
+
 #include "proto/device.atoll.h"
 
 namespace atoll {
 namespace {
 
-Message Access(MmioDevice& device, const Message& request) {
+// Accesses that a device could not finish. Their vCPUs wait, so there are no more than a VM has.
+class HeldAccesses {
+ public:
+  // False: no room.
+  bool Add(uint64_t token, const RegisterAccess& access) {
+    for (Held& held : held_) {
+      if (held.token != 0) continue;
+      held = {.token = token, .access = access};
+      any_ = true;
+      return true;
+    }
+    return false;
+  }
+  bool any() const { return any_; }
+
+  void Retry(MmioDevice& device) {
+    any_ = false;
+    for (Held& held : held_) {
+      if (held.token == 0) continue;
+      const Result<uint64_t> value = device.Access(held.access);
+      if (!value.has_value() && value.error() == Status::kUnavailable) {
+        any_ = true;
+        continue;
+      }
+      // A caller that is gone needs no reply.
+      (void)abi::Reply(held.token, value.has_value() ? Answer(*value) : StatusMessage(value.error()));
+      held.token = 0;
+    }
+  }
+
+  static Message Answer(uint64_t value) {
+    return {.label = abi::MakeLabel(static_cast<uint32_t>(Status::kOk)),
+            .words = MmioAccessReply{.value = value}.Pack()};
+  }
+
+ private:
+  struct Held {
+    uint64_t token = 0;
+    RegisterAccess access;
+  };
+  static constexpr size_t kMaxVcpus = 8;
+  std::array<Held, kMaxVcpus> held_ = {};
+  bool any_ = false;
+};
+
+// The token to be answered now: none if the access is held. By value, so that it stays in a register.
+[[gnu::noinline]] uint64_t TokenOfFailed(Status status, const RegisterAccess& access,
+                                         HeldAccesses& held, uint64_t token) {
+  return status == Status::kUnavailable && held.Add(token, access) ? 0 : token;
+}
+
+Message Access(MmioDevice& device, const Message& request, HeldAccesses& held, uint64_t& token) {
   if (abi::LabelCode(request.label) != DeviceInterface::kMmioAccess) [[unlikely]] {
     return StatusMessage(Status::kUnimplemented);
   }
@@ -13,12 +66,14 @@ Message Access(MmioDevice& device, const Message& request) {
     return StatusMessage(Status::kInvalidArgument);
   }
   const auto access = MmioAccessRequest::Unpack(request.words);
-  const Result<uint64_t> value = device.Access(
-      {.offset = access.offset, .size = access.size, .write = access.write, .value = access.value});
-  if (!value.has_value()) [[unlikely]]
+  const RegisterAccess register_access = {
+      .offset = access.offset, .size = access.size, .write = access.write, .value = access.value};
+  const Result<uint64_t> value = device.Access(register_access);
+  if (!value.has_value()) [[unlikely]] {
+    token = TokenOfFailed(value.error(), register_access, held, token);
     return StatusMessage(value.error());
-  return {.label = abi::MakeLabel(static_cast<uint32_t>(Status::kOk)),
-          .words = MmioAccessReply{.value = *value}.Pack()};
+  }
+  return HeldAccesses::Answer(*value);
 }
 
 }  // namespace
@@ -27,15 +82,17 @@ void PanicOfReplyWait(Status status) { Panic("reply_wait: ", status); }
 
 // The path of every emulated register access: kept to one virtual call and no more stores than its argument.
 void Serve(MmioDevice& device) {
+  HeldAccesses held;
   uint64_t token = 0;  // of the call to be answered next
   Message reply;
   for (;;) {
     const abi::Received received = abi::ReplyWait(token, reply);
     token = received.call.token;
     if (IsOk(received.status) && token != 0) [[likely]] {
-      reply = Access(device, received.message);
+      reply = Access(device, received.message, held, token);
     } else if (IsOk(received.status)) {
       device.OnSignals(received.message.words[0]);
+      if (held.any()) [[unlikely]] held.Retry(device);
     } else if (received.status == Status::kCancelled) {
       token = 0;  // the caller is gone, and so is the reply
     } else {

@@ -36,7 +36,7 @@ BlockDevice::BlockDevice(BlockBackend& backend, BlockJournal& journal, std::stri
     : backend_(backend),
       journal_(journal),
       limits_{.sectors = backend.size() / kSectorBytes, .read_only = backend.read_only()},
-      queues_(std::clamp(queues, 1u, virtio::kMaxQueues)) {
+      queues_(std::clamp(queues, 1u, kMaxQueues)) {
   std::memcpy(id_.data(), id.data(), std::min(id.size(), id_.size()));
   queue_sizes_.fill(kQueueSize);
   config_ = {
@@ -65,9 +65,31 @@ std::span<const std::byte> BlockDevice::Config() const {
   return std::as_bytes(std::span(&config_, 1));
 }
 
+bool BlockDevice::InFlight(uint32_t index) const {
+  return virtio::StateOf(journal_.device.requests[index].held).phase == virtio::Phase::kAccepted;
+}
+
+bool BlockDevice::RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features) {
+  RequestRecord& request = journal_.device.requests[index];
+  switch (queue.Recover(request.held)) {
+    case SplitQueue::Recovered::kNone: return true;
+    case SplitQueue::Recovered::kInHand: return IsPlausible(request, limits_);
+    case SplitQueue::Recovered::kPushed:
+      queue.Publish();
+      SplitQueue::Release(request.held);
+      return true;
+    default: return false;
+  }
+}
+
+bool BlockDevice::StopQueue(uint32_t index) {
+  SplitQueue::Release(journal_.device.requests[index].held);
+  return true;
+}
+
 bool BlockDevice::OtherQueueInFlight(uint32_t index) const {
   for (uint32_t i = 0; i < queues_; ++i) {
-    if (i != index && virtio::InFlight(journal_.queues[i])) return true;
+    if (i != index && InFlight(i)) return true;
   }
   return false;
 }
@@ -76,28 +98,28 @@ Work BlockDevice::ProcessQueue(uint32_t index, SplitQueue& queue, uint64_t featu
   if (index != 0 && (features & kFeatureMq) == 0) return Work::kDone;  // 5.2.2: no such queue then
   if (OtherQueueInFlight(index)) return Work::kMore;
   RequestRecord& request = journal_.device.requests[index];
-  if (queue.in_flight() && !IsPlausible(request, limits_)) return Work::kBroken;
-
   uint64_t budget = kPassBytes;
   queue.SuppressNotifications();
   for (uint32_t i = 0; i < kPassRequests; ++i) {
-    if (!queue.in_flight()) {
-      const SplitQueue::Fetched fetched = queue.Fetch();
+    if (!InFlight(index)) {
+      const SplitQueue::Fetched fetched = queue.Fetch(request.held.chain);
       if (fetched == SplitQueue::Fetched::kBroken) return Work::kBroken;
       if (fetched == SplitQueue::Fetched::kNone) {
         if (queue.ResumeNotifications()) continue;
         return Work::kDone;
       }
-      if (!ParseRequest(queue.chain(), limits_, features, request)) return Work::kBroken;
-      queue.Accept();
+      if (!ParseRequest(queue.chain(request.held.chain), limits_, features, request)) return Work::kBroken;
+      queue.Hold(request.held, index);
     }
-    const Chain chain = queue.chain();
+    const Chain chain = queue.chain(request.held.chain);
     if (!Execute(chain, request, features, budget)) return Work::kMore;
     const auto status = static_cast<std::byte>(request.status);
     if (!IsOk(chain.CopyToWritable(chain.writable_bytes() - 1, {&status, 1}))) {
       return Work::kBroken;  // only a corrupt journal leads here
     }
-    queue.Complete(UsedLength(chain, request));
+    queue.Push(request.held, UsedLength(chain, request));
+    queue.Publish();
+    SplitQueue::Release(request.held);
   }
   return Work::kMore;
 }

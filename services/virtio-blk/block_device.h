@@ -18,6 +18,7 @@
 
 namespace atoll::virtio_blk {
 
+inline constexpr uint32_t kMaxQueues = 8;
 inline constexpr uint32_t kQueueSize = 256;
 // What one call of ProcessQueue does at most, before other events have their turn.
 inline constexpr uint32_t kPassRequests = 256;
@@ -25,12 +26,12 @@ inline constexpr uint64_t kPassBytes = 1 << 20;
 
 // What outlives the service besides transport and queues.
 struct BlockState {
-  std::array<RequestRecord, virtio::kMaxQueues> requests;  // of the chain in hand, by queue
+  std::array<RequestRecord, kMaxQueues> requests;  // of the chain in hand, by queue
   uint32_t flush_failed =
       0;  // a flush failed: what it covered may be lost, and no later one hides that
   uint32_t reserved = 0;
 };
-using BlockJournal = virtio::Journal<BlockState>;
+using BlockJournal = virtio::Journal<BlockState, kMaxQueues>;
 
 class BlockDevice final : public virtio::DeviceModel {
  public:
@@ -41,6 +42,8 @@ class BlockDevice final : public virtio::DeviceModel {
   virtio::Description Describe() const override;
   std::span<const std::byte> Config() const override;
   virtio::Work ProcessQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features) override;
+  bool RecoverQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features) override;
+  bool StopQueue(uint32_t index) override;
 
  private:
   // True: executed to its end, with its outcome in request.status. Takes what it used from
@@ -51,13 +54,14 @@ class BlockDevice final : public virtio::DeviceModel {
                       uint64_t bytes);
   Status ExecuteOnce(const virtio::Chain& chain, const RequestRecord& request, uint64_t features);
   Status Flush();
+  bool InFlight(uint32_t index) const;
   bool OtherQueueInFlight(uint32_t index) const;
 
   BlockBackend& backend_;
   BlockJournal& journal_;
   const DiskLimits limits_;
   std::array<char, kIdBytes> id_ = {};  // padded with NUL
-  std::array<uint32_t, virtio::kMaxQueues> queue_sizes_ = {};
+  std::array<uint32_t, kMaxQueues> queue_sizes_ = {};
   uint32_t queues_;
   virtio_blk::Config config_;
 };

@@ -3,7 +3,7 @@
 #include <pb_decode.h>
 
 #include "ipc/abi.h"
-#include "services/virtio/journal.h"
+#include "services/virtio-blk/block_device.h"
 
 namespace atoll::virtio_blk {
 
@@ -18,7 +18,7 @@ const char* CheckConfig(const BlockConfig& config, uint64_t disk_window) {
   if (!config.null_disk && config.disk_bytes > disk_window) {
     return "virtio-blk config: disk_bytes is more than the manifest maps";
   }
-  if (config.queues > virtio::kMaxQueues) return "virtio-blk config: queues must be at most 8";
+  if (config.queues > kMaxQueues) return "virtio-blk config: queues must be at most 8";
   return nullptr;
 }
 

@@ -21,6 +21,7 @@ struct Range {
 
 // A request in the journal. Executing it again from `done` on is harmless.
 struct RequestRecord {
+  virtio::HeldChain held;
   uint32_t type = 0;
   uint32_t status = 0;  // kStatusOk: to be executed; otherwise how it failed
   uint32_t range_count = 0;

@@ -25,24 +25,42 @@ enum class Work {
   kBroken,  // the driver broke a rule that only a reset cures
 };
 
+// What a peer's signal led to.
+struct PeerWork {
+  uint64_t queues = 0;          // bit n: queue n is to be processed
+  bool config_changed = false;  // Config() or the features of Describe() have a new value
+};
+
 class DeviceModel {
  public:
-  // Constant over the life of the object.
+  // Device and queues are constant; features change only in Reset and with config_changed, and are
+  // looked at again until the driver has accepted some.
   virtual Description Describe() const = 0;
   // The device-specific configuration space as the driver reads it, little-endian.
   virtual std::span<const std::byte> Config() const = 0;
 
-  // Serves the chains of queue `index`, at most a bounded share of them. Called only while the
-  // device is live and the queue ready. `features`: those negotiated, on which all behaviour
-  // depends.
+  // Serves the chains of queue `index`, at most a bounded share of them, and publishes what it
+  // pushed. Called only while the device is live and the queue ready. `features`: those negotiated,
+  // on which all behaviour depends.
   virtual Work ProcessQueue(uint32_t index, SplitQueue& queue, uint64_t features) = 0;
+  // Takes up the chains of queue `index` that an earlier instance held, if the device is live and
+  // the queue ready. Called once, before anything is processed. False: the journal makes no sense.
+  virtual bool RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features) { return true; }
+  // The driver stopped queue `index`, which is not ready any more: its chains are forgotten. False:
+  // somebody else still touches their buffers; asked again after each signal until true. Stopping
+  // a stopped queue does no harm.
+  virtual bool StopQueue(uint32_t index) { return true; }
+
+  // Signal bits that are no doorbell: peers', above all.
+  virtual PeerWork OnPeerSignals(uint64_t bits) { return {}; }
 
   // Prerequisites among the device's own features; the set is already a subset of the offered one.
   virtual bool AcceptsFeatures(uint64_t features) const { return true; }
   // A driver's write to the configuration space, within 8 bytes of any offset. Most devices have no
   // writable field.
   virtual void WriteConfig(uint64_t offset, std::span<const std::byte> bytes) {}
-  // The driver reset the device: device-specific state returns to its defaults.
+  // The driver reset the device, and all queues are stopped: device-specific state returns to its
+  // defaults.
   virtual void Reset() {}
 
  protected:

@@ -3,9 +3,9 @@
 //
 // Stores are ordered so that a service may die after any of them. A multi-field change either
 // leaves state that nothing looks at yet (an unfinished chain, the registers of a queue that is not
-// ready) and ends in one store that makes it count (Cursor, ready, status), or can be repeated from
-// its start (resetting). Calls that the kernel redelivers are register accesses; each of them may
-// be repeated without harm, so no call id is kept.
+// ready) and ends in one store that makes it count (Cursor, HeldState, ready, status), or can be
+// repeated from its start (resetting). Calls that the kernel redelivers are register accesses; each
+// of them may be repeated without harm, so no call id is kept.
 #ifndef ATOLL_SERVICES_VIRTIO_JOURNAL_H_
 #define ATOLL_SERVICES_VIRTIO_JOURNAL_H_
 
@@ -23,9 +23,9 @@ namespace atoll::virtio {
 
 inline constexpr uint32_t kMaxQueueSize = 256;  // largest QueueNumMax of any device
 inline constexpr uint32_t kMaxSegments = 256;   // longest chain served: never below QueueNumMax
-inline constexpr uint32_t kMaxQueues = 8;
+inline constexpr uint32_t kMaxQueues = 17;      // of any device: eight pairs and a control queue
 inline constexpr uint64_t kJournalMagic =
-    0x314f'5452'4956'5441;  // "ATVIRTO1": changes with the layout
+    0x324f'5452'4956'5441;  // "ATVIRTO2": changes with the layout
 
 static_assert(kMaxSegments >= kMaxQueueSize);
 
@@ -49,27 +49,46 @@ struct ChainRecord {
   uint16_t readable_segments = 0;
   uint16_t writable_segments = 0;
   uint16_t unreachable = 0;  // 1: some segment is not wholly in guest RAM
-  uint32_t used_length = 0;  // valid in Phase::kCompleting
-  uint32_t reserved = 0;
   uint64_t readable_bytes = 0;
   uint64_t writable_bytes = 0;
   std::array<Segment, kMaxSegments> segments = {};
 };
 
-enum class Phase : uint16_t {
-  kIdle = 0,        // no chain in hand
-  kAccepted = 1,    // `chain` was taken and is to be executed; executing it again is harmless
-  kCompleting = 2,  // executed; used entry and used idx may or may not be written yet
-};
-
-// The four numbers of a queue that change together, stored as one word.
+// The numbers of a queue that change together, stored as one word.
 struct Cursor {
   uint16_t avail = 0;      // next avail ring position to take
-  uint16_t used = 0;       // next used ring position to fill, = used idx
+  uint16_t used = 0;       // next used ring position to fill; used idx is this, or about to be
   uint16_t signalled = 0;  // used idx up to which the driver was interrupted or did not want to be
-  Phase phase = Phase::kIdle;
+  uint16_t reserved = 0;
 };
 static_assert(sizeof(Cursor) == sizeof(uint64_t));
+
+enum class Phase : uint8_t {
+  kFree = 0,
+  kAccepted = 1,  // taken from the avail ring; executing it again is harmless
+  kPushed = 2,    // executed, its used element written; visible once Cursor::used is beyond it
+  kDropped = 3,   // its queue was stopped; the model waits until nobody touches its buffers
+};
+
+// What makes a HeldChain count, stored as one word.
+struct HeldState {
+  Phase phase = Phase::kFree;
+  uint8_t queue = 0;      // index
+  uint16_t position = 0;  // kAccepted: in the avail ring; kPushed: in the used ring
+  uint32_t written = 0;   // kPushed: the used element's length
+};
+static_assert(sizeof(HeldState) == sizeof(uint64_t));
+
+// A chain that a model keeps in its journal from SplitQueue::Hold until it is published.
+struct HeldChain {
+  uint64_t state = 0;  // HeldState
+  ChainRecord chain;
+};
+
+inline HeldState StateOf(const HeldChain& held) { return std::bit_cast<HeldState>(held.state); }
+inline void SetState(HeldChain& held, HeldState state) {
+  StoreRelease(held.state, std::bit_cast<uint64_t>(state));
+}
 
 struct QueueState {
   uint64_t descriptor_area = 0;  // QueueDesc, guest physical
@@ -78,13 +97,7 @@ struct QueueState {
   uint32_t size = 0;             // QueueNum as accepted; 0: none yet
   uint32_t ready = 0;            // QueueReady
   uint64_t cursor = 0;           // Cursor
-  ChainRecord chain;
 };
-
-// A chain was accepted and not completed: by this instance in an earlier pass, or by one that died.
-inline bool InFlight(const QueueState& queue) {
-  return std::bit_cast<Cursor>(queue.cursor).phase == Phase::kAccepted;
-}
 
 struct TransportState {
   uint64_t magic = 0;  // 0: fresh; written last when the journal is formatted
@@ -101,11 +114,12 @@ struct TransportState {
   uint64_t driver_features = 0;
 };
 
-// A device's whole journal. DeviceState: whatever the device model keeps besides.
-template <typename DeviceState>
+// A device's whole journal. DeviceState: whatever the device model keeps besides, chains among it.
+template <typename DeviceState, uint32_t kQueues>
 struct Journal {
+  static_assert(kQueues <= kMaxQueues);
   TransportState transport;
-  std::array<QueueState, kMaxQueues> queues;
+  std::array<QueueState, kQueues> queues;
   DeviceState device;
 };
 

@@ -1,6 +1,7 @@
 #include "services/virtio/mmio_transport.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace atoll::virtio {
@@ -70,12 +71,13 @@ Status MmioTransport::Start() {
   if (state_.magic == 0) {
     Format();
   } else if (state_.magic == kJournalMagic && state_.resetting != 0) {
-    Reset();
+    (void)Reset(Backend::kMustLetGo);  // the store that began it is delivered again, if it is not done now
   } else if (!Attach()) {
     Format();
     SetStatus(kStatusNeedsReset);
     result = Status::kDataLoss;
   }
+  RecoverQueues();
   RefreshReadable();
   line_.Set(state_.interrupt_status != 0);
   // What the driver notified of while nobody listened, and what the instance before had in hand.
@@ -98,12 +100,18 @@ bool MmioTransport::Attach() {
     if (!queues_[i].Attach()) return false;
   }
   SetQueueFeatures(state_.driver_features);
-  if (live()) {
-    for (uint32_t i = 0; i < state_.queue_count; ++i) {
-      if (queues_[i].ready()) queues_[i].FinishCompletion();
+  return true;
+}
+
+void MmioTransport::RecoverQueues() {
+  for (uint32_t i = 0; i < state_.queue_count; ++i) {
+    if (!queues_[i].ready()) {
+      (void)model_.StopQueue(i);  // again: the instance before may have died in between
+    } else if (live()) {
+      queues_[i].Republish();
+      if (!model_.RecoverQueue(i, queues_[i], state_.driver_features)) Fail();
     }
   }
-  return true;
 }
 
 void MmioTransport::Format() {
@@ -111,17 +119,25 @@ void MmioTransport::Format() {
   state_.device_id = description_.device_id;
   state_.queue_count = static_cast<uint32_t>(description_.queue_sizes.size());
   state_.config_generation = 0;
-  Reset();
+  // What is left at the backend is of the memory's life before: the first driver to reset the device
+  // waits for it.
+  (void)Reset(Backend::kMayLag);
   StoreRelease(state_.magic, kJournalMagic);
 }
 
-void MmioTransport::Reset() {
+bool MmioTransport::Reset(Backend backend) {
   // A death in here is followed by another Reset: nothing is processed before that, as the mark is
   // looked at first.
   StoreRelease(state_.resetting, 1u);
-  for (uint32_t i = 0; i < state_.queue_count; ++i) queues_[i].Clear();
+  bool stopped = true;
+  for (uint32_t i = 0; i < state_.queue_count; ++i) {
+    queues_[i].Clear();
+    stopped = model_.StopQueue(i) && stopped;
+  }
+  if (!stopped && backend == Backend::kMustLetGo) return false;
   SetQueueFeatures(0);
   model_.Reset();
+  RefreshDescription();
   state_.device_features_sel = 0;
   state_.driver_features_sel = 0;
   state_.queue_sel = 0;
@@ -131,7 +147,15 @@ void MmioTransport::Reset() {
   state_.status = 0;
   StoreRelease(state_.resetting, 0u);
   RefreshReadable();
+  return true;
 }
+
+bool MmioTransport::StopQueue(uint32_t index) {
+  queues_[index].Disable();
+  return model_.StopQueue(index);
+}
+
+void MmioTransport::RefreshDescription() { description_.features = model_.Describe().features; }
 
 Result<uint64_t> MmioTransport::AccessOther(const RegisterAccess& access) {
   if (access.offset >= kConfig) {
@@ -145,8 +169,11 @@ Result<uint64_t> MmioTransport::AccessOther(const RegisterAccess& access) {
   // 4.2.2.2: control registers take aligned 32-bit accesses only; all others read 0 and write
   // nothing.
   if (access.write && access.size == sizeof(uint32_t) && access.offset % sizeof(uint32_t) == 0) {
+    if (state_.resetting != 0 && access.offset != kStatus) return 0;  // of another vCPU
     static constexpr auto kWriteHandlers = MakeWriteHandlers();
+    hold_ = false;
     (this->*kWriteHandlers[access.offset / sizeof(uint32_t)])(Low(access.value));
+    if (hold_) return std::unexpected(Status::kUnavailable);
   }
   return 0;
 }
@@ -163,10 +190,15 @@ uint64_t MmioTransport::ReadConfig(uint64_t offset, uint32_t size) const {
 }
 
 void MmioTransport::OnSignals(uint64_t bits) {
-  const uint32_t count = state_.queue_count;
-  if ((bits & kMoreWorkSignal) != 0) bits = ~uint64_t{0};
-  for (uint32_t i = 0; i < count; ++i) {
-    if ((bits & (uint64_t{1} << i)) != 0) RunQueue(i);
+  const uint64_t all_queues = (uint64_t{1} << state_.queue_count) - 1;
+  uint64_t queues = (bits & kMoreWorkSignal) != 0 ? all_queues : bits & all_queues;
+  if (const uint64_t others = bits & ~(all_queues | kMoreWorkSignal); others != 0) {
+    const PeerWork work = model_.OnPeerSignals(others);
+    queues |= work.queues & all_queues;
+    if (work.config_changed) ConfigChanged();
+  }
+  for (; queues != 0; queues &= queues - 1) {
+    RunQueue(static_cast<uint32_t>(std::countr_zero(queues)));
   }
 }
 
@@ -183,6 +215,10 @@ void MmioTransport::RunQueue(uint32_t index) {
 void MmioTransport::ConfigChanged() {
   ++state_.config_generation;
   Readable(kConfigGeneration) = state_.config_generation;
+  if ((state_.status & kStatusFeaturesOk) == 0) {
+    RefreshDescription();
+    Readable(kDeviceFeatures) = FeatureWord(description_.features, state_.device_features_sel);
+  }
   if (live()) RaiseInterrupt(kInterruptConfig);
 }
 
@@ -291,8 +327,8 @@ void MmioTransport::WriteQueueReady(uint32_t value) {
   const bool ready = (value & 1) != 0;
   if (ready && !queue->ready()) {
     (void)queue->Enable();  // refused: QueueReady reads 0
-  } else if (!ready && queue->ready()) {
-    queue->Disable();
+  } else if (!ready) {
+    hold_ = !StopQueue(state_.queue_sel);
   }
   RefreshSelectedQueue();
 }
@@ -307,9 +343,10 @@ void MmioTransport::WriteInterruptAck(uint32_t value) {
 
 void MmioTransport::WriteStatus(uint32_t value) {
   if (value == 0) {
-    Reset();
+    hold_ = !Reset(Backend::kMustLetGo);
     return;
   }
+  if (state_.resetting != 0) return;
   constexpr uint32_t kFound = kStatusAcknowledge | kStatusDriver;
   const uint32_t before = state_.status;
   uint32_t added = value & kDriverStatusBits & ~before;  // bits are only ever added (2.1.1)

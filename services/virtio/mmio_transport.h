@@ -21,7 +21,7 @@ namespace atoll::virtio {
 
 // Bits of the service's signal: a QueueNotify doorbell for queue n sets bit n. The service sets
 // kMoreWorkSignal for itself when it stops in the middle of a queue to let other events have their
-// turn.
+// turn. All other bits are the model's.
 inline constexpr uint32_t kMoreWorkBit = 63;
 inline constexpr uint64_t kMoreWorkSignal = uint64_t{1} << kMoreWorkBit;
 
@@ -38,6 +38,8 @@ class MmioTransport final : public MmioDevice {
   // access.
   Status Start();
 
+  // UNAVAILABLE: a reset or a stopped queue waits until the model's backend lets go of the guest's
+  // memory; the access is to be held, and repeated after the next signal (MmioDevice::Access).
   Result<uint64_t> Access(const RegisterAccess& access) override {
     // The hot case first: a 32-bit aligned load below kConfig.
     if (!access.write && access.size == sizeof(uint32_t) &&
@@ -55,7 +57,9 @@ class MmioTransport final : public MmioDevice {
   void ConfigChanged();
 
   // The driver has set DRIVER_OK and nothing has gone wrong since.
-  bool live() const { return (state_.status & kLiveMask) == kStatusDriverOk; }
+  bool live() const {
+    return (state_.status & kLiveMask) == kStatusDriverOk && state_.resetting == 0;
+  }
 
  private:
   using Handler = void (MmioTransport::*)(uint32_t value);
@@ -92,7 +96,12 @@ class MmioTransport final : public MmioDevice {
 
   bool Attach();
   void Format();
-  void Reset();
+  enum class Backend { kMustLetGo, kMayLag };
+  // False: not finished, since the backend has not let go of guest memory yet.
+  bool Reset(Backend backend);
+  bool StopQueue(uint32_t index);
+  void RecoverQueues();
+  void RefreshDescription();
   bool FeaturesAcceptable() const;
   void SetQueueFeatures(uint64_t features);
   void SetStatus(uint32_t status);
@@ -107,7 +116,8 @@ class MmioTransport final : public MmioDevice {
   TransportState& state_;
   InterruptLine& line_;
   Notifier& more_work_;
-  const Description description_;
+  Description description_;
+  bool hold_ = false;  // the access in hand cannot be finished yet
   std::array<SplitQueue, kMaxQueues> queues_;
 };
 

@@ -41,20 +41,20 @@ bool SplitQueue::ResolveAreas() {
 }
 
 bool SplitQueue::Attach() {
-  const ChainRecord& chain = state_->chain;
-  const Cursor now = cursor();
-  if (state_->ready > 1 || now.phase > Phase::kCompleting || chain.unreachable > 1 ||
-      uint32_t{chain.readable_segments} + chain.writable_segments > kMaxSegments) {
-    return false;
-  }
-  known_avail_ = now.avail;
+  if (state_->ready > 1) return false;
+  TakeUpPosition();
   return !ready() || ResolveAreas();
+}
+
+void SplitQueue::TakeUpPosition() {
+  next_ = known_avail_ = cursor().avail;
+  pushed_ = 0;
 }
 
 bool SplitQueue::Enable() {
   if (!ResolveAreas()) return false;
   StoreCursor(Cursor{});
-  known_avail_ = 0;
+  TakeUpPosition();
   StoreRelease(state_->ready, 1u);
   return true;
 }
@@ -62,6 +62,7 @@ bool SplitQueue::Enable() {
 void SplitQueue::Disable() {
   StoreRelease(state_->ready, 0u);
   StoreCursor(Cursor{});
+  TakeUpPosition();
 }
 
 void SplitQueue::Clear() {
@@ -72,8 +73,8 @@ void SplitQueue::Clear() {
   state_->device_area = 0;
 }
 
-SplitQueue::Fetched SplitQueue::Fetch() {
-  const uint16_t next = cursor().avail;
+SplitQueue::Fetched SplitQueue::Fetch(ChainRecord& record) {
+  const uint16_t next = next_;
   if (next == known_avail_) {
     // Acquire: entries and descriptors that this idx covers are read after it (2.7.13).
     const uint16_t index = LoadAcquire16(avail_ + kRingIndex);
@@ -83,11 +84,10 @@ SplitQueue::Fetched SplitQueue::Fetch() {
     known_avail_ = index;
   }
   const uint16_t head = Load16(avail_ + kRingEntries + sizeof(uint16_t) * (next & (size_ - 1)));
-  return ParseChain(head) ? Fetched::kChain : Fetched::kBroken;
+  return ParseChain(head, record) ? Fetched::kChain : Fetched::kBroken;
 }
 
-bool SplitQueue::ParseChain(uint16_t head) {
-  ChainRecord& chain = state_->chain;
+bool SplitQueue::ParseChain(uint16_t head, ChainRecord& chain) const {
   chain.head = head;
   chain.readable_segments = 0;
   chain.writable_segments = 0;
@@ -120,14 +120,13 @@ bool SplitQueue::ParseChain(uint16_t head) {
       in_table = true;
       continue;
     }
-    if (!AddSegment(descriptor)) return false;
+    if (!AddSegment(descriptor, chain)) return false;
     if ((descriptor.flags & kDescriptorNext) == 0) return true;
     index = descriptor.next;
   }
 }
 
-bool SplitQueue::AddSegment(const Descriptor& descriptor) {
-  ChainRecord& chain = state_->chain;
+bool SplitQueue::AddSegment(const Descriptor& descriptor, ChainRecord& chain) const {
   const uint32_t count = uint32_t{chain.readable_segments} + chain.writable_segments;
   if (count == kMaxSegments || descriptor.length == 0) return false;
   if ((descriptor.flags & kDescriptorWrite) != 0) {
@@ -145,35 +144,70 @@ bool SplitQueue::AddSegment(const Descriptor& descriptor) {
   return true;
 }
 
-void SplitQueue::Accept() {
+void SplitQueue::Push(uint16_t head, uint32_t written) {
+  const uint16_t position = cursor().used + pushed_;
+  WriteOnce(used_ + kRingEntries + sizeof(UsedElement) * (position & (size_ - 1)),
+            UsedElement{.id = head, .length = written});
+  ++pushed_;
+}
+
+void SplitQueue::Publish() {
   Cursor now = cursor();
-  ++now.avail;
-  now.phase = Phase::kAccepted;
+  if (pushed_ == 0 && now.avail == next_) return;
+  now.avail = next_;
+  now.used += pushed_;
+  // From here on the chains are used, whoever stores the idx: a successor does it in Republish.
   StoreCursor(now);
-}
-
-void SplitQueue::Complete(uint32_t written) {
-  state_->chain.used_length = written;
-  Cursor now = cursor();
-  now.phase = Phase::kCompleting;
-  StoreCursor(now);  // from here on the chain is not executed again
-  PublishUsed(now);
-}
-
-void SplitQueue::FinishCompletion() {
-  // The driver may have seen the used entry already; the same entry and idx are stored again.
-  if (cursor().phase == Phase::kCompleting) PublishUsed(cursor());
-}
-
-void SplitQueue::PublishUsed(Cursor now) {
-  const ChainRecord& chain = state_->chain;
-  WriteOnce(used_ + kRingEntries + sizeof(UsedElement) * (now.used & (size_ - 1)),
-            UsedElement{.id = chain.head, .length = chain.used_length});
-  ++now.used;
-  // Release: buffer and used entry are visible before the idx that covers them (2.7.8.2).
+  if (pushed_ == 0) return;
+  // Release: buffers and used elements are visible before the idx that covers them (2.7.8.2).
   StoreRelease16(used_ + kRingIndex, now.used);
-  now.phase = Phase::kIdle;
-  StoreCursor(now);
+  pushed_ = 0;
+}
+
+void SplitQueue::Rewind(Position position) {
+  next_ = position.next;
+  pushed_ = position.pushed;
+}
+
+void SplitQueue::Hold(HeldChain& held, uint32_t queue_index) {
+  SetState(held, {.phase = Phase::kAccepted,
+                  .queue = static_cast<uint8_t>(queue_index),
+                  .position = next_});
+  ++next_;
+  Cursor now = cursor();
+  now.avail = next_;
+  StoreCursor(now);  // until here a successor fetches it again
+}
+
+void SplitQueue::Push(HeldChain& held, uint32_t written) {
+  HeldState state = StateOf(held);
+  state.phase = Phase::kPushed;
+  state.position = cursor().used + pushed_;
+  state.written = written;
+  Push(held.chain.head, written);
+  SetState(held, state);  // from here on it is not executed again
+}
+
+SplitQueue::Recovered SplitQueue::Recover(HeldChain& held) {
+  const HeldState state = StateOf(held);
+  if (state.phase == Phase::kFree) return Recovered::kNone;
+  if (held.chain.unreachable > 1 ||
+      uint32_t{held.chain.readable_segments} + held.chain.writable_segments > kMaxSegments) {
+    return Recovered::kBroken;
+  }
+  const Cursor now = cursor();
+  if (state.phase == Phase::kAccepted) {
+    if (state.position != now.avail) return Recovered::kInHand;
+    Release(held);  // died inside Hold
+    return Recovered::kNone;
+  }
+  if (state.phase != Phase::kPushed) return Recovered::kBroken;
+  if (static_cast<int16_t>(now.used - state.position) > 0) {
+    Release(held);  // published
+    return Recovered::kNone;
+  }
+  Push(held, state.written);
+  return Recovered::kPushed;
 }
 
 void SplitQueue::SuppressNotifications() {
@@ -183,7 +217,7 @@ void SplitQueue::SuppressNotifications() {
 }
 
 bool SplitQueue::ResumeNotifications() {
-  const uint16_t next = cursor().avail;
+  const uint16_t next = next_;
   Store16(used_ + kRingFlags, 0);
   if (event_idx_) {
     Store16(used_ + kRingEntries + sizeof(UsedElement) * size_, next);  // avail_event

@@ -5,8 +5,14 @@
 // the queue broken: the transport then sets DEVICE_NEEDS_RESET and guest memory is not touched
 // again until a reset.
 //
-// One chain is in hand at a time: Fetch parses it into the journal, Accept takes it, Complete gives
-// it back.
+// Fetch parses the next chain, Push gives one back, in any order, and Publish shows the driver all
+// that were pushed. A model goes one of two ways with a queue, both of which use each buffer exactly
+// once whatever instruction the service dies at:
+//
+//   - Fetch, Accept, execute, Push; after some of these Publish, which commits them together. A
+//     successor executes all over again what was not published. Several chains may be in hand.
+//   - Fetch into a HeldChain in the journal, Hold, execute, Push, Publish, Release. The chain stays
+//     taken; a successor gets it from Recover and finishes it. It may take as long as it likes.
 #ifndef ATOLL_SERVICES_VIRTIO_SPLIT_QUEUE_H_
 #define ATOLL_SERVICES_VIRTIO_SPLIT_QUEUE_H_
 
@@ -25,7 +31,7 @@ class SplitQueue {
  public:
   enum class Fetched {
     kNone,    // nothing is available
-    kChain,   // chain() holds the next chain; it is not taken until Accept
+    kChain,   // the next chain is parsed; it is not taken until Accept or Hold
     kBroken,  // the driver broke a rule
   };
 
@@ -39,7 +45,7 @@ class SplitQueue {
   // QueueReady 0 -> 1: checks size and areas and starts at position 0. False: refused, stays not
   // ready.
   bool Enable();
-  // QueueReady -> 0, and reset: drops the chain in hand; guest memory is not touched any more.
+  // QueueReady -> 0, and reset: forgets all chains; guest memory is not touched any more.
   void Disable();
   // As Disable, and forgets size and addresses.
   void Clear();
@@ -50,17 +56,44 @@ class SplitQueue {
   // INDIRECT_DESC and EVENT_IDX as negotiated.
   void SetFeatures(uint64_t features);
 
-  // The chain in hand, from Fetch on until Complete.
-  Chain chain() const { return Chain(state_->chain, *memory_); }
-  bool in_flight() const { return InFlight(*state_); }
+  // A parsed chain with access to its buffers. Record and queue outlive it.
+  Chain chain(const ChainRecord& record) const { return Chain(record, *memory_); }
 
-  Fetched Fetch();
-  void Accept();
-  // Publishes the chain as used, `written` bytes having been written from its first writable byte
-  // on.
-  void Complete(uint32_t written);
-  // Writes again whatever a dying instance may have left out of its last Complete.
-  void FinishCompletion();
+  // Parses the chain that is next in the avail ring into `record`.
+  Fetched Fetch(ChainRecord& record);
+  // Takes the chain fetched last, until Publish only for this instance.
+  void Accept() { ++next_; }
+  // Writes a used element for the chain with this head: `written` bytes were written from its first
+  // writable byte on. The driver does not see it yet.
+  void Push(uint16_t head, uint32_t written);
+  // Makes everything pushed visible by one step of the used idx, and commits what was accepted.
+  void Publish();
+
+  // Where Accept and Push stand, and back to there: undoes what was accepted and pushed since, unless
+  // Publish came in between.
+  struct Position {
+    uint16_t next = 0;
+    uint16_t pushed = 0;
+  };
+  Position position() const { return {next_, pushed_}; }
+  void Rewind(Position position);
+
+  // Takes the chain fetched last, into held.chain, for good: a successor finds it in the journal.
+  void Hold(HeldChain& held, uint32_t queue_index);
+  // As Push, for a chain that was held.
+  void Push(HeldChain& held, uint32_t written);
+  // After Publish.
+  static void Release(HeldChain& held) { SetState(held, {}); }
+  enum class Recovered {
+    kNone,    // nothing is to be done with it
+    kInHand,  // taken and not given back: to be executed, again perhaps
+    kPushed,  // given back, and pushed anew: publish, then Release
+    kBroken,  // not what this code leaves
+  };
+  // What an earlier instance left of a chain of this queue. To be called after Attach, before Fetch.
+  Recovered Recover(HeldChain& held);
+  // Writes again what an earlier instance may have left out of its last Publish.
+  void Republish() { StoreRelease16(used_ + kRingIndex, cursor().used); }
 
   // Asks the driver not to notify while the device looks at the ring anyway.
   void SuppressNotifications();
@@ -76,9 +109,9 @@ class SplitQueue {
   Cursor cursor() const { return std::bit_cast<Cursor>(state_->cursor); }
   void StoreCursor(Cursor cursor) { StoreRelease(state_->cursor, std::bit_cast<uint64_t>(cursor)); }
   bool ResolveAreas();
-  bool ParseChain(uint16_t head);
-  bool AddSegment(const Descriptor& descriptor);
-  void PublishUsed(Cursor cursor);
+  bool ParseChain(uint16_t head, ChainRecord& chain) const;
+  bool AddSegment(const Descriptor& descriptor, ChainRecord& chain) const;
+  void TakeUpPosition();
 
   QueueState* state_ = nullptr;
   const GuestMemory* memory_ = nullptr;
@@ -89,6 +122,8 @@ class SplitQueue {
   uint32_t size_ = 0;  // private copy of state_->size while ready
   uint32_t max_size_ = 0;
   uint16_t known_avail_ = 0;  // avail idx as last read and checked
+  uint16_t next_ = 0;         // avail position to fetch next; Cursor::avail once committed
+  uint16_t pushed_ = 0;       // used elements written and not visible yet
   bool event_idx_ = false;
   bool indirect_ = false;
 };

@@ -371,9 +371,9 @@ TEST(VirtioBlkRestart, BLK_57_flush_in_flight_is_executed_again) {
   virtio::SplitQueue other;
   other.Initialize(m.journal().queues[0], m.memory(), kQueueSize);
   ASSERT_TRUE(other.Attach());
-  ASSERT_EQ(other.Fetch(), virtio::SplitQueue::Fetched::kChain);
-  ASSERT_TRUE(ParseRequest(other.chain(), {kDiskBytes / 512, false}, kBlockFeatures, record));
-  other.Accept();
+  ASSERT_EQ(other.Fetch(record.held.chain), virtio::SplitQueue::Fetched::kChain);
+  ASSERT_TRUE(ParseRequest(other.chain(record.held.chain), {kDiskBytes / 512, false}, kBlockFeatures, record));
+  other.Hold(record.held, 0);
   ASSERT_NE(disk.durable, disk.content);
   ASSERT_EQ(m.Restart(), Status::kOk);
   EXPECT_TRUE(queue.PopUsed());

@@ -73,7 +73,7 @@ class TestDisk final : public BlockBackend {
   }
 };
 
-using BlockBase = virtio::Machine<BlockDevice, BlockState>;
+using BlockBase = virtio::Machine<BlockDevice, BlockState, kMaxQueues>;
 using BlockQueue = virtio::DriverQueue<BlockBase>;
 
 class BlockMachine : public BlockBase {

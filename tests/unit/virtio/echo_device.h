@@ -22,13 +22,16 @@ inline constexpr uint32_t kModeOffset = 12;  // its one writable configuration f
 inline constexpr uint8_t kDefaultMode = 7;
 inline constexpr uint32_t kEchoQueueMax = 64;
 
+inline constexpr uint32_t kEchoQueues = 2;
+
 struct EchoState {
+  std::array<HeldChain, kEchoQueues> held;  // the chain in hand of each queue
   std::array<std::byte, 16> config;
 };
 
 class EchoDevice final : public DeviceModel {
  public:
-  explicit EchoDevice(EchoState& state) : config(state.config) {}
+  explicit EchoDevice(EchoState& state) : config(state.config), held_(state.held) {}
 
   Description Describe() const override {
     static constexpr uint32_t kSizes[] = {kEchoQueueMax, 8};
@@ -45,23 +48,36 @@ class EchoDevice final : public DeviceModel {
     for (size_t i = 0; i < config.size(); ++i) config[i] = static_cast<std::byte>(0x10 + i);
     config[kModeOffset] = std::byte{kDefaultMode};
   }
+  bool RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features) override {
+    const auto found = queue.Recover(held_[index]);
+    if (found == SplitQueue::Recovered::kPushed) {
+      queue.Publish();
+      SplitQueue::Release(held_[index]);
+    }
+    return found != SplitQueue::Recovered::kBroken;
+  }
+  bool StopQueue(uint32_t index) override {
+    SplitQueue::Release(held_[index]);
+    return true;
+  }
   Work ProcessQueue(uint32_t index, SplitQueue& queue, uint64_t features) override {
     if (before_processing) before_processing();
     ++passes;
+    HeldChain& held = held_[index];
     queue.SuppressNotifications();
     for (uint32_t i = 0; i < share; ++i) {
-      if (!queue.in_flight()) {
-        const auto fetched = queue.Fetch();
+      if (StateOf(held).phase == Phase::kFree) {
+        const auto fetched = queue.Fetch(held.chain);
         if (fetched == SplitQueue::Fetched::kBroken) return Work::kBroken;
         if (fetched == SplitQueue::Fetched::kNone) {
           if (before_resume) before_resume();
           if (queue.ResumeNotifications()) continue;
           return Work::kDone;
         }
-        queue.Accept();
+        queue.Hold(held, index);
       }
       if (after_accept) after_accept();
-      const Chain chain = queue.chain();
+      const Chain chain = queue.chain(held.chain);
       // No allocation: the instance may be killed here.
       const auto copy = std::span(scratch).first(
           std::min<uint64_t>({chain.readable_bytes(), chain.writable_bytes(), scratch.size()}));
@@ -70,7 +86,9 @@ class EchoDevice final : public DeviceModel {
         return Work::kBroken;
       }
       ++executed;
-      queue.Complete(static_cast<uint32_t>(copy.size()));
+      queue.Push(held, static_cast<uint32_t>(copy.size()));
+      queue.Publish();
+      SplitQueue::Release(held);
     }
     return Work::kMore;
   }
@@ -83,18 +101,24 @@ class EchoDevice final : public DeviceModel {
   std::function<void()> before_processing;
   std::function<void()> before_resume;
   std::function<void()> after_accept;
+
+ private:
+  std::array<HeldChain, kEchoQueues>& held_;
 };
 
-class EchoMachine : public Machine<EchoDevice, EchoState> {
+using EchoBase = Machine<EchoDevice, EchoState, kEchoQueues>;
+using EchoJournal = EchoBase::JournalType;
+
+class EchoMachine : public EchoBase {
  public:
   explicit EchoMachine(uint64_t ram_base = kRamBase, uint64_t ram_bytes = kRamBytes)
       : Machine(
-            [](Journal<EchoState>& journal) {
+            [](EchoJournal& journal) {
               return std::make_unique<EchoDevice>(journal.device);
             },
             ram_base, ram_bytes) {}
 };
-using EchoQueue = DriverQueue<Machine<EchoDevice, EchoState>>;
+using EchoQueue = DriverQueue<EchoBase>;
 
 // A request of `bytes` to be echoed and the place of its answer.
 struct Exchange {
@@ -123,11 +147,11 @@ inline bool Works(EchoMachine& m, EchoQueue& queue) {
   return element && element->length == exchange.bytes && Echoed(m, exchange) && !queue.PopUsed();
 }
 inline bool WorksAfterReset(EchoMachine& m) {
-  EchoQueue queue = BringUp<Machine<EchoDevice, EchoState>>(m, kAllFeatures);
+  EchoQueue queue = BringUp<EchoBase>(m, kAllFeatures);
   return Works(m, queue);
 }
 inline EchoQueue Live(EchoMachine& m, uint64_t features = kAllFeatures, uint32_t size = 16) {
-  return BringUp<Machine<EchoDevice, EchoState>>(m, features, size);
+  return BringUp<EchoBase>(m, features, size);
 }
 
 }  // namespace atoll::virtio

@@ -66,7 +66,7 @@ TEST(VirtioHostile, HOSTILE_03_descriptor_loops) {
       }
       q.MakeAvailable(0);
       m.device().OnSignals(1);
-      EXPECT_LE(m.journal().queues[0].chain.readable_segments, 16);  // found within N steps
+      EXPECT_LE(m.journal().device.held[0].chain.readable_segments, 16);  // found within N steps
     });
     Check("in a table", [length](EchoMachine& m, EchoQueue& q) {
       const uint64_t table = m.Allocate(16 * length);

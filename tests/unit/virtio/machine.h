@@ -54,10 +54,10 @@ class AlignedBytes {
 };
 
 // One device in one VM. `Model` is built by `make(journal)` for every instance of the service.
-template <typename Model, typename DeviceState>
+template <typename Model, typename DeviceState, uint32_t kQueues>
 class Machine {
  public:
-  using JournalType = Journal<DeviceState>;
+  using JournalType = Journal<DeviceState, kQueues>;
   using Make = std::function<std::unique_ptr<Model>(JournalType&)>;
 
   explicit Machine(Make make, uint64_t ram_base = kRamBase, uint64_t ram_bytes = kRamBytes)
