@@ -64,8 +64,7 @@ Status Queue::Add(std::span<const Buffer> readable, std::span<const Buffer> writ
     return Status::kInvalidArgument;
   }
   if ((indirect_ ? 1 : buffers) > free_count_) return Status::kResourceExhausted;
-  const uint16_t head =
-      indirect_ ? AddIndirect(readable, writable) : AddDirect(readable, writable);
+  const uint16_t head = indirect_ ? AddIndirect(readable, writable) : AddDirect(readable, writable);
   Chain& chain = chains_[head];
   chain.token = token;
   chain.descriptors = static_cast<uint16_t>(indirect_ ? 1 : buffers);
