@@ -2,9 +2,10 @@
 """Expands a system description and the services' manifests into the supervisor's plan.
 
 Usage: describe.py --system FILE --manifests DIR --out plan.pb [--file NAME=PATH ...]
-                   [--elfs DIR --list FILE] [--seed N]
+                   [--elfs DIR --list FILE] [--net] [--seed N]
   --manifests  a folder that has NAME/manifest.textproto; more than one may be given
   --file       where a file is that the description names NAME (else: relative to the description)
+  --net        gives a network to each VM that has none
   --seed       makes the random numbers that guests are given repeatable
   --list       writes lines NAME=PATH of all that the boot archive must hold, for archive.py --list;
                service ELFs are expected as DIR/NAME.elf, where DIR is the --elfs of the same place in the
@@ -42,11 +43,11 @@ def load_schemas() -> Schemas:
     return Schemas("manifest", "system", "plan", "kernel", *configs)
 
 
-def describe(system: pathlib.Path, manifests: list, named: dict, seed: int | None = None) -> tuple:
+def describe(system: pathlib.Path, manifests: list, named: dict, seed: int | None = None, net: bool = False) -> tuple:
     """(the plan's bytes, the Machine). InputError for whatever is wrong with the user's files."""
     schemas = load_schemas()
     services = load_services(schemas, *manifests)
-    machine = Machine(schemas, schemas.read_text("System", system), system, services, named)
+    machine = Machine(schemas, schemas.read_text("System", system), system, services, named, net)
     machine.random = random.SystemRandom() if seed is None else random.Random(seed)
     return Planner(machine).plan(), machine
 
@@ -59,6 +60,7 @@ def main(arguments) -> None:
     parser.add_argument("--file", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--elfs", type=pathlib.Path, action="append", default=[])
     parser.add_argument("--list", type=pathlib.Path)
+    parser.add_argument("--net", action="store_true")
     parser.add_argument("--seed", type=int)
     options = parser.parse_args(arguments)
     named = {}
@@ -69,7 +71,7 @@ def main(arguments) -> None:
         named[name] = path
     if options.list and len(options.elfs) != len(options.manifests):
         raise InputError("--list: needs --elfs, the folder of the services' ELF files, as often as --manifests")
-    plan, machine = describe(options.system, options.manifests, named, options.seed)
+    plan, machine = describe(options.system, options.manifests, named, options.seed, options.net)
     options.out.write_bytes(plan)
     if options.list:
         entries = [("plan.pb", options.out)]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 
+import machine_devices
 from schemas import ROOT, InputError, Schemas
 
 sys.path.insert(0, str(ROOT / "guests/linux"))
@@ -26,8 +27,8 @@ IMAGE_MAGIC_AT = 56          # of "ARM\x64" (Linux, Documentation/arch/arm64/boo
 # How the tools name what --option gave in the description that stands for it.
 OPTION_OF = [(r"vm guest\.vcpus: ", "--vcpus "), (r"vm guest\.memory_mib: ", "--memory "),
              (r"vm guest\.command_line: ", "--append: "), (r"vm guest\.kernel: ", "--kernel: "),
-             (r"vm guest\.initrd: ", "--initrd: "), (r"vm guest\.disk\[\d+\]\.file: ", "--disk: "),
-             (r"vm guest\.disk: ", "--disk: ")]
+             (r"vm guest\.initrd: ", "--initrd: "), (r"vm guest\.disk\[\d+\]\.file: ", "--memory-disk: "),
+             (r"vm guest\.disk: ", "--memory-disk: ")]
 TIMEOUT_STATUS = 124
 
 
@@ -42,7 +43,11 @@ class Options:
     kernel: str | None = None
     initrd: str | None = None
     append: str | None = None
-    disks: list[str] = dataclasses.field(default_factory=list)
+    disks: list[str] = dataclasses.field(default_factory=list)  # copied into memory
+    machine_disk: machine_devices.Disk | None = None
+    net: bool = False
+    forwards: list[machine_devices.Forward] = dataclasses.field(default_factory=list)
+    machine_cpus: int = 1
     vcpus: int | None = None
     memory: int | None = None
     cpu: str = "neoverse-n1"
@@ -76,7 +81,7 @@ def make_images() -> None:
 
 def demo_files() -> dict[str, str]:
     return {"linux": str(IMAGES / "vmlinuz"), "initramfs": str(IMAGES / "initramfs.cpio"),
-            "disk": str(IMAGES / "disk.ext4")}
+            "disk": str(IMAGES / "disk.ext4")}  # never written
 
 
 def check_kernel(path: pathlib.Path) -> None:
@@ -131,7 +136,8 @@ def shorthand(options: Options, folder: pathlib.Path) -> tuple[str, dict[str, st
     kernel = options.kernel if options.kernel is not None else images["linux"]
     check_kernel(existing(kernel, "--kernel"))
     initrd = options.initrd if options.initrd is not None else (images["initramfs"] if is_demo else None)
-    disks = options.disks or ([images["disk"]] if is_demo else [])
+    # A script begins with a fresh disk, whatever scripts before it did.
+    disks = options.disks or ([images["disk"]] if is_demo and options.machine_disk is None else [])
     append = options.append if options.append is not None else ("console=ttyAMA0" if is_demo else "")
     lines = ["vm {", '  name: "guest"', f"  memory_mib: {512 if options.memory is None else options.memory}",
              f"  vcpus: {1 if options.vcpus is None else options.vcpus}",
@@ -140,8 +146,10 @@ def shorthand(options: Options, folder: pathlib.Path) -> tuple[str, dict[str, st
         lines.append(f"  initrd: {quote(name(initrd, '--initrd'))}")
     if append:
         lines.append(f"  command_line: {quote(append)}")
+    if options.machine_disk is not None:
+        lines.append(f"  disk {{ physical {{ }} {'read_only: true ' if options.machine_disk.read_only else ''}}}")
     for disk in disks:
-        lines.append(f"  disk {{ file: {quote(name(disk, '--disk'))} }}")
+        lines.append(f"  disk {{ file: {quote(name(disk, '--memory-disk'))} }}")
     return "\n".join(lines + ["}", ""]), files
 
 
@@ -167,7 +175,7 @@ class Machine:
         if options.config is not None:
             path = existing(options.config, "--config")
             files = dict(options.files)
-            if path.resolve() == DEMO.resolve():
+            if path.resolve() == DEMO:
                 make_images()
                 files = demo_files() | files
             return path, files
@@ -187,12 +195,14 @@ class Machine:
     def prepare(self) -> None:
         """Writes plan and archive. InputError or the tools' own sentence if the input is bad."""
         system, files = self._description()
+        if self.options.machine_disk is not None:
+            self.options.machine_disk.check()
         plan, listing, self.archive = self.folder / "plan.pb", self.folder / "files.txt", self.folder / "boot.cpio"
         tools = ROOT / "scripts"
         services = [(ROOT / "services", TARGET / "services"), *self.options.services]
         self._tool([str(tools / "describe.py"), "--system", str(system), "--out", str(plan), "--list", str(listing),
                     *(a for manifests, elfs in services for a in ("--manifests", str(manifests), "--elfs", str(elfs))),
-                    *(["--seed", "1"] if self.options.icount else []),
+                    *(["--seed", "1"] if self.options.icount else []), *(["--net"] if self.options.net else []),
                     *(a for k, v in files.items() for a in ("--file", f"{k}={v}"))])
         self._tool([str(tools / "archive.py"), "--out", str(self.archive), "--list", str(listing)])
         description = Schemas("system").message("System")()
@@ -200,6 +210,12 @@ class Machine:
         text_format.Parse(system.read_text(), description)
         self.memory_mib = sum(vm.memory_mib if vm.HasField("memory_mib") else 512 for vm in description.vm)
         self.memory_mib += sum(d.zero_mib for vm in description.vm for d in vm.disk)
+        self.has_network = self.options.net or any(vm.network for vm in description.vm)
+        physical = any(d.HasField("physical") for vm in description.vm for d in vm.disk)
+        if physical and self.options.machine_disk is None:
+            say("this machine has no disk (--disk): the guests' physical disks fail")
+        if self.options.forwards and not self.has_network:
+            raise InputError("--forward: no VM has a network; --net gives it one")
 
     def _tool(self, command: list[str]) -> None:
         result = subprocess.run(["/usr/bin/python3", *command], stderr=subprocess.PIPE, text=True)
@@ -218,15 +234,19 @@ class Machine:
         # QEMU puts the archive at 128 MiB or at half of a smaller RAM; a guest's RAM must fit beside it.
         memory = max(MACHINE_MIN_MIB, self.memory_mib + archive_mib + MACHINE_OVERHEAD_MIB)
         memory = (memory + MACHINE_STEP_MIB - 1) // MACHINE_STEP_MIB * MACHINE_STEP_MIB
-        return qemu(self.options.cpu, memory, self.options.icount) + [
-            *console, "-kernel", str(TARGET / "kernel/atoll.img"), "-initrd", str(self.archive), *self.options.extra_qemu]
+        options = self.options
+        devices = options.machine_disk.qemu() if options.machine_disk is not None else []
+        if self.has_network:
+            devices += machine_devices.user_network(options.forwards)
+        return qemu(options.cpu, memory, options.icount, options.machine_cpus) + [
+            *console, *devices, "-kernel", str(TARGET / "kernel/atoll.img"), "-initrd", str(self.archive), *options.extra_qemu]
 
 
-def qemu(cpu: str, memory_mib: int, icount: bool) -> list[str]:
+def qemu(cpu: str, memory_mib: int, icount: bool, cpus: int = 1) -> list[str]:
     """QEMU with the machine that Atoll runs on; what it boots and its console are the caller's."""
     if cpu == "max":
         cpu += ",pauth-impdef=on"  # QEMU's own cipher for pointer authentication; else that costs most of the time
-    return ["qemu-system-aarch64", "-M", "virt,virtualization=on,gic-version=3", "-cpu", cpu, "-smp", "1",
+    return ["qemu-system-aarch64", "-M", "virt,virtualization=on,gic-version=3", "-cpu", cpu, "-smp", str(cpus),
             "-m", str(memory_mib), "-nic", "none", "-display", "none", "-monitor", "none", "-no-reboot",
             "-semihosting-config", "enable=on,target=native", "-global", "virtio-mmio.force-legacy=false",
             *(ICOUNT if icount else [])]

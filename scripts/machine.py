@@ -141,7 +141,7 @@ class Instance:
 class Machine:
     """Everything of a description, checked. `files`: archive names by path; `named`: the --file options."""
 
-    def __init__(self, schemas, description, path: pathlib.Path, services: dict, named: dict):
+    def __init__(self, schemas, description, path: pathlib.Path, services: dict, named: dict, net: bool = False):
         self.schemas = schemas
         self.path = path
         self.services = services
@@ -154,6 +154,8 @@ class Machine:
         if not 1 <= len(description.vm) <= VMS_MAX:
             raise self.error("vm", f"{len(description.vm)} VMs; there must be 1..{VMS_MAX}")
         for index, vm in enumerate(description.vm):
+            if net and not vm.network:
+                vm.network.add()
             self._add_vm(index, vm)
         self._check_physical_disks()
         self._check_macs()
@@ -233,6 +235,10 @@ class Machine:
             raise self.error(f"{field}.budget_ms", f"{text.budget_ms} is more than period_ms, {text.period_ms}")
         if text.period_ms and not text.budget_ms:
             raise self.error(f"{field}.period_ms", "is without budget_ms")
+        ends = self.schemas.enum("OnEnd")
+        for name in ("when_off", "when_crashed"):
+            if getattr(text, name) not in ends.values():
+                raise self.error(f"{field}.{name}", f"{getattr(text, name)} is not one of {', '.join(ends)}")
 
     def _file(self, field: str, name: str, archive_name: str, private: bool = False) -> File | None:
         if not name:

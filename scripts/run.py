@@ -11,13 +11,15 @@ import signal
 import sys
 
 import launch
+import machine_devices
 import prepare
 import session
 from schemas import InputError
 
 BAD_INPUT_STATUS = 2
 TERMINATED_STATUS = 128 + signal.SIGTERM
-ONE_VM = ("kernel", "initrd", "append", "disk", "vcpus", "memory", "batch")
+ONE_VM = ("kernel", "initrd", "append", "memory_disk", "vcpus", "memory", "batch")
+MACHINE_CPUS_MAX = 8
 
 
 def positive_seconds(text: str) -> float:
@@ -42,14 +44,26 @@ def make_parser(name: str, description: str) -> argparse.ArgumentParser:
     shorthand.add_argument("--kernel", metavar="FILE", help="arm64 Image, or any flat binary")
     shorthand.add_argument("--initrd", metavar="FILE")
     shorthand.add_argument("--append", metavar="STRING", help="kernel command line")
-    shorthand.add_argument("--disk", metavar="FILE", action="append",
+    shorthand.add_argument("--memory-disk", metavar="FILE", action="append",
                            help="disk image, copied into memory: the file is not written (repeatable)")
     shorthand.add_argument("--vcpus", type=int, metavar="N", help="1..8 (default 1)")
     shorthand.add_argument("--memory", type=int, metavar="MIB", help="default 512")
-    shorthand.add_argument("--batch", metavar="FILE", help="run this shell script in the demo guest, then power off")
-    parser.add_argument("--cpu", default="neoverse-n1", metavar="MODEL",
+    shorthand.add_argument("--batch", metavar="FILE", help="run this shell script in the demo guest, then power off; "
+                           "it has a fresh disk in memory unless told otherwise")
+    machine = parser.add_argument_group("the machine below")
+    machine.add_argument("--machine-cpus", type=int, metavar="N", default=1, help="1..8 (default 1)")
+    machine.add_argument("--disk", metavar="FILE[,ro]", help="raw image file as the machine's disk: what is written "
+                         "there stays. The one VM gets all of it, a description says who gets what (`physical`). "
+                         "The demo has one of its own in the build folder")
+    machine.add_argument("--net", action="store_true", help="gives a network to each VM that has none; all are on one "
+                         "switch with the machine's network interface, which is on QEMU's user network. The demo has it")
+    machine.add_argument("--forward", metavar="HOST:GUEST", action="append", default=[],
+                         help=f"TCP connections to port HOST of {machine_devices.LOOPBACK} go to port GUEST of "
+                         f"{machine_devices.FIRST_GUEST}, the first guest that asks for an address; or HOST:ADDRESS:GUEST "
+                         "(repeatable)")
+    machine.add_argument("--cpu", default="neoverse-n1", metavar="MODEL",
                         help="QEMU CPU model: neoverse-n1 (default), cortex-a76, max")
-    parser.add_argument("--icount", action="store_true", help="deterministic: one instruction is one nanosecond")
+    machine.add_argument("--icount", action="store_true", help="deterministic: one instruction is one nanosecond")
     parser.add_argument("--timeout", type=positive_seconds, metavar="SECONDS")
     parser.add_argument("--no-build", action="store_true", help="use what was built before")
     return parser
@@ -58,16 +72,25 @@ def make_parser(name: str, description: str) -> argparse.ArgumentParser:
 def options_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> launch.Options:
     one_vm = [name for name in ONE_VM if getattr(arguments, name) is not None]
     if arguments.config is not None and one_vm:
-        parser.error(f"--config describes everything: leave out --{one_vm[0]}")
+        parser.error(f"--config describes everything: leave out --{one_vm[0].replace('_', '-')}")
     if arguments.batch is not None and (arguments.kernel is not None or arguments.initrd is not None):
         parser.error("--batch runs in the demo guest: leave out --kernel and --initrd")
+    if not 1 <= arguments.machine_cpus <= MACHINE_CPUS_MAX:
+        parser.error(f"--machine-cpus {arguments.machine_cpus} is not in 1..{MACHINE_CPUS_MAX}")
+    forwards = []
+    for text in arguments.forward:
+        try:
+            forwards.append(machine_devices.Forward.parse(text))
+        except ValueError as error:
+            parser.error(f"--forward {text}: {error}")
     for pair in arguments.file:
         name, equals, path = pair.partition("=")
         if not (name and equals and path):
             parser.error(f"--file {pair}: must be NAME=PATH")
     return launch.Options(
         config=arguments.config, kernel=arguments.kernel, initrd=arguments.initrd, append=arguments.append,
-        disks=arguments.disk or [], vcpus=arguments.vcpus, memory=arguments.memory, cpu=arguments.cpu,
+        disks=arguments.memory_disk or [], net=arguments.net, forwards=forwards, machine_cpus=arguments.machine_cpus,
+        machine_disk=None if arguments.disk is None else machine_devices.Disk.parse(arguments.disk), vcpus=arguments.vcpus, memory=arguments.memory, cpu=arguments.cpu,
         icount=arguments.icount, batch=arguments.batch, files=dict(pair.split("=", 1) for pair in arguments.file))
 
 

@@ -4,7 +4,8 @@
 usage: images.py OUTPUT_DIR [--disk-mib N]
 
 Writes OUTPUT_DIR/vmlinuz, initramfs.cpio and disk.ext4, each only if it is missing or older than what it is
-made of. The packages are downloaded with apt (architecture arm64 is added to dpkg if need be), not installed.
+made of; and data.ext4 and two-vms.img (two file systems, one behind the other), which guests write to and which are
+only made if they are missing. The packages are downloaded with apt (architecture arm64 is added to dpkg if need be), not installed.
 """
 import argparse
 import fcntl
@@ -18,7 +19,11 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 KERNEL_PACKAGE, BUSYBOX_PACKAGE = "linux-image-cloud-arm64:arm64", "busybox-static:arm64"
-MODULES = ["virtio_ring", "virtio", "virtio_mmio", "virtio_blk"]
+MODULES = ["virtio_ring", "virtio", "virtio_mmio", "virtio_blk", "failover", "net_failover", "virtio_net"]
+FILES = {"init": "init", "etc/inittab": "inittab", "etc/udhcpc.script": "udhcpc.script"}  # in the initramfs: here
+EXECUTABLE = ("init", "etc/udhcpc.script")
+DATA_MIB = 1024
+TWO_VMS_MIB = 256  # of each file system, as guests/two-vms.textproto has it
 
 
 def fail(sentence: str) -> None:
@@ -88,8 +93,8 @@ def make_initramfs(kernel: pathlib.Path, busybox: pathlib.Path) -> bytes:
     directory, executable, regular = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFREG | 0o644
     entries = [(name, directory, b"") for name in ("bin", "sbin", "dev", "etc", "lib", "lib/modules")]
     entries.append(("bin/busybox", executable, (busybox / "bin/busybox").read_bytes()))
-    entries.append(("init", executable, (HERE / "init").read_bytes()))
-    entries.append(("etc/inittab", regular, (HERE / "inittab").read_bytes()))
+    for name, source in FILES.items():
+        entries.append((name, executable if name in EXECUTABLE else regular, (HERE / source).read_bytes()))
     for module in MODULES:
         found = list((kernel / "lib/modules").rglob(f"{module}.ko"))
         if len(found) != 1:
@@ -105,6 +110,16 @@ def write(path: pathlib.Path, data: bytes) -> None:
     partial.rename(path)
 
 
+def make_disk(path: pathlib.Path, mib: int, file_systems: int = 1) -> None:
+    """A sparse image of ext4 file systems of `mib` MiB each."""
+    temporary = path.with_name(path.name + ".new")
+    with open(temporary, "wb") as file:
+        file.truncate((mib << 20) * file_systems)
+    for index in range(file_systems):
+        run("/sbin/mkfs.ext4", "-q", "-F", "-L", "atoll", "-E", f"offset={(mib << 20) * index}", str(temporary), f"{mib}M")
+    temporary.rename(path)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("output", type=pathlib.Path)
@@ -115,7 +130,7 @@ def main() -> int:
     lock = open(output / "lock", "w")  # held until the program ends: several may be started at once
     fcntl.flock(lock, fcntl.LOCK_EX)
     kernel, busybox = download(output / "packages")
-    sources = max(os.stat(HERE / name).st_mtime for name in ("init", "inittab", "images.py"))
+    sources = max(os.stat(HERE / name).st_mtime for name in (*FILES.values(), "images.py"))
 
     vmlinuz = output / "vmlinuz"
     if not vmlinuz.exists():
@@ -125,11 +140,11 @@ def main() -> int:
         write(initramfs, make_initramfs(kernel, busybox))
     disk = output / "disk.ext4"
     if not disk.exists() or disk.stat().st_size != arguments.disk_mib << 20:
-        temporary = output / "disk.ext4.new"
-        with open(temporary, "wb") as file:
-            file.truncate(arguments.disk_mib << 20)
-        run("/sbin/mkfs.ext4", "-q", "-F", "-L", "atoll", str(temporary))
-        temporary.rename(disk)
+        make_disk(disk, arguments.disk_mib)
+    if not (output / "data.ext4").exists():
+        make_disk(output / "data.ext4", DATA_MIB)
+    if not (output / "two-vms.img").exists():
+        make_disk(output / "two-vms.img", TWO_VMS_MIB, 2)
     return 0
 
 

@@ -47,7 +47,7 @@ class Refused(unittest.TestCase):
     def test_files_that_are_not_there(self):
         for option in ("--kernel", "--config"):
             self.refuse(f"^atoll: {option} /nowhere: there is no such file", option, "/nowhere")
-        for option in ("--initrd", "--disk"):
+        for option in ("--initrd", "--memory-disk", "--disk"):
             self.refuse(f"^atoll: {option} /nowhere: there is no such file", option, "/nowhere", "--kernel", FLAT)
         self.refuse("^atoll: --batch /nowhere: there is no such file", "--batch", "/nowhere")
         self.refuse("^atoll: --kernel /tmp: there is no such file", "--kernel", "/tmp")
@@ -68,9 +68,23 @@ class Refused(unittest.TestCase):
         self.assertIn("crashed", done.stdout)
 
     def test_disks(self):
-        self.refuse("--disk: .* has 511 bytes, less than a sector", "--kernel", FLAT, "--disk",
+        self.refuse("--memory-disk: .* has 511 bytes, less than a sector", "--kernel", FLAT, "--memory-disk",
                     self.file("small", bytes(511)))
-        self.refuse("--disk: .* has 0 bytes", "--kernel", FLAT, "--disk", self.file("empty", b""))
+        self.refuse("--memory-disk: .* has 0 bytes", "--kernel", FLAT, "--memory-disk", self.file("empty", b""))
+        self.refuse("--disk .*/odd: has 1023 bytes, which are no whole sectors of 512", "--kernel", FLAT, "--disk",
+                    self.file("odd", bytes(1023)))
+        self.refuse("--disk .*/none: has 0 bytes", "--kernel", FLAT, "--disk", self.file("none", b"") + ",ro")
+        self.refuse("--disk .*/odd,rw: there is no such file", "--kernel", FLAT, "--disk", str(self.folder / "odd,rw"))
+
+    def test_machine(self):
+        for cpus in ("0", "9", "-1"):
+            self.refuse(f"--machine-cpus {cpus} is not in 1\\.\\.8", "--machine-cpus", cpus)
+        for text in ("", "80", "80:", ":80", "80:80:80", "80:localhost:80", "80:1.2.3:80", "a:80", "-1:80"):
+            self.refuse(f"--forward {text}: is not HOST:GUEST", f"--forward={text}")
+        for text in ("0:80", "80:0", "65536:80", "80:10.0.2.15:65536"):
+            self.refuse(f"--forward {text}: has a port that is not in 1..65535", "--forward", text)
+        self.refuse("--forward 80:10.0.2.256:80: 10.0.2.256 is not an IPv4 address", "--forward", "80:10.0.2.256:80")
+        self.refuse("--forward: no VM has a network; --net gives it one", "--kernel", FLAT, "--forward", "8080:80")
 
     def test_descriptions(self):
         def refuse(text, pattern):

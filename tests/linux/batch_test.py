@@ -75,7 +75,7 @@ class Batch(unittest.TestCase):
             for disk in disks:
                 disk.write_bytes(random.randbytes(DISK_BYTES))
             done = run_batch("for disk in /dev/vda /dev/vdb; do sha256sum <$disk; done; echo x >/dev/vda",
-                             *(part for disk in disks for part in ("--disk", str(disk))))
+                             *(part for disk in disks for part in ("--memory-disk", str(disk))))
             self.check(done)
             # The files are as they were, too: the guest wrote to a copy.
             sums = [hashlib.sha256(disk.read_bytes()).hexdigest() + "  -" for disk in disks]

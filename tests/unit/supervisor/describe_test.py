@@ -72,7 +72,7 @@ class BadDescriptions(ToolCase):
             self.refuse_vm(f"priority: {priority}", "vm linux.priority", "1..15")
 
     def test_disks(self):
-        self.refuse_vm("disk { }", "vm linux.disk[0]", "one of file, zero_mib, null_mib")
+        self.refuse_vm("disk { }", "vm linux.disk[0]", "one of file, zero_mib, null_mib, physical")
         self.refuse_vm("disk { zero_mib: 0 }", "vm linux.disk[0].zero_mib", "0 is not in")
         self.refuse_vm("disk { null_mib: 5000 }", "vm linux.disk[0].null_mib", "5000 is not in 1..4096")
         self.refuse_vm('disk { file: "tiny" }', "vm linux.disk[0].file", "less than a sector")
@@ -80,6 +80,45 @@ class BadDescriptions(ToolCase):
         self.refuse_vm('disk { file: "disk" zero_mib: 3 }', "oneof")
         self.refuse_vm(f'disk {{ zero_mib: 1 id: "{"x" * 21}" }}', "vm linux.disk[0].id", "20")
         self.refuse_vm("disk { null_mib: 1 } " * 33, "vm linux.disk", "virtio slot")
+
+    def test_parts_of_the_machines_disk(self):
+        disk = "disk { physical { first_mib: %d mib: %d } %s }"
+        self.refuse_vm(disk % (1 << 33, 1, ""), "vm linux.disk[0].physical.mib", "beyond 8589934592 MiB")
+        self.refuse_vm(disk % ((1 << 64) - 1, 0, ""), "vm linux.disk[0].physical.first_mib", "beyond")
+        self.refuse_vm("disk { physical { first_mib: -1 } }", "-1")
+        self.refuse_vm("disk { physical { } mib: 3 }", "mib")
+        overlapping = [((0, 10), (9, 1)), ((9, 0), (0, 10)), ((0, 0), (1000, 1)), ((5, 1), (5, 1)), ((0, 0), (0, 0))]
+        for one, other in overlapping:
+            second = 'vm { name: "b" kernel: "kernel" disk { null_mib: 1 } %s }'
+            self.refuse(ONE_VM % (disk % (*one, "")) + second % (disk % (*other, "")),
+                        "vm b.disk[1].physical: overlaps vm linux.disk[0]", "read-only")
+            self.refuse_vm(disk % (*one, "") + disk % (*other, "read_only: true"), "vm linux.disk[1].physical: overlaps")
+
+    def test_networks(self):
+        for mac in ("52:54:00:01:02", "52:54:00:01:02:03:04", "52-54-00-01-02-03", "5254.0001.0203", "52:54:00:01:02:0g",
+                    " 52:54:00:01:02:03", "52:54:00:01:02:03\\n"):
+            self.refuse_vm(f'network {{ mac: "{mac}" }}', "vm linux.network[0].mac", "not of the form")
+        for mac in ("00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01"):
+            self.refuse_vm(f'network {{ }} network {{ mac: "{mac}" }}', "vm linux.network[1].mac", "not the address of one")
+        for mtu in (0, 67, 65536, 4294967295):
+            self.refuse_vm(f"network {{ mtu: {mtu} }}", "vm linux.network[0].mtu", f"{mtu} is not in 68..65535")
+        for pairs in (0, 9):
+            self.refuse_vm(f"network {{ queue_pairs: {pairs} }}", "vm linux.network[0].queue_pairs", f"{pairs} is not in 1..8")
+        self.refuse_vm('device: "virtio-net"', "vm linux.device")
+
+    def test_schedules(self):
+        for cpu in (8, 4294967295):
+            self.refuse_vm(f"cpu: 0 cpu: {cpu}", "vm linux.cpu", f"{cpu} is not in 0..7")
+        self.refuse_vm("budget_ms: 5", "vm linux.budget_ms", "5 is more than period_ms, 0")
+        self.refuse_vm("budget_ms: 11 period_ms: 10", "vm linux.budget_ms", "11 is more than period_ms, 10")
+        self.refuse_vm("period_ms: 10", "vm linux.period_ms", "without budget_ms")
+        self.refuse_vm("budget_ms: 1 period_ms: 1000001", "vm linux.period_ms", "above 1000000")
+        self.refuse_vm("when_off: REBOOT", "REBOOT")
+        self.refuse_vm("when_crashed: 7", "vm linux.when_crashed", "7 is not one of STAY_OFF, START_AGAIN")
+
+    def test_clock(self):
+        for offset in (1 << 32, -(1 << 32), -(1 << 63)):
+            self.refuse_vm(f"rtc_offset_s: {offset}", "vm linux.rtc_offset_s", f"{offset} is not in +-4294967295")
 
     def test_devices_and_services(self):
         self.refuse_vm('device: "floppy"', "vm linux.device", 'no service "floppy"', "virtio-blk")
@@ -282,6 +321,56 @@ class Plans(ToolCase):
         self.assertEqual([(d.name, d.address, d.intid, d.console) for d in config.devices],
                          [("pl011", 0x0900_0000, 33, True), ("pl031", 0x0901_0000, 34, False),
                           ("virtio_mmio", 0x0a00_0000, 48, False)])
+
+    def config_of(self, records, task: str, message: str):
+        slot = self.slot_of(records, task)
+        data = b"".join(c.data for c in self.of(records, "config") if c.task == slot)
+        return self.schemas.message(message).FromString(data)
+
+    def test_block_configuration(self):
+        records, _ = self.one("vcpus: 3 disk { zero_mib: 1 } disk { null_mib: 2 read_only: true }")
+        configs = [self.config_of(records, f"virtio-blk.linux.{i}", "BlockConfig") for i in range(2)]
+        self.assertEqual([(c.disk_bytes >> 20, c.null_disk, c.read_only, c.queues, c.physical) for c in configs],
+                         [(1, False, False, 3, False), (2, True, True, 3, False)])
+
+    def test_clock_configuration(self):
+        for offset in (0, -86400, 4294967295):
+            records, _ = self.one(f"rtc_offset_s: {offset}")
+            self.assertEqual(self.config_of(records, "pl031.linux", "RtcConfig").offset_s, offset)
+
+    def test_each_record_says_which_vm_it_is_of(self):
+        """Executed again alone, the records of a VM name only what they or the system's records made."""
+        text = ONE_VM % "vcpus: 2 disk { zero_mib: 1 } disk { file: 'disk' } disk { file: 'disk' read_only: true }"
+        self.system.write_text(text + text.replace("linux", "b"))
+        plan, _ = describe.describe(self.system, [self.manifests], {})
+        records = self.raw_records(plan)
+        vms = [r.vm.slot for r in records if r.WhichOneof("record") == "vm"]
+        owners = {1: 0, 2: 0}
+        uses = {"object": ["owner"], "grant": ["object", "task"], "mapping": ["memory", "space"], "config": ["task"],
+                "mmio": ["vm", "endpoint"], "doorbell": ["vm", "signal"], "hypercall": ["vm", "endpoint"],
+                "start": ["task"], "schedule": ["slot"], "task": ["slot"]}
+        for record in records:
+            kind = record.WhichOneof("record")
+            self.assertIn(record.owner_vm, (0, *vms))
+            if kind == "vm":
+                self.assertEqual((record.owner_vm, owners[record.vm.slot]), (0, record.vm.slot))
+                continue
+            message = getattr(record, kind)
+            if kind in ("object", "memory"):
+                owners[message.slot] = record.owner_vm
+            used = {owners[getattr(message, field)] for field in uses.get(kind, []) if getattr(message, field)}
+            if kind == "mapping" and message.space == 1:
+                used.discard(0)
+            self.assertLessEqual(used, {0, record.owner_vm}, record)
+            if kind not in ("memory", "object"):  # what joins a VM's with the system's is the VM's
+                self.assertTrue(record.owner_vm in used or not used or kind == "mapping", record)
+        files = {r.memory.file: r.owner_vm for r in records if r.WhichOneof("record") == "memory" and r.memory.file}
+        self.assertEqual(set(files.values()), {0}, "the archive stays where it is")
+
+    def test_what_a_vm_does_at_its_end(self):
+        records, _ = self.describe((ONE_VM % "when_crashed: START_AGAIN")
+                                   + 'vm { name: "b" kernel: "kernel" when_off: START_AGAIN }')
+        self.assertEqual([(v.when_off, v.when_crashed) for v in self.of(records, "vm")], [(0, 1), (1, 0)])
 
     def test_long_configurations_come_in_pieces(self):
         records, _ = self.one(f'command_line: "{"x" * 2000}"')

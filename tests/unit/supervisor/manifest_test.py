@@ -36,6 +36,19 @@ class BadManifests(ToolCase):
             self.refuse(GOOD + f'handle {{ name: "{name}" kind: IRQ_LINE }}', "handle.name")
         self.refuse(GOOD + 'signal { name: "a" } signal { name: "a" bit: 1 }', "signal.name", "twice")
 
+    def test_direct_memory_access(self):
+        system = GOOD.replace("SCOPE_VM", "SCOPE_SYSTEM")
+        table = 'mapping { name: "t" what: DMA_TABLE } '
+        memory = 'mapping { name: "m" what: DMA bytes: 4096 resource: PHYSICAL_BLOCK } '
+        self.refuse(GOOD + table, "mapping t.what", "physical addresses")
+        self.refuse(GOOD + table + memory, "mapping t.what", "physical addresses")
+        self.refuse(system + memory, "mapping m.what", "needs a mapping DMA_TABLE")
+        self.refuse(system + table + table.replace('"t"', '"u"'), "mapping t.what", "twice")
+        self.refuse(system + table.replace("}", "bytes: 8192 }"), "mapping t.bytes", "8192 is not 4096")
+        self.refuse(system + table + memory.replace("bytes: 4096", ""), "mapping m.bytes", "0 is not a multiple")
+        self.refuse(system + table + memory.replace("resource: PHYSICAL_BLOCK", ""), "mapping m.resource", "needed")
+        self.refuse(system + table + memory.replace("}", 'peer: "x" }'), "mapping m.peer", "SHARED and DMA_TABLE")
+
     def test_names_that_would_be_one_constant(self):
         text = GOOD + 'handle { name: "x" kind: IRQ_LINE } handle { name: "x_bit" kind: IRQ_LINE } signal { name: "x" }'
         self.add_manifest("two", text)

@@ -44,6 +44,10 @@ class ToolCase(unittest.TestCase):
 
     def decode(self, plan: bytes) -> list:
         """The records of a plan as (kind, message)."""
+        records = self.raw_records(plan)
+        return [(kind, getattr(record, kind)) for record in records if (kind := record.WhichOneof("record"))]
+
+    def raw_records(self, plan: bytes) -> list:
         record_class, records, offset = self.schemas.message("PlanRecord"), [], 0
         while offset < len(plan):
             length = shift = 0
@@ -54,10 +58,8 @@ class ToolCase(unittest.TestCase):
                 shift += 7
                 if byte < 0x80:
                     break
-            record = record_class.FromString(plan[offset:offset + length])
+            records.append(record_class.FromString(plan[offset:offset + length]))
             offset += length
-            kind = record.WhichOneof("record")
-            records.append((kind, getattr(record, kind)))
         return records
 
     def assert_refused(self, action, *parts: str):
