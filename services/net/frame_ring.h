@@ -27,7 +27,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <span>
 #include <type_traits>
@@ -172,8 +171,7 @@ class FrameWriter : public FrameRing {
   // otherwise, and without a reservation, nothing happens.
   void Publish(const FrameHeader& header) {
     if (!IsFrame(header.bytes) || header.bytes > reserved_bytes_) return;
-    const auto words = std::bit_cast<std::array<uint64_t, 2>>(header);
-    std::memcpy(data_.data() + Offset(reserved_at_), words.data(), sizeof words);
+    __builtin_memcpy(data_.data() + Offset(reserved_at_), &header, sizeof header);
     FrameRing::Publish(kWriter, reserved_at_ + RecordBytes(header.bytes));
     reserved_bytes_ = 0;
   }
@@ -201,7 +199,7 @@ class FrameWriter : public FrameRing {
     if (record > to_end) {
       if (free < to_end || free - to_end < record) return {};
       // Not visible before the frame's record is published.
-      std::memcpy(data_.data() + offset, &kSkip, sizeof kSkip);
+      __builtin_memcpy(data_.data() + offset, &kSkip, sizeof kSkip);
       at += to_end;
     } else if (record > free) {
       return {};

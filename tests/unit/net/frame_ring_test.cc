@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <memory>
-#include <random>
 #include <thread>
 #include <vector>
+
+#include "tests/unit/net/packets.h"
 
 namespace atoll::net {
 namespace {
@@ -187,7 +189,7 @@ TEST_F(Ring, random_traffic_is_not_lost_doubled_or_reordered) {
   SetBothIndices(0u - 1024 * 1024);
   FrameWriter writer = Writer();
   FrameReader reader = Reader();
-  std::mt19937 random(1);
+  Random random(1);
   std::vector<uint32_t> sizes;
   size_t received = 0;
   for (int round = 0; round < 4000; ++round) {
@@ -359,10 +361,10 @@ TEST_F(Ring, own_index_in_shared_memory_is_not_believed_while_running) {
 }
 
 TEST_F(Ring, attach_at_any_state_makes_a_ring_that_works) {
-  std::mt19937 random(2);
+  Random random(2);
   for (int round = 0; round < 300; ++round) {
     for (size_t i = 0; i < kBytes; i += 4) {
-      if (i < 128 || i % 64 < 4) Set(i, static_cast<uint32_t>(random()));
+      if (i < 128 || i % 64 < 4) Set(i, random());
     }
     FrameWriter writer = Writer();
     FrameReader reader = Reader();
@@ -399,7 +401,7 @@ TEST_F(Ring, two_threads_lose_neither_frames_nor_wake_ups) {
   };
   std::thread sender([&] {
     FrameWriter writer = Writer();
-    std::mt19937 random(3);
+    Random random(3);
     for (uint32_t i = 0; i < kFrames; ++i) {
       const uint32_t bytes = random() % 16 == 0 ? 65550 : 14 + random() % 300;
       while (!Send(writer, bytes, static_cast<uint8_t>(i))) wait(room_came);
@@ -407,7 +409,7 @@ TEST_F(Ring, two_threads_lose_neither_frames_nor_wake_ups) {
     }
   });
   FrameReader reader = Reader();
-  std::mt19937 random(3);
+  Random random(3);
   uint32_t received = 0;
   while (received < kFrames) {
     const std::optional<Frame> frame = reader.Next();
