@@ -10,7 +10,9 @@ namespace atoll::net {
 std::expected<Segmenter, OffloadFault> Segmenter::Make(const FrameHeader& header,
                                                        std::span<const std::byte> frame,
                                                        Checksum checksum) {
-  if (frame.size() != header.bytes) return std::unexpected(OffloadFault::kFrameSize);
+  if (frame.size() != header.bytes || frame.size() < kMinFrameBytes) {
+    return std::unexpected(OffloadFault::kFrameSize);
+  }
   if (header.gso_type == FrameHeader::kGsoNone) return std::unexpected(OffloadFault::kGsoType);
   std::array<std::byte, kHeadBytes> bytes;
   const std::span head = std::span(bytes).first(std::min(frame.size(), kHeadBytes));
