@@ -1,6 +1,7 @@
 #include "services/blk-driver/config.h"
 
-#include "ipc/buffer_message.h"
+#include <pb_decode.h>
+
 #include "services/blk-driver/block_driver.h"
 
 namespace atoll::blk_driver {
@@ -8,7 +9,9 @@ namespace atoll::blk_driver {
 static_assert(std::size(atoll_BlockDriverConfig{}.range) == kMaxClients);
 
 const char* ReadConfig(std::span<const std::byte> encoded, atoll_BlockDriverConfig& config) {
-  if (!DecodeMessage(encoded, atoll_BlockDriverConfig_fields, &config)) {
+  pb_istream_t stream =
+      pb_istream_from_buffer(reinterpret_cast<const pb_byte_t*>(encoded.data()), encoded.size());
+  if (!pb_decode(&stream, atoll_BlockDriverConfig_fields, &config)) {
     return "blk-driver config: cannot be decoded; expected a BlockDriverConfig "
            "(proto/block_driver_config.proto)";
   }

@@ -54,8 +54,8 @@ RequestStatus CheckRequest(const Request& request, const DiskRange& disk,
 }
 
 Result<Piece> MakePiece(const block::RequestRingDriver& ring, uint32_t slot, const Request& request,
-                        uint32_t done, const OpenDma& window, const DiskLimits& limits,
-                        PieceBuffers& buffers) {
+                        uint32_t done, const OpenDma& window, uint32_t buffer_bytes,
+                        std::span<virtio_driver::Buffer> buffers) {
   const uint64_t left = (uint64_t{request.sectors} - done) * kSectorBytes;
   const uint64_t wanted = std::min(left, kMaxTransferBytes);
   uint64_t skip = done * kSectorBytes;  // bytes of earlier pieces

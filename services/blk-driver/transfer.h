@@ -32,10 +32,9 @@ struct Piece {
   uint32_t buffers = 0;
 };
 
-// Fills the first of `buffers` with the physical memory of the request's data from `done` sectors on; neighbours
-// become one buffer of up to
-// buffer_bytes. OUT_OF_RANGE: a segment is empty or outside the window, or the sum of all is
-// not what the request says.
+// Fills the first of `buffers` with the physical memory of the request's data from `done` sectors
+// on; neighbours become one buffer of up to buffer_bytes. OUT_OF_RANGE: a segment is empty or
+// outside the window, or the sum of all is not what the request says.
 Result<Piece> MakePiece(const block::RequestRingDriver& ring, uint32_t slot,
                         const block::Request& request, uint32_t done, const OpenDma& window,
                         uint32_t buffer_bytes, std::span<virtio_driver::Buffer> buffers);
