@@ -136,9 +136,8 @@ class FakeDevice : public DevicePort {
     const uint16_t before = ring.used_index;
     Put(ring.used + 4 + 8 * (ring.used_index % ring.size), virtio::UsedElement{id, written});
     SetUsedIndex(index, static_cast<uint16_t>(before + 1));
-    const bool wanted =
-        event_idx() ? Get<uint16_t>(ring.avail + 4 + 2 * ring.size) == before
-                    : (Get<uint16_t>(ring.avail) & virtio::kAvailNoInterrupt) == 0;
+    const bool wanted = event_idx() ? Get<uint16_t>(ring.avail + 4 + 2 * ring.size) == before
+                                    : (Get<uint16_t>(ring.avail) & virtio::kAvailNoInterrupt) == 0;
     if (wanted) interrupt_status |= virtio::kInterruptUsedBuffer;
   }
   void SetUsedIndex(uint32_t index, uint16_t value) {
