@@ -80,6 +80,9 @@ class FrameRing {
 
   uint32_t capacity() const { return static_cast<uint32_t>(data_.size()); }
 
+  // This side's index: where the next record is written, or read.
+  uint32_t position() const { return own_; }
+
   // How often the peer's words made no sense and the ring was emptied.
   uint32_t faults() const { return faults_; }
 

@@ -7,7 +7,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
 namespace atoll::virtio {
@@ -18,7 +17,7 @@ template <typename T>
 inline T ReadOnce(const std::byte* from) {
   static_assert(std::is_trivially_copyable_v<T>);
   T copy;
-  std::memcpy(&copy, from, sizeof(T));
+  __builtin_memcpy(&copy, from, sizeof(T));  // std::memcpy is a call where code is freestanding
   asm volatile("" ::: "memory");
   return copy;
 }
@@ -26,7 +25,7 @@ inline T ReadOnce(const std::byte* from) {
 template <typename T>
 inline void WriteOnce(std::byte* to, const T& value) {
   static_assert(std::is_trivially_copyable_v<T>);
-  std::memcpy(to, &value, sizeof(T));
+  __builtin_memcpy(to, &value, sizeof(T));
   asm volatile("" ::: "memory");
 }
 

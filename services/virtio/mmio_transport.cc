@@ -71,7 +71,8 @@ Status MmioTransport::Start() {
   if (state_.magic == 0) {
     Format();
   } else if (state_.magic == kJournalMagic && state_.resetting != 0) {
-    (void)Reset(Backend::kMustLetGo);  // the store that began it is delivered again, if it is not done now
+    (void)Reset(
+        Backend::kMustLetGo);  // the store that began it is delivered again, if it is not done now
   } else if (!Attach()) {
     Format();
     SetStatus(kStatusNeedsReset);
@@ -81,7 +82,7 @@ Status MmioTransport::Start() {
   RefreshReadable();
   line_.Set(state_.interrupt_status != 0);
   // What the driver notified of while nobody listened, and what the instance before had in hand.
-  for (uint32_t i = 0; i < state_.queue_count; ++i) RunQueue(i);
+  RunQueues(AllQueues());
   return result;
 }
 
@@ -190,26 +191,32 @@ uint64_t MmioTransport::ReadConfig(uint64_t offset, uint32_t size) const {
 }
 
 void MmioTransport::OnSignals(uint64_t bits) {
-  const uint64_t all_queues = (uint64_t{1} << state_.queue_count) - 1;
+  const uint64_t all_queues = AllQueues();
   uint64_t queues = (bits & kMoreWorkSignal) != 0 ? all_queues : bits & all_queues;
   if (const uint64_t others = bits & ~(all_queues | kMoreWorkSignal); others != 0) {
     const PeerWork work = model_.OnPeerSignals(others);
     queues |= work.queues & all_queues;
     if (work.config_changed) ConfigChanged();
   }
-  for (; queues != 0; queues &= queues - 1) {
-    RunQueue(static_cast<uint32_t>(std::countr_zero(queues)));
-  }
+  RunQueues(queues);
 }
 
-void MmioTransport::RunQueue(uint32_t index) {
-  SplitQueue& queue = queues_[index];
-  if (!live() || !queue.ready()) return;
-  const Work work = model_.ProcessQueue(index, queue, state_.driver_features);
-  if (queue.InterruptDue()) RaiseInterrupt(kInterruptUsedBuffer);
-  queue.MarkSignalled();
-  if (work == Work::kBroken) Fail();
-  if (work == Work::kMore) more_work_.Notify();
+void MmioTransport::RunQueues(uint64_t queues) {
+  for (; queues != 0; queues &= queues - 1) {
+    const auto index = static_cast<uint32_t>(std::countr_zero(queues));
+    SplitQueue& queue = queues_[index];
+    if (!live() || !queue.ready()) continue;
+    const Work work = model_.ProcessQueue(index, queue, state_.driver_features);
+    if (work == Work::kBroken) Fail();
+    if (work == Work::kMore) more_work_.Notify();
+  }
+  // All queues: a model may use buffers of one while it processes another.
+  for (uint32_t i = 0; i < state_.queue_count; ++i) {
+    SplitQueue& queue = queues_[i];
+    if (!queue.unsignalled()) continue;
+    if (queue.InterruptDue()) RaiseInterrupt(kInterruptUsedBuffer);
+    queue.MarkSignalled();
+  }
 }
 
 void MmioTransport::ConfigChanged() {
@@ -313,7 +320,7 @@ void MmioTransport::WriteQueueNum(uint32_t value) {
   queue->state().size = value;  // checked when the queue is made ready
 }
 
-template <uint64_t QueueState::* kArea, unsigned kShift>
+template <uint64_t QueueState::*kArea, unsigned kShift>
 void MmioTransport::WriteQueueArea(uint32_t value) {
   SplitQueue* queue = SelectedQueue();
   if (queue == nullptr || queue->ready()) return;
@@ -334,7 +341,7 @@ void MmioTransport::WriteQueueReady(uint32_t value) {
 }
 
 void MmioTransport::WriteQueueNotify(uint32_t value) {
-  if (value < state_.queue_count) RunQueue(value);
+  if (value < state_.queue_count) RunQueues(uint64_t{1} << value);
 }
 
 void MmioTransport::WriteInterruptAck(uint32_t value) {
@@ -363,7 +370,7 @@ void MmioTransport::WriteStatus(uint32_t value) {
   SetStatus(before | added);
   if ((added & kStatusDriverOk) != 0) {
     // Buffers may be available already; the driver need not notify of them again.
-    for (uint32_t i = 0; i < state_.queue_count; ++i) RunQueue(i);
+    RunQueues(AllQueues());
   }
 }
 

@@ -50,9 +50,6 @@ class MmioTransport final : public MmioDevice {
   }
   void OnSignals(uint64_t bits) override;
 
-  // Looks at queue `index` as if the driver had notified. Ignored unless the device is live and the
-  // queue ready.
-  void RunQueue(uint32_t index);
   // The model changed its configuration space: a new generation, and a notification if live.
   void ConfigChanged();
 
@@ -71,6 +68,10 @@ class MmioTransport final : public MmioDevice {
   static constexpr uint32_t kLiveMask = kStatusDriverOk | kStatusNeedsReset | kStatusFailed;
   static constexpr std::array<Handler, kRegisters> MakeWriteHandlers();
 
+  uint64_t AllQueues() const { return (uint64_t{1} << state_.queue_count) - 1; }
+  // Looks at the queues of which the bit is set, those that are ready, if the device is live.
+  void RunQueues(uint64_t queues);
+
   Result<uint64_t> AccessOther(const RegisterAccess& access);
   uint64_t ReadConfig(uint64_t offset, uint32_t size) const;
 
@@ -84,7 +85,7 @@ class MmioTransport final : public MmioDevice {
   void WriteQueueNotify(uint32_t value);
   void WriteInterruptAck(uint32_t value);
   void WriteStatus(uint32_t value);
-  template <uint64_t QueueState::* kArea, unsigned kShift>
+  template <uint64_t QueueState::*kArea, unsigned kShift>
   void WriteQueueArea(uint32_t value);
 
   uint32_t& Readable(Register offset) { return readable_[offset / sizeof(uint32_t)]; }

@@ -170,9 +170,9 @@ void SplitQueue::Rewind(Position position) {
 }
 
 void SplitQueue::Hold(HeldChain& held, uint32_t queue_index) {
-  SetState(held, {.phase = Phase::kAccepted,
-                  .queue = static_cast<uint8_t>(queue_index),
-                  .position = next_});
+  SetState(
+      held,
+      {.phase = Phase::kAccepted, .queue = static_cast<uint8_t>(queue_index), .position = next_});
   ++next_;
   Cursor now = cursor();
   now.avail = next_;

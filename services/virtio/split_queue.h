@@ -100,6 +100,8 @@ class SplitQueue {
   // Asks for notifications again. True: buffers arrived meanwhile, look once more.
   bool ResumeNotifications();
 
+  // Something was used since MarkSignalled.
+  bool unsignalled() const { return cursor().used != cursor().signalled; }
   // Whether the driver wants an interrupt for what was used since MarkSignalled.
   bool InterruptDue() const;
   // To be called after the interrupt was recorded, so that a death in between only repeats it.
