@@ -32,7 +32,8 @@ class HeldAccesses {
         continue;
       }
       // A caller that is gone needs no reply.
-      (void)abi::Reply(held.token, value.has_value() ? Answer(*value) : StatusMessage(value.error()));
+      (void)abi::Reply(held.token,
+                       value.has_value() ? Answer(*value) : StatusMessage(value.error()));
       held.token = 0;
     }
   }
@@ -92,7 +93,8 @@ void Serve(MmioDevice& device) {
       reply = Access(device, received.message, held, token);
     } else if (IsOk(received.status)) {
       device.OnSignals(received.message.words[0]);
-      if (held.any()) [[unlikely]] held.Retry(device);
+      if (held.any()) [[unlikely]]
+        held.Retry(device);
     } else if (received.status == Status::kCancelled) {
       token = 0;  // the caller is gone, and so is the reply
     } else {

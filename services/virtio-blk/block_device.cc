@@ -9,19 +9,24 @@ namespace atoll::virtio_blk {
 namespace {
 
 using virtio::Chain;
+using virtio::Phase;
 using virtio::SplitQueue;
+using virtio::StateOf;
 using virtio::Work;
 
 constexpr uint64_t kOffered = virtio::kFeatureVersion1 | virtio::kFeatureIndirectDesc |
-                              virtio::kFeatureEventIdx | kFeatureSegMax | kFeatureBlkSize |
-                              kFeatureFlush | kFeatureDiscard | kFeatureWriteZeroes;
+                              virtio::kFeatureEventIdx | kFeatureSegMax | kFeatureBlkSize;
+
+constexpr uint64_t Bit(uint32_t request) { return uint64_t{1} << request; }
+// The lowest member of a set that is not empty.
+uint32_t First(uint64_t set) { return static_cast<uint32_t>(std::countr_zero(set)); }
 
 // 2.7.8.2: how many bytes, counted from the first writable one, the device wrote; the status byte
 // is the last.
 uint32_t UsedLength(const Chain& chain, const RequestRecord& request) {
   const uint64_t room = chain.writable_bytes() - 1;
   uint64_t filled = 0;
-  if (request.type == kIn) filled = request.done;
+  if (request.type == kIn) filled = request.done();
   if (request.type == kGetId && request.status == kStatusOk) {
     filled = std::min<uint64_t>(room, kIdBytes);
   }
@@ -29,18 +34,26 @@ uint32_t UsedLength(const Chain& chain, const RequestRecord& request) {
   return static_cast<uint32_t>(filled == room ? filled + 1 : filled);
 }
 
+bool EndsWithFlush(const RequestRecord& request, uint64_t features) {
+  switch (request.type) {
+    case kFlush: return true;
+    case kOut:
+    case kDiscard:
+    case kWriteZeroes:
+      // 5.2.6.2: a driver that cannot flush gets every completed write durable.
+      return (features & kFeatureFlush) == 0;
+    default: return false;
+  }
+}
+
 }  // namespace
 
-BlockDevice::BlockDevice(BlockBackend& backend, BlockJournal& journal, std::string_view id,
+BlockDevice::BlockDevice(RequestExecutor& executor, BlockJournal& journal, std::string_view id,
                          uint32_t queues)
-    : backend_(backend),
-      journal_(journal),
-      limits_{.sectors = backend.size() / kSectorBytes, .read_only = backend.read_only()},
-      queues_(std::clamp(queues, 1u, kMaxQueues)) {
+    : executor_(executor), journal_(journal), queues_(std::clamp(queues, 1u, kMaxQueues)) {
   std::memcpy(id_.data(), id.data(), std::min(id.size(), id_.size()));
   queue_sizes_.fill(kQueueSize);
   config_ = {
-      .capacity = limits_.sectors,
       .seg_max = kQueueSize - 2,  // header and status take one descriptor each
       .blk_size = kSectorBytes,
       .writeback = 1,
@@ -52,147 +65,195 @@ BlockDevice::BlockDevice(BlockBackend& backend, BlockJournal& journal, std::stri
       .max_write_zeroes_seg = kMaxRanges,
       .write_zeroes_may_unmap = 0,
   };
+  RefreshCapacity();
+  for (uint32_t request = 0; request < kRequests; ++request) {
+    const virtio::HeldState state = StateOf(Record(request).held);
+    if (state.phase == Phase::kFree) {
+      GiveUp(request);
+    } else {
+      held_[state.queue % kMaxQueues] |= Bit(request);
+    }
+  }
 }
 
 virtio::Description BlockDevice::Describe() const {
-  return {
-      .device_id = kDeviceId,
-      .features = kOffered | (limits_.read_only ? kFeatureRo : 0) | (queues_ > 1 ? kFeatureMq : 0),
-      .queue_sizes = std::span(queue_sizes_).first(queues_)};
+  return {.device_id = kDeviceId,
+          .features = kOffered | executor_.features() | (queues_ > 1 ? kFeatureMq : 0),
+          .queue_sizes = std::span(queue_sizes_).first(queues_)};
 }
 
 std::span<const std::byte> BlockDevice::Config() const {
   return std::as_bytes(std::span(&config_, 1));
 }
 
-bool BlockDevice::InFlight(uint32_t index) const {
-  return virtio::StateOf(journal_.device.requests[index].held).phase == virtio::Phase::kAccepted;
-}
-
-bool BlockDevice::RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features) {
-  RequestRecord& request = journal_.device.requests[index];
-  switch (queue.Recover(request.held)) {
-    case SplitQueue::Recovered::kNone: return true;
-    case SplitQueue::Recovered::kInHand: return IsPlausible(request, limits_);
-    case SplitQueue::Recovered::kPushed:
-      queue.Publish();
-      SplitQueue::Release(request.held);
-      return true;
-    default: return false;
-  }
-}
-
-bool BlockDevice::StopQueue(uint32_t index) {
-  SplitQueue::Release(journal_.device.requests[index].held);
-  return true;
-}
-
-bool BlockDevice::OtherQueueInFlight(uint32_t index) const {
-  for (uint32_t i = 0; i < queues_; ++i) {
-    if (i != index && InFlight(i)) return true;
-  }
-  return false;
-}
-
 Work BlockDevice::ProcessQueue(uint32_t index, SplitQueue& queue, uint64_t features) {
   if (index != 0 && (features & kFeatureMq) == 0) return Work::kDone;  // 5.2.2: no such queue then
-  if (OtherQueueInFlight(index)) return Work::kMore;
-  RequestRecord& request = journal_.device.requests[index];
-  uint64_t budget = kPassBytes;
   queue.SuppressNotifications();
+  const Work work = Serve(index, queue, features);
+  PublishPushed(index, queue);
+  executor_.EndPass();
+  const bool others_starve = (starved_ & ~(1u << index)) != 0;
+  return work == Work::kDone && others_starve && free_ != 0 ? Work::kMore : work;
+}
+
+Work BlockDevice::Serve(uint32_t index, SplitQueue& queue, uint64_t features) {
+  uint64_t budget = kPassBytes;
+  starved_ &= ~(1u << index);
+  for (uint64_t left = runnable_ & held_[index]; left != 0; left &= left - 1) {
+    if (const Work work = Advance(First(left), queue, features, budget); work != Work::kDone) {
+      return work;
+    }
+  }
+  if (executor_.one_at_a_time() && runnable_ != 0) return Work::kMore;  // another queue's
+
   for (uint32_t i = 0; i < kPassRequests; ++i) {
-    if (!InFlight(index)) {
-      const SplitQueue::Fetched fetched = queue.Fetch(request.held.chain);
-      if (fetched == SplitQueue::Fetched::kBroken) return Work::kBroken;
-      if (fetched == SplitQueue::Fetched::kNone) {
-        if (queue.ResumeNotifications()) continue;
-        return Work::kDone;
+    if (!MayTake(index)) {
+      if (pushed_ != 0) PublishPushed(index, queue);
+      if (!MayTake(index)) {
+        starved_ |= 1u << index;
+        return Work::kDone;  // the next request that ends leads back here
       }
-      if (!ParseRequest(queue.chain(request.held.chain), limits_, features, request)) return Work::kBroken;
-      queue.Hold(request.held, index);
     }
-    const Chain chain = queue.chain(request.held.chain);
-    if (!Execute(chain, request, features, budget)) return Work::kMore;
-    const auto status = static_cast<std::byte>(request.status);
-    if (!IsOk(chain.CopyToWritable(chain.writable_bytes() - 1, {&status, 1}))) {
-      return Work::kBroken;  // only a corrupt journal leads here
+    const uint32_t request = First(free_);
+    RequestRecord& record = Record(request);
+    const SplitQueue::Fetched fetched = queue.Fetch(record.held.chain);
+    if (fetched == SplitQueue::Fetched::kBroken) return Work::kBroken;
+    if (fetched == SplitQueue::Fetched::kNone) {
+      if (queue.ResumeNotifications()) continue;
+      return Work::kDone;
     }
-    queue.Push(request.held, UsedLength(chain, request));
-    queue.Publish();
-    SplitQueue::Release(request.held);
+    if (!ParseRequest(queue.chain(record.held.chain), executor_.limits(), features, record)) {
+      return Work::kBroken;
+    }
+    queue.Hold(record.held, index);
+    free_ &= ~Bit(request);
+    held_[index] |= Bit(request);
+    if (const Work work = Advance(request, queue, features, budget); work != Work::kDone) {
+      return work;
+    }
   }
   return Work::kMore;
 }
 
-bool BlockDevice::Execute(const Chain& chain, RequestRecord& request, uint64_t features,
+Work BlockDevice::Advance(uint32_t request, SplitQueue& queue, uint64_t features,
                           uint64_t& budget) {
-  uint64_t before = 0;  // bytes of the ranges before this one
-  for (const Range& range : std::span(request.ranges).first(request.range_count)) {
-    while (request.status == kStatusOk && request.done - before < range.bytes) {
-      if (budget == 0) return false;
-      const uint64_t offset = request.done - before;
-      const uint64_t bytes = std::min(range.bytes - offset, budget);
-      if (!IsOk(ExecuteRange(chain, request, range.offset + offset, bytes))) {
-        request.status = kStatusIoErr;
-        return true;
-      }
-      virtio::StoreRelease(request.done, request.done + bytes);
-      budget -= bytes;
+  RequestRecord& record = Record(request);
+  const Chain chain = queue.chain(record.held.chain);
+  switch (Execute(request, chain, features, budget)) {
+    case Progress::kMore: runnable_ |= Bit(request); return Work::kMore;
+    case Progress::kPending: runnable_ &= ~Bit(request); return Work::kDone;
+    case Progress::kDone: break;
+  }
+  runnable_ &= ~Bit(request);
+  const auto status = static_cast<std::byte>(record.status);
+  if (!IsOk(chain.CopyToWritable(chain.writable_bytes() - 1, {&status, 1}))) {
+    return Work::kBroken;  // only a corrupt journal leads here
+  }
+  queue.Push(record.held, UsedLength(chain, record));
+  pushed_ |= Bit(request);
+  return Work::kDone;
+}
+
+Progress BlockDevice::Execute(uint32_t request, const Chain& chain, uint64_t features,
+                              uint64_t& budget) {
+  RequestRecord& record = Record(request);
+  if (record.status != kStatusOk && !record.Has(RequestProgress::kAtBackend)) {
+    return Progress::kDone;
+  }
+  if (record.type == kGetId) {
+    const uint64_t bytes = std::min<uint64_t>(chain.writable_bytes() - 1, kIdBytes);
+    if (!IsOk(chain.CopyToWritable(0, std::as_bytes(std::span(id_)).first(bytes)))) {
+      record.status = kStatusIoErr;
     }
-    before += range.bytes;
+    return Progress::kDone;
   }
-  if (request.status == kStatusOk && !IsOk(ExecuteOnce(chain, request, features))) {
-    request.status = kStatusIoErr;
+  return executor_.Execute(request, chain, record, EndsWithFlush(record, features), budget);
+}
+
+// A queue that has its share already leaves the rest to one that has nothing.
+bool BlockDevice::MayTake(uint32_t index) const {
+  if (free_ == 0) return false;
+  const bool others_starve = (starved_ & ~(1u << index)) != 0;
+  return !others_starve || std::popcount(held_[index]) < static_cast<int>(kRequests / queues_);
+}
+
+void BlockDevice::PublishPushed(uint32_t index, SplitQueue& queue) {
+  if (pushed_ == 0) return;
+  queue.Publish();
+  for (uint64_t left = pushed_; left != 0; left &= left - 1) {
+    SplitQueue::Release(Record(First(left)).held);
   }
+  held_[index] &= ~pushed_;
+  free_ |= pushed_;
+  pushed_ = 0;
+}
+
+bool BlockDevice::RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features) {
+  const DiskLimits limits = executor_.limits();
+  for (uint64_t left = held_[index]; left != 0; left &= left - 1) {
+    const uint32_t request = First(left);
+    RequestRecord& record = Record(request);
+    if (StateOf(record.held).queue != index) return false;
+    switch (queue.Recover(record.held)) {
+      case SplitQueue::Recovered::kInHand:
+        if (!IsPlausible(record, limits)) return false;
+        runnable_ |= Bit(request);
+        break;
+      case SplitQueue::Recovered::kPushed: pushed_ |= Bit(request); break;
+      case SplitQueue::Recovered::kNone:
+        held_[index] &= ~Bit(request);
+        GiveUp(request);
+        break;
+      default: return false;
+    }
+  }
+  PublishPushed(index, queue);
   return true;
 }
 
-// `bytes` of the disk at `offset`, the data of which begins at request.done.
-Status BlockDevice::ExecuteRange(const Chain& chain, const RequestRecord& request, uint64_t offset,
-                                 uint64_t bytes) {
-  switch (request.type) {
-    case kIn:
-      return chain.VisitWritable(request.done, bytes, [&](std::span<std::byte> piece) {
-        const Status status = backend_.Read(offset, piece);
-        offset += piece.size();
-        return status;
-      });
-    case kOut:
-      return chain.VisitReadable(sizeof(RequestHeader) + request.done, bytes,
-                                 [&](std::span<std::byte> piece) {
-                                   const Status status = backend_.Write(offset, piece);
-                                   offset += piece.size();
-                                   return status;
-                                 });
-    case kDiscard: return backend_.Discard(offset, bytes);
-    case kWriteZeroes: return backend_.WriteZeroes(offset, bytes);
-    default: return Status::kInternal;  // other types have no ranges
+bool BlockDevice::StopQueue(uint32_t index) {
+  for (uint64_t left = held_[index]; left != 0; left &= left - 1) {
+    SplitQueue::Release(Record(First(left)).held);
+    GiveUp(First(left));
   }
+  held_[index] = 0;
+  starved_ &= ~(1u << index);
+  return NothingLingers();
 }
 
-// What follows the ranges, once per request.
-Status BlockDevice::ExecuteOnce(const Chain& chain, const RequestRecord& request,
-                                uint64_t features) {
-  switch (request.type) {
-    case kFlush: return Flush();
-    case kGetId: {
-      const uint64_t bytes = std::min<uint64_t>(chain.writable_bytes() - 1, kIdBytes);
-      return chain.CopyToWritable(0, std::as_bytes(std::span(id_)).first(bytes));
-    }
-    case kOut:
-    case kDiscard:
-    case kWriteZeroes:
-      // 5.2.6.2: a driver that cannot flush gets every completed write durable.
-      return (features & kFeatureFlush) != 0 ? Status::kOk : Flush();
-    default: return Status::kOk;
-  }
+void BlockDevice::GiveUp(uint32_t request) {
+  runnable_ &= ~Bit(request);
+  pushed_ &= ~Bit(request);
+  (executor_.Lingers(request) ? lingering_ : free_) |= Bit(request);
 }
 
-Status BlockDevice::Flush() {
-  if (journal_.device.flush_failed != 0) return Status::kDataLoss;
-  const Status status = backend_.Flush();
-  if (!IsOk(status)) journal_.device.flush_failed = 1;
-  return status;
+bool BlockDevice::NothingLingers() {
+  for (uint64_t left = lingering_; left != 0; left &= left - 1) {
+    if (executor_.Lingers(First(left))) continue;
+    lingering_ &= ~Bit(First(left));
+    free_ |= Bit(First(left));
+  }
+  return lingering_ == 0;
+}
+
+virtio::PeerWork BlockDevice::OnPeerSignals(uint64_t bits) {
+  const BackendNews news = executor_.Collect();
+  virtio::PeerWork work = {.queues = starved_, .config_changed = news.disk_changed};
+  for (uint32_t index = 0; index < queues_; ++index) {
+    const uint64_t ended = held_[index] & news.requests;
+    runnable_ |= ended;
+    if (ended != 0) work.queues |= uint64_t{1} << index;
+  }
+  (void)NothingLingers();
+  if (news.disk_changed) RefreshCapacity();
+  return work;
+}
+
+void BlockDevice::Reset() {
+  // The queues' requests are gone; what is left is what a corrupt journal gave to no queue.
+  for (uint32_t index = 0; index < kMaxQueues; ++index) (void)StopQueue(index);
+  executor_.Reset();
+  RefreshCapacity();
 }
 
 }  // namespace atoll::virtio_blk

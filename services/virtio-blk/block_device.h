@@ -1,8 +1,9 @@
-// A virtio block device (VIRTIO 1.2, 5.2) over any BlockBackend.
+// A virtio block device (VIRTIO 1.2, 5.2) over any RequestExecutor.
 //
-// One request is executed at a time over all queues, so overlapping ones are each whole, and a
-// request that an instance left behind is finished before anything else. Large ones are executed in
-// slices of kPassBytes.
+// Up to kRequests chains are in hand over all queues, each with its record in the journal, and they
+// end in any order. Those of a pass over a queue are published together, with one interrupt. An
+// executor that works one request at a time gets each to its end before the next; large ones are
+// executed in slices of kPassBytes.
 #ifndef ATOLL_SERVICES_VIRTIO_BLK_BLOCK_DEVICE_H_
 #define ATOLL_SERVICES_VIRTIO_BLK_BLOCK_DEVICE_H_
 
@@ -10,7 +11,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "services/virtio-blk/backend.h"
+#include "services/virtio-blk/executor.h"
 #include "services/virtio-blk/request.h"
 #include "services/virtio-blk/specification.h"
 #include "services/virtio/device_model.h"
@@ -24,9 +25,16 @@ inline constexpr uint32_t kQueueSize = 256;
 inline constexpr uint32_t kPassRequests = 256;
 inline constexpr uint64_t kPassBytes = 1 << 20;
 
+// What is known of a disk that somebody else has.
+struct DiskRecord {
+  uint64_t sectors = 0;
+  uint64_t features = 0;  // RequestExecutor::features
+};
+
 // What outlives the service besides transport and queues.
 struct BlockState {
-  std::array<RequestRecord, kMaxQueues> requests;  // of the chain in hand, by queue
+  std::array<RequestRecord, kRequests> requests;
+  DiskRecord disk;
   uint32_t flush_failed =
       0;  // a flush failed: what it covered may be lost, and no later one hides that
   uint32_t reserved = 0;
@@ -35,35 +43,48 @@ using BlockJournal = virtio::Journal<BlockState, kMaxQueues>;
 
 class BlockDevice final : public virtio::DeviceModel {
  public:
-  // Backend and journal outlive the device. id: what GET_ID returns, at most kIdBytes count.
+  // Executor and journal outlive the device. id: what GET_ID returns, at most kIdBytes count.
   // queues: 1..kMaxQueues; more than one offers MQ.
-  BlockDevice(BlockBackend& backend, BlockJournal& journal, std::string_view id, uint32_t queues);
+  BlockDevice(RequestExecutor& executor, BlockJournal& journal, std::string_view id,
+              uint32_t queues);
 
   virtio::Description Describe() const override;
   std::span<const std::byte> Config() const override;
   virtio::Work ProcessQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features) override;
   bool RecoverQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features) override;
   bool StopQueue(uint32_t index) override;
+  virtio::PeerWork OnPeerSignals(uint64_t bits) override;
+  void Reset() override;
 
  private:
-  // True: executed to its end, with its outcome in request.status. Takes what it used from
-  // `budget`.
-  bool Execute(const virtio::Chain& chain, RequestRecord& request, uint64_t features,
-               uint64_t& budget);
-  Status ExecuteRange(const virtio::Chain& chain, const RequestRecord& request, uint64_t offset,
-                      uint64_t bytes);
-  Status ExecuteOnce(const virtio::Chain& chain, const RequestRecord& request, uint64_t features);
-  Status Flush();
-  bool InFlight(uint32_t index) const;
-  bool OtherQueueInFlight(uint32_t index) const;
+  RequestRecord& Record(uint32_t request) { return journal_.device.requests[request]; }
+  virtio::Work Serve(uint32_t index, virtio::SplitQueue& queue, uint64_t features);
+  // Executes a request of this queue further. kDone: it may have ended, or be pending.
+  virtio::Work Advance(uint32_t request, virtio::SplitQueue& queue, uint64_t features,
+                       uint64_t& budget);
+  Progress Execute(uint32_t request, const virtio::Chain& chain, uint64_t features,
+                   uint64_t& budget);
+  // Whether queue `index` may have one more request in hand.
+  bool MayTake(uint32_t index) const;
+  void PublishPushed(uint32_t index, virtio::SplitQueue& queue);
+  void GiveUp(uint32_t request);
+  bool NothingLingers();
+  void RefreshCapacity() { config_.capacity = executor_.limits().sectors; }
 
-  BlockBackend& backend_;
+  RequestExecutor& executor_;
   BlockJournal& journal_;
-  const DiskLimits limits_;
   std::array<char, kIdBytes> id_ = {};  // padded with NUL
   std::array<uint32_t, kMaxQueues> queue_sizes_ = {};
   uint32_t queues_;
   virtio_blk::Config config_;
+
+  // Sets of requests, bit n for record n. What is not free is held by a queue, or lingers.
+  uint64_t free_ = 0;
+  std::array<uint64_t, kMaxQueues> held_ = {};  // by queue
+  uint64_t runnable_ = 0;                       // held and to be executed further
+  uint64_t pushed_ = 0;                         // held, of the pass in hand: to be published
+  uint64_t lingering_ = 0;  // given up, but the backend may still use the guest's memory
+  uint32_t starved_ = 0;    // bit n: queue n waits for a free record
 };
 
 }  // namespace atoll::virtio_blk

@@ -15,7 +15,7 @@ const char* CheckConfig(const BlockConfig& config, uint64_t disk_window) {
       !InBounds(config.ram_base, config.ram_bytes, uint64_t{1} << abi::kGuestPhysBits)) {
     return "virtio-blk config: guest RAM must lie within 40 bits and not be empty";
   }
-  if (!config.null_disk && config.disk_bytes > disk_window) {
+  if (!config.null_disk && !config.physical && config.disk_bytes > disk_window) {
     return "virtio-blk config: disk_bytes is more than the manifest maps";
   }
   if (config.queues > kMaxQueues) return "virtio-blk config: queues must be at most 8";

@@ -2,14 +2,17 @@
 #include <algorithm>
 #include <string_view>
 
+#include "services/block/request_ring.h"
 #include "services/runtime/kernel_ports.h"
 #include "services/runtime/log.h"
 #include "services/runtime/serve.h"
 #include "services/runtime/service.h"
 #include "services/virtio-blk/block_device.h"
 #include "services/virtio-blk/config.h"
+#include "services/virtio-blk/driver_executor.h"
 #include "services/virtio-blk/manifest.h"
 #include "services/virtio-blk/memory_backend.h"
+#include "services/virtio-blk/memory_executor.h"
 #include "services/virtio/mmio_transport.h"
 
 namespace atoll {
@@ -18,6 +21,9 @@ namespace {
 namespace manifest = virtio_blk_manifest;
 static_assert(manifest::kMoreWorkBit == virtio::kMoreWorkBit);
 static_assert(manifest::kQueueBit == 0);  // doorbell of queue n: bit n
+static_assert(manifest::kQueueBitCount == virtio_blk::kMaxQueues);
+static_assert(manifest::kDiskRingBytes == block::kRingBytes);
+static_assert(manifest::kJournalBytes >= sizeof(virtio_blk::BlockJournal));
 
 // The timer's signal without its delay: comes back after the calls and signals that wait already.
 class MoreWork final : public Notifier {
@@ -28,21 +34,48 @@ class MoreWork final : public Notifier {
   KernelTimer timer_;
 };
 
-[[noreturn]] void Run(const BlockConfig& config, virtio_blk::BlockBackend& backend) {
+class LogOfFailure final : public Notifier {
+ public:
+  void Notify() override { Log("the machine's disk fails: the guest gets I/O errors"); }
+};
+
+virtio_blk::BlockJournal& TheJournal() {
   const auto journal = virtio::JournalIn<virtio_blk::BlockJournal>(
       {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
   if (!journal.has_value()) Panic("journal: ", journal.error());
+  return **journal;
+}
+
+[[noreturn]] void Run(const BlockConfig& config, virtio_blk::RequestExecutor& executor) {
+  virtio_blk::BlockJournal& journal = TheJournal();
   const GuestMemory memory(GuestPhys(config.ram_base),
                            MappedMemory(abi::kGuestRamBase + config.ram_base, config.ram_bytes));
   KernelInterruptLine line(manifest::kIrqLine);
   MoreWork more_work;
-  virtio_blk::BlockDevice device(backend, **journal, config.id, std::max(config.queues, 1u));
-  virtio::MmioTransport transport(device, memory, (*journal)->transport, (*journal)->queues, line,
+  virtio_blk::BlockDevice device(executor, journal, config.id, std::max(config.queues, 1u));
+  virtio::MmioTransport transport(device, memory, journal.transport, journal.queues, line,
                                   more_work);
   if (const Status status = transport.Start(); !IsOk(status)) {
     Log("journal does not hold this device's state: ", status, "; the guest has to reset it");
   }
+  transport.OnSignals(manifest::kDiskSignal);  // whatever the driver did meanwhile
   Serve(transport);
+}
+
+[[noreturn]] void RunOnMemory(const BlockConfig& config, virtio_blk::BlockBackend& backend) {
+  virtio_blk::MemoryExecutor executor(backend, TheJournal().device.flush_failed);
+  Run(config, executor);
+}
+
+[[noreturn]] void RunOnDriver(const BlockConfig& config) {
+  const auto ring = block::RequestRingClient::Attach(
+      MappedMemory(manifest::kDiskRingAddress, manifest::kDiskRingBytes));
+  if (!ring.has_value()) Panic("disk_ring: ", ring.error());
+  KernelNotifier driver(manifest::kDisk);
+  LogOfFailure failed;
+  virtio_blk::DriverExecutor executor(*ring, TheJournal().device, config.read_only,
+                                      {.driver = driver, .failed = failed});
+  Run(config, executor);
 }
 
 }  // namespace
@@ -53,13 +86,14 @@ void ServiceMain(const StartInfo& start) {
       error != nullptr) {
     Panic(error);
   }
+  if (config.physical) RunOnDriver(config);
   if (config.null_disk) {
     virtio_blk::NullBackend disk(config.disk_bytes, config.read_only);
-    Run(config, disk);
+    RunOnMemory(config, disk);
   }
   virtio_blk::MemoryBackend disk(MappedMemory(manifest::kDiskAddress, config.disk_bytes),
                                  config.read_only);
-  Run(config, disk);
+  RunOnMemory(config, disk);
 }
 
 }  // namespace atoll

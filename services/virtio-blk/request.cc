@@ -104,7 +104,7 @@ bool ParseRequest(const virtio::Chain& chain, const DiskLimits& disk, uint64_t f
   }
   request.type = 0;
   request.range_count = 0;
-  request.done = 0;
+  request.progress = 0;
   request.status = Check(chain, disk, features, request);
   return true;
 }
@@ -116,7 +116,19 @@ bool IsPlausible(const RequestRecord& request, const DiskLimits& disk) {
     if (!InBounds(range.offset, range.bytes, disk.sectors * kSectorBytes)) return false;
     bytes += range.bytes;
   }
-  return request.done <= bytes;
+  constexpr uint64_t kKnown = RequestProgress::kAtBackend | RequestProgress::kFlushed;
+  return request.done() <= bytes && (request.progress & RequestProgress::kFlags & ~kKnown) == 0;
+}
+
+NextPart NextPartOf(const RequestRecord& request) {
+  uint64_t before = request.done();
+  for (const Range& range : std::span(request.ranges).first(request.range_count)) {
+    if (before < range.bytes) {
+      return {.offset = range.offset + before, .bytes = range.bytes - before};
+    }
+    before -= range.bytes;
+  }
+  return {};
 }
 
 }  // namespace atoll::virtio_blk

@@ -19,16 +19,36 @@ struct Range {
   uint64_t bytes = 0;
 };
 
-// A request in the journal. Executing it again from `done` on is harmless.
+// How far a request is, stored as one word: bytes executed, counted over all ranges, and flags in
+// the bits that are 0 because ranges are of whole sectors.
+struct RequestProgress {
+  static constexpr uint64_t kAtBackend =
+      1;                                   // what follows `done` was, or is about to be, submitted
+  static constexpr uint64_t kFlushed = 2;  // all ranges are done, and flushed
+  static constexpr uint64_t kFlags = kSectorBytes - 1;
+};
+
+// A request in the journal. Executing it again from where it stands is harmless.
 struct RequestRecord {
   virtio::HeldChain held;
   uint32_t type = 0;
   uint32_t status = 0;  // kStatusOk: to be executed; otherwise how it failed
   uint32_t range_count = 0;
   uint32_t reserved = 0;
-  uint64_t done = 0;  // bytes executed already, counted over all ranges
+  uint64_t progress = 0;  // RequestProgress
   std::array<Range, kMaxRanges> ranges = {};
+
+  uint64_t done() const { return progress & ~RequestProgress::kFlags; }
+  bool Has(uint64_t flag) const { return (progress & flag) != 0; }
+  void SetProgress(uint64_t done, uint64_t flags) { virtio::StoreRelease(progress, done | flags); }
 };
+
+// The part of a request that comes next: of one range, from `done` on.
+struct NextPart {
+  uint64_t offset = 0;  // in bytes on the disk
+  uint64_t bytes = 0;   // 0: all ranges are done
+};
+NextPart NextPartOf(const RequestRecord& request);
 
 // What the requests are checked against.
 struct DiskLimits {

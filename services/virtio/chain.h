@@ -22,6 +22,9 @@ class Chain {
 
   uint64_t readable_bytes() const { return record_.readable_bytes; }
   uint64_t writable_bytes() const { return record_.writable_bytes; }
+  uint32_t segments() const {
+    return uint32_t{record_.readable_segments} + record_.writable_segments;
+  }
   // Every segment lies in guest RAM.
   bool reachable() const { return record_.unreachable == 0; }
 
@@ -30,10 +33,19 @@ class Chain {
   // piece not in guest RAM.
   template <typename Visit>
   Status VisitReadable(uint64_t offset, uint64_t length, Visit visit) const {
-    return VisitPieces(0, record_.readable_segments, offset, length, visit);
+    return VisitMapped(0, record_.readable_segments, offset, length, visit);
   }
   template <typename Visit>
   Status VisitWritable(uint64_t offset, uint64_t length, Visit visit) const {
+    return VisitMapped(record_.readable_segments, record_.writable_segments, offset, length, visit);
+  }
+  // The same with `visit(GuestPhys, uint64_t bytes)`, for those who pass the addresses on.
+  template <typename Visit>
+  Status VisitReadableSegments(uint64_t offset, uint64_t length, Visit visit) const {
+    return VisitPieces(0, record_.readable_segments, offset, length, visit);
+  }
+  template <typename Visit>
+  Status VisitWritableSegments(uint64_t offset, uint64_t length, Visit visit) const {
     return VisitPieces(record_.readable_segments, record_.writable_segments, offset, length, visit);
   }
 
@@ -56,8 +68,19 @@ class Chain {
 
  private:
   template <typename Visit>
-  Status VisitPieces(uint32_t first, uint32_t count, uint64_t offset, uint64_t length,
+  Status VisitMapped(uint32_t first, uint32_t count, uint64_t offset, uint64_t length,
                      Visit& visit) const {
+    return VisitPieces(first, count, offset, length, [this, &visit](GuestPhys at, uint64_t bytes) {
+      // Sums that wrap here were unreachable when parsed; Range refuses what a broken journal might
+      // hold.
+      const auto piece = memory_.Range(at, bytes);
+      return piece.has_value() ? visit(*piece) : piece.error();
+    });
+  }
+
+  template <typename Visit>
+  Status VisitPieces(uint32_t first, uint32_t count, uint64_t offset, uint64_t length,
+                     Visit&& visit) const {
     for (uint32_t i = first; i < first + count && length != 0; ++i) {
       const Segment& segment = record_.segments[i];
       if (offset >= segment.length) {
@@ -65,11 +88,8 @@ class Chain {
         continue;
       }
       const uint64_t bytes = std::min<uint64_t>(segment.length - offset, length);
-      // Sums that wrap here were unreachable when parsed; Range refuses what a broken journal might
-      // hold.
-      const auto piece = memory_.Range(GuestPhys(segment.address) + offset, bytes);
-      if (!piece.has_value()) return piece.error();
-      if (const Status status = visit(*piece); !IsOk(status)) return status;
+      const Status status = visit(GuestPhys(segment.address) + offset, bytes);
+      if (!IsOk(status)) return status;
       length -= bytes;
       offset = 0;
     }

@@ -67,7 +67,6 @@ enum class Phase : uint8_t {
   kFree = 0,
   kAccepted = 1,  // taken from the avail ring; executing it again is harmless
   kPushed = 2,    // executed, its used element written; visible once Cursor::used is beyond it
-  kDropped = 3,   // its queue was stopped; the model waits until nobody touches its buffers
 };
 
 // What makes a HeldChain count, stored as one word.

@@ -336,6 +336,7 @@ void MmioTransport::WriteQueueReady(uint32_t value) {
     (void)queue->Enable();  // refused: QueueReady reads 0
   } else if (!ready) {
     hold_ = !StopQueue(state_.queue_sel);
+    more_work_.Notify();  // the model may do for other queues what it could not before
   }
   RefreshSelectedQueue();
 }

@@ -306,7 +306,8 @@ TEST(VirtioBlkRestart, BLK_55_BLK_56_BLK_59_BLK_60_death_anywhere_in_overlapping
   queue.Add(
       {{m.Header(kOut, 2), 16, false}, {b, 1024, false}, {status + 1, 1, true}});  // sectors 2, 3
   queue.Add({{m.Header(kIn, 1), 16, false}, {back, 2048, true}, {status + 2, 1, true}});
-  MemoryStates states({m.ram(), m.journal_bytes(), content.span()});
+  const auto journal = m.JournalInUse(4);
+  MemoryStates states({m.ram(), journal[0], journal[1], content.span()});
   ASSERT_TRUE(states.Run([&m] { m.Doorbell(0); }));
   ASSERT_GT(states.size(), 100u);
   for (size_t state = 0; state < states.size(); ++state) {
@@ -372,7 +373,8 @@ TEST(VirtioBlkRestart, BLK_57_flush_in_flight_is_executed_again) {
   other.Initialize(m.journal().queues[0], m.memory(), kQueueSize);
   ASSERT_TRUE(other.Attach());
   ASSERT_EQ(other.Fetch(record.held.chain), virtio::SplitQueue::Fetched::kChain);
-  ASSERT_TRUE(ParseRequest(other.chain(record.held.chain), {kDiskBytes / 512, false}, kBlockFeatures, record));
+  ASSERT_TRUE(ParseRequest(other.chain(record.held.chain), {kDiskBytes / 512, false},
+                           kBlockFeatures, record));
   other.Hold(record.held, 0);
   ASSERT_NE(disk.durable, disk.content);
   ASSERT_EQ(m.Restart(), Status::kOk);
@@ -387,7 +389,7 @@ TEST(VirtioBlkRestart, corrupt_request_in_the_journal_breaks_the_queue_only) {
            [](RequestRecord& r) { r.status = 3; },
            [](RequestRecord& r) { r.ranges[0].offset = ~uint64_t{0}; },
            [](RequestRecord& r) { r.ranges[0].bytes = ~uint64_t{0}; },
-           [](RequestRecord& r) { r.done = ~uint64_t{0}; }}) {
+           [](RequestRecord& r) { r.progress = ~uint64_t{0}; }}) {
     TestDisk disk(4 << 20);
     BlockMachine m(disk);
     BlockQueue queue = m.Live();

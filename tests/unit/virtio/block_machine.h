@@ -10,6 +10,7 @@
 
 #include "services/virtio-blk/block_device.h"
 #include "services/virtio-blk/memory_backend.h"
+#include "services/virtio-blk/memory_executor.h"
 #include "tests/unit/virtio/driver.h"
 #include "tests/unit/virtio/machine.h"
 
@@ -82,13 +83,26 @@ class BlockMachine : public BlockBase {
                         uint64_t ram_base = virtio::kRamBase,
                         uint64_t ram_bytes = virtio::kRamBytes)
       : Machine(
-            [&disk, queues, id](BlockJournal& journal) {
-              return std::make_unique<BlockDevice>(disk, journal, id, queues);
+            [&disk, queues, id,
+             executor = std::shared_ptr<MemoryExecutor>()](BlockJournal& journal) mutable {
+              executor = std::make_shared<MemoryExecutor>(disk, journal.device.flush_failed);
+              return std::make_unique<BlockDevice>(*executor, journal, id, queues);
             },
             ram_base, ram_bytes) {}
 
   BlockQueue Live(uint64_t features = kBlockFeatures, uint32_t size = 256) {
     return virtio::BringUp<BlockBase>(*this, features, size);
+  }
+
+  // The parts of the journal that are in use while only the first `requests` records are: the rest
+  // does not change.
+  std::vector<std::span<std::byte>> JournalInUse(uint32_t requests) {
+    const std::span all = journal_bytes();
+    const auto offset = [&all](const void* at) {
+      return static_cast<size_t>(static_cast<const std::byte*>(at) - all.data());
+    };
+    return {all.first(offset(&journal().device.requests[requests])),
+            all.subspan(offset(&journal().device.disk))};
   }
 
   uint64_t Header(uint32_t type, uint64_t sector) {

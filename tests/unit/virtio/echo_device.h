@@ -112,11 +112,8 @@ using EchoJournal = EchoBase::JournalType;
 class EchoMachine : public EchoBase {
  public:
   explicit EchoMachine(uint64_t ram_base = kRamBase, uint64_t ram_bytes = kRamBytes)
-      : Machine(
-            [](EchoJournal& journal) {
-              return std::make_unique<EchoDevice>(journal.device);
-            },
-            ram_base, ram_bytes) {}
+      : Machine([](EchoJournal& journal) { return std::make_unique<EchoDevice>(journal.device); },
+                ram_base, ram_bytes) {}
 };
 using EchoQueue = DriverQueue<EchoBase>;
 

@@ -218,11 +218,9 @@ TEST(VirtioRestart, corrupt_journal_is_detected) {
 TEST(VirtioRestart, journal_memory_is_checked) {
   AlignedBytes memory(sizeof(EchoJournal));
   EXPECT_TRUE(JournalIn<EchoJournal>(memory.span()));
-  EXPECT_EQ(JournalIn<EchoJournal>(memory.span().first(100)).error(),
-            Status::kResourceExhausted);
+  EXPECT_EQ(JournalIn<EchoJournal>(memory.span().first(100)).error(), Status::kResourceExhausted);
   AlignedBytes larger(sizeof(EchoJournal) + 8);
-  EXPECT_EQ(JournalIn<EchoJournal>(larger.span().subspan(1)).error(),
-            Status::kInvalidArgument);
+  EXPECT_EQ(JournalIn<EchoJournal>(larger.span().subspan(1)).error(), Status::kInvalidArgument);
 }
 
 }  // namespace

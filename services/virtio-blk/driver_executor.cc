@@ -1,0 +1,175 @@
+#include "services/virtio-blk/driver_executor.h"
+
+#include <algorithm>
+
+namespace atoll::virtio_blk {
+namespace {
+
+using block::Operation;
+using block::SlotState;
+using virtio::Chain;
+
+// Where the data of an IN or OUT begins in its part of the chain.
+uint64_t DataOffset(const RequestRecord& request) {
+  return request.done() + (request.type == kOut ? sizeof(RequestHeader) : 0);
+}
+
+template <typename Visit>
+Status VisitData(const Chain& chain, const RequestRecord& request, uint64_t bytes, Visit visit) {
+  return request.type == kIn ? chain.VisitWritableSegments(DataOffset(request), bytes, visit)
+                             : chain.VisitReadableSegments(DataOffset(request), bytes, visit);
+}
+
+// How many of the next `bytes` of data fit the segments of a slot: whole sectors.
+uint64_t BytesThatFit(const Chain& chain, const RequestRecord& request, uint64_t bytes) {
+  if (chain.segments() <= block::kMaxSegments) return bytes;
+  uint32_t segments = 0;
+  uint64_t fit = 0;
+  (void)VisitData(chain, request, bytes, [&](GuestPhys, uint64_t piece) {
+    if (segments++ == block::kMaxSegments) return Status::kResourceExhausted;
+    fit += piece;
+    return Status::kOk;
+  });
+  return fit & ~(kSectorBytes - 1);
+}
+
+}  // namespace
+
+DriverExecutor::DriverExecutor(block::RequestRingClient ring, BlockState& state, bool read_only,
+                               Ports ports)
+    : ring_(ring), state_(state), read_only_(read_only), ports_(ports) {
+  // What the driver said once is enough for taking up the journal; what it says now comes with Collect.
+  if (state_.disk.features == 0) (void)DriverSays(state_.disk);
+}
+
+// Whether the disk is ready; then what it is.
+bool DriverExecutor::DriverSays(DiskRecord& disk) const {
+  const block::Disk said = ring_.disk();
+  if (said.state != block::DiskState::kReady) return false;
+  // At most what 64 bits of bytes can count.
+  disk.sectors = std::min(said.sectors, ~uint64_t{0} / kSectorBytes);
+  disk.features = ((said.flags & block::kReadOnly) != 0 ? kFeatureRo : 0) |
+                  ((said.flags & block::kFlush) != 0 ? kFeatureFlush : 0) |
+                  ((said.flags & block::kDiscard) != 0 ? kFeatureDiscard : 0) |
+                  ((said.flags & block::kWriteZeroes) != 0 ? kFeatureWriteZeroes : 0);
+  return true;
+}
+
+Progress DriverExecutor::Execute(uint32_t index, const Chain& chain, RequestRecord& request,
+                                 bool flush_after, uint64_t& budget) {
+  if (request.Has(RequestProgress::kAtBackend)) {
+    const SlotState slot = ring_.State(index);
+    if (slot == SlotState::kSubmitted) return Progress::kPending;
+    if (slot == SlotState::kDone) TakeOutcome(index, chain, request, flush_after);
+  }
+  if (ring_.State(index) == SlotState::kDone) ring_.Free(index);
+  Part part;
+  if (request.status != kStatusOk || !NextPart(chain, request, flush_after, part)) {
+    return Progress::kDone;
+  }
+  if (part.operation == Operation::kFlush && state_.flush_failed != 0) {
+    request.status = kStatusIoErr;
+    return Progress::kDone;
+  }
+  const bool data = part.operation == Operation::kIn || part.operation == Operation::kOut;
+  const bool failed = ring_.disk().state == block::DiskState::kFailed;
+  if (failed) TellOfFailure();
+  if (failed || (data && part.bytes == 0)) {  // or more pieces within a sector than a slot holds
+    request.status = kStatusIoErr;
+    return Progress::kDone;
+  }
+  request.SetProgress(request.done(), RequestProgress::kAtBackend);
+  Submit(index, chain, request, part);
+  submitted_ = true;
+  return Progress::kPending;
+}
+
+bool DriverExecutor::NextPart(const Chain& chain, const RequestRecord& request, bool flush_after,
+                              Part& part) const {
+  const virtio_blk::NextPart next = NextPartOf(request);
+  if (next.bytes == 0) {
+    part = {};
+    // Of a disk that does not flush each write is on the medium when it ends.
+    return flush_after && !request.Has(RequestProgress::kFlushed) &&
+           (features() & kFeatureFlush) != 0;
+  }
+  part = {.operation = static_cast<Operation>(request.type),
+          .offset = next.offset,
+          .bytes = next.bytes};
+  if (request.type == kIn || request.type == kOut) {
+    part.bytes = BytesThatFit(chain, request, next.bytes);
+  }
+  return true;
+}
+
+void DriverExecutor::TakeOutcome(uint32_t index, const Chain& chain, RequestRecord& request,
+                                 bool flush_after) {
+  Part part;
+  const bool has_part = NextPart(chain, request, flush_after, part);
+  const block::RequestStatus outcome = ring_.Outcome(index);
+  if (outcome != block::RequestStatus::kOk) {
+    const bool unsupported = outcome == block::RequestStatus::kUnsupported;
+    if (part.operation == Operation::kFlush && !unsupported) state_.flush_failed = 1;
+    request.status = unsupported ? kStatusUnsupp : kStatusIoErr;
+    if (!unsupported) TellOfFailure();
+    request.SetProgress(request.done(), 0);
+  } else if (has_part && part.operation == Operation::kFlush) {
+    request.SetProgress(request.done(), RequestProgress::kFlushed);
+  } else {
+    request.SetProgress(request.done() + part.bytes, 0);
+  }
+}
+
+void DriverExecutor::Submit(uint32_t index, const Chain& chain, const RequestRecord& request,
+                            const Part& part) {
+  block::Request slot = {.operation = part.operation,
+                         .sector = part.offset / kSectorBytes,
+                         .sectors = static_cast<uint32_t>(part.bytes / kSectorBytes)};
+  if (part.operation == Operation::kIn || part.operation == Operation::kOut) {
+    (void)VisitData(chain, request, part.bytes, [&](GuestPhys at, uint64_t bytes) {
+      ring_.SetSegment(index, slot.segment_count, at.value, static_cast<uint32_t>(bytes));
+      ++slot.segment_count;
+      return Status::kOk;
+    });
+  }
+  ring_.Submit(index, slot);
+}
+
+bool DriverExecutor::Lingers(uint32_t index) {
+  if (ring_.State(index) == SlotState::kSubmitted) return true;
+  ring_.Free(index);
+  return false;
+}
+
+void DriverExecutor::EndPass() {
+  if (!submitted_) return;
+  submitted_ = false;
+  if (ring_.DriverWaits()) ports_.driver.Notify();
+}
+
+BackendNews DriverExecutor::Collect() {
+  BackendNews news;
+  do {
+    news.requests |= ring_.TakeCompleted();
+  } while (ring_.Wait());
+  if (ring_.disk().state == block::DiskState::kFailed) TellOfFailure();
+  DiskRecord disk;
+  if (DriverSays(disk)) {
+    // A feature that a guest may have accepted stays until it resets the device.
+    disk.features |= state_.disk.features;
+    news.disk_changed =
+        disk.sectors != state_.disk.sectors || disk.features != state_.disk.features;
+    state_.disk = disk;
+  }
+  return news;
+}
+
+void DriverExecutor::Reset() { (void)DriverSays(state_.disk); }
+
+void DriverExecutor::TellOfFailure() {
+  if (told_) return;
+  told_ = true;
+  ports_.failed.Notify();
+}
+
+}  // namespace atoll::virtio_blk
