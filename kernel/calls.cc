@@ -29,6 +29,7 @@ void Answer(Task& caller, Status status, const abi::Words& words) {
 
 template <KernelCall kCall>
 void Run(Task& caller) {
+  kernel_lock.AssertHeld();
   using Traits = KernelCallTraits<kCall>;
   const uint64_t* const x = caller.frame.x;
   const abi::Words words = {x[1], x[2], x[3], x[4], x[5], x[6]};
@@ -90,7 +91,7 @@ constexpr std::array<Handler, kCallNumbers> MakeTable() {
 
 constexpr std::array<Handler, kCallNumbers> kTable = MakeTable();
 
-void CallEndpoint(Task& caller) {
+void CallEndpoint(Task& caller) ATOLL_KERNEL_LOCKED {
   HandleEntry* const entry = caller.FindHandle(caller.frame.x[0]);
   if (entry == nullptr) return Answer(caller, Status::kNotFound, {});
   const Result<Endpoint*> endpoint = ObjectOf<Endpoint>(*entry, ObjectType::kEndpoint);
@@ -105,7 +106,7 @@ void CallEndpoint(Task& caller) {
   BeginCall(caller, **endpoint, BlockedOn::kCall);
 }
 
-Status ReplyFromFrame(Task& server) {
+Status ReplyFromFrame(Task& server) ATOLL_KERNEL_LOCKED {
   const uint64_t* const x = server.frame.x;
   return Reply(server, x[0], x[1], {x[2], x[3], x[4], x[5], x[6], x[7]});
 }
@@ -113,8 +114,10 @@ Status ReplyFromFrame(Task& server) {
 }  // namespace
 
 // From kernel/vectors.S: x0-x7 and the number x8 are in the frame of the current task.
-extern "C" Thread* HandleTaskCall() {
+extern "C" Thread* HandleTaskCall() ABSL_EXCLUSIVE_LOCK_FUNCTION(kernel_lock) {
   Cpu& cpu = Cpu::This();
+  kernel_lock.Lock(cpu);
+  if (cpu.current == nullptr) return Schedule(cpu);  // stopped by another CPU meanwhile
   Task& caller = *static_cast<Task*>(cpu.current);
   const uint64_t number = caller.frame.x[8];
   switch (number) {

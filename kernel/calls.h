@@ -21,7 +21,8 @@ using ReplyOf = typename KernelCallTraits<kCall>::Reply;
 
 // `handle`: the entry named by x0, with the right that the schema asks for; null for calls without one.
 template <KernelCall kCall>
-Result<ReplyOf<kCall>> Execute(Task& caller, HandleEntry* handle, const RequestOf<kCall>& request);
+Result<ReplyOf<kCall>> Execute(Task& caller, HandleEntry* handle,
+                               const RequestOf<kCall>& request) ATOLL_KERNEL_LOCKED;
 
 // A call that answers with a status alone.
 inline Result<Empty> FromStatus(Status status) {

@@ -1,4 +1,6 @@
 // Kernel calls of the supervisor that start, stop, bind, inspect and destroy.
+#include <algorithm>
+
 #include "kernel/calls.h"
 #include "kernel/direct_map.h"
 #include "kernel/donation.h"
@@ -26,21 +28,35 @@ bool AnyVcpuOn(const Vm& vm) {
 
 void Drop(Object& object) { --object.references; }
 
-void ReleaseLater(const LaterDonations& donations) {
+void ReleaseLater(const LaterDonations& donations) ATOLL_KERNEL_LOCKED {
   for (const LaterDonation& donation : donations) {
     static_cast<void>(
         pools.frames.Release(donation.base, donation.pages * kPageSize, FrameState::kObject));
   }
 }
 
-Status DestroyTask(Task& task) {
+// No register of a CPU leads to pages that are given back; OnCpu.
+void LeaveTaskSpace(void*) {
+  Cpu::This().ttbr0 = empty_space;
+  Ttbr0El2::Write(empty_space);
+  Isb();  // not walked from any more when its TLB entries go
+}
+void LeaveGuestSpace(void* vttbr) {
+  if (VttbrEl2::Read() == *static_cast<uint64_t*>(vttbr)) VttbrEl2::Write(0);
+  Isb();
+}
+
+Status DestroyTask(Task& task) ATOLL_KERNEL_LOCKED {
   if (task.state == TaskState::kRunning) return Status::kFailedPrecondition;
   if (task.mappings.InUse() || task.port != &task.signal_port) return Status::kFailedPrecondition;
   for (uint32_t slot = 1; slot < task.handle_count; ++slot) {
     if (task.handles[slot].object != nullptr) Drop(*task.handles[slot].object);
   }
   if (task.ipc_memory != nullptr) Drop(*task.ipc_memory);
-  SetTimer(Cpu::This(), task.replenish, Timer::kNever);
+  SetTimer(task.replenish, Timer::kNever);
+  for (Cpu& cpu : OnlineCpus()) {
+    if (cpu.ttbr0 == task.ttbr0) OnCpu(cpu, LeaveTaskSpace, nullptr);
+  }
   TaskTlb(task.asid).InvalidateAll();
   ReleaseLater(task.later_donations);
   pools.asids.Release(task.asid_tag);
@@ -48,35 +64,33 @@ Status DestroyTask(Task& task) {
   return Status::kOk;
 }
 
-Status DestroyVm(Vm& vm) {
+Status DestroyVm(Vm& vm) ATOLL_KERNEL_LOCKED {
   if (vm.mappings.InUse()) return Status::kFailedPrecondition;
   for (size_t i = 0; i < vm.ranges.size(); ++i) {
     if (vm.ranges[i].endpoint != nullptr) Drop(*vm.ranges[i].endpoint);
     if (vm.ranges[i].signal != nullptr) Drop(*vm.ranges[i].signal);
   }
   if (vm.hypercall != nullptr) Drop(*vm.hypercall);
-  const uint64_t vttbr = TranslationBase(vm.root, vm.vmid);
+  uint64_t vttbr = TranslationBase(vm.root, vm.vmid);
+  for (Cpu& cpu : OnlineCpus()) OnCpu(cpu, LeaveGuestSpace, &vttbr);
   Stage2Tlb(vttbr).InvalidateAll();
-  if (VttbrEl2::Read() == vttbr)
-    VttbrEl2::Write(0);  // no register leads to pages that are given back
   ReleaseLater(vm.later_donations);
   pools.vmids.Release(vm.vmid_tag);
   --pools.vms;
   return Status::kOk;
 }
 
-Status DestroyVcpu(Vcpu& vcpu) {
+Status DestroyVcpu(Vcpu& vcpu) ATOLL_KERNEL_LOCKED {
   if (vcpu.power == VcpuState::kOn) return Status::kFailedPrecondition;
-  SetTimer(Cpu::This(), vcpu.replenish,
-           Timer::kNever);  // the others stopped when it was turned off
+  SetTimer(vcpu.replenish, Timer::kNever);  // the others stopped when it was turned off
   vcpu.vm->vcpus[vcpu.index] = nullptr;
-  // Another one may come to lie at this address: it is not the one whose TLB entries are still here.
-  if (vcpu.vm->last_loaded == &vcpu) vcpu.vm->last_loaded = nullptr;
+  // Another one may come to lie at this address: it is not the one whose TLB entries are still there.
+  std::ranges::replace(vcpu.vm->last_loaded, &vcpu, nullptr);
   Drop(*vcpu.vm);
   return Status::kOk;
 }
 
-Status DestroyEndpoint(Endpoint& endpoint) {
+Status DestroyEndpoint(Endpoint& endpoint) ATOLL_KERNEL_LOCKED {
   if (endpoint.owner->state == TaskState::kRunning || !endpoint.queue.empty()) {
     return Status::kFailedPrecondition;
   }
@@ -85,25 +99,25 @@ Status DestroyEndpoint(Endpoint& endpoint) {
   return Status::kOk;
 }
 
-Status DestroyMemory(Memory& memory) {
+Status DestroyMemory(Memory& memory) ATOLL_KERNEL_LOCKED {
   if (memory.mapped_bytes != 0) return Status::kFailedPrecondition;
   if (memory.memory_type == MemoryType::kDevice) return Status::kOk;
   return pools.frames.Release(memory.base, memory.bytes, FrameState::kMemory);
 }
 
-Status DestroyIrq(Irq& irq) {
+Status DestroyIrq(Irq& irq) ATOLL_KERNEL_LOCKED {
   Drop(*irq.owner);
   return BindIrq(irq.intid, nullptr);
 }
 
-Status DestroyIrqLine(IrqLine& line) {
+Status DestroyIrqLine(IrqLine& line) ATOLL_KERNEL_LOCKED {
   SetLine(*line.vm, line.intid, false);
   Drop(*line.vm);
   return Status::kOk;
 }
 
 // What an object lets go of. Only with the supervisor's own handle left.
-Status Dismantle(Object& object) {
+Status Dismantle(Object& object) ATOLL_KERNEL_LOCKED {
   switch (object.type) {
     case ObjectType::kTask: return DestroyTask(static_cast<Task&>(object));
     case ObjectType::kVm: return DestroyVm(static_cast<Vm&>(object));
@@ -122,7 +136,6 @@ Status Dismantle(Object& object) {
 
 template <>
 Result<Empty> Execute<KernelCall::kDestroyObject>(Task& caller, HandleEntry* handle, const Empty&) {
-  LockGuard guard(objects_lock);
   Object& object = *handle->object;
   if (&object == &caller || object.references != 1)
     return std::unexpected(Status::kFailedPrecondition);
@@ -136,7 +149,6 @@ Result<Empty> Execute<KernelCall::kDestroyObject>(Task& caller, HandleEntry* han
 template <>
 Result<Empty> Execute<KernelCall::kStartTask>(Task& caller, HandleEntry* handle,
                                               const StartTaskRequest& request) {
-  LockGuard guard(objects_lock);
   const auto task = ObjectOf<Task>(*handle, ObjectType::kTask);
   if (!task.has_value()) return std::unexpected(task.error());
   if ((*task)->state == TaskState::kRunning) return std::unexpected(Status::kFailedPrecondition);
@@ -158,7 +170,6 @@ Result<Empty> Execute<KernelCall::kStartTask>(Task& caller, HandleEntry* handle,
 
 template <>
 Result<Empty> Execute<KernelCall::kKillTask>(Task& caller, HandleEntry* handle, const Empty&) {
-  LockGuard guard(objects_lock);
   const auto task = ObjectOf<Task>(*handle, ObjectType::kTask);
   if (!task.has_value()) return std::unexpected(task.error());
   if (*task == &caller) return std::unexpected(Status::kFailedPrecondition);
@@ -182,7 +193,6 @@ Result<InspectTaskReply> Execute<KernelCall::kInspectTask>(Task&, HandleEntry* h
 template <>
 Result<Empty> Execute<KernelCall::kDonateTables>(Task&, HandleEntry* handle,
                                                  const DonateTablesRequest& request) {
-  LockGuard guard(objects_lock);
   PagePool* tables = nullptr;
   LaterDonations* later = nullptr;
   if (handle->type() == ObjectType::kTask) {
@@ -208,7 +218,6 @@ Result<Empty> Execute<KernelCall::kDonateTables>(Task&, HandleEntry* handle,
 template <>
 Result<Empty> Execute<KernelCall::kBindMmio>(Task& caller, HandleEntry* handle,
                                              const BindMmioRequest& request) {
-  LockGuard guard(objects_lock);
   const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
   if (!vm.has_value()) return std::unexpected(vm.error());
   const auto endpoint =
@@ -236,7 +245,6 @@ Result<Empty> Execute<KernelCall::kBindMmio>(Task& caller, HandleEntry* handle,
 template <>
 Result<Empty> Execute<KernelCall::kBindDoorbell>(Task& caller, HandleEntry* handle,
                                                  const BindDoorbellRequest& request) {
-  LockGuard guard(objects_lock);
   const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
   if (!vm.has_value()) return std::unexpected(vm.error());
   const auto signal =
@@ -260,7 +268,6 @@ Result<Empty> Execute<KernelCall::kBindDoorbell>(Task& caller, HandleEntry* hand
 template <>
 Result<Empty> Execute<KernelCall::kBindHypercall>(Task& caller, HandleEntry* handle,
                                                   const BindHypercallRequest& request) {
-  LockGuard guard(objects_lock);
   const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
   if (!vm.has_value()) return std::unexpected(vm.error());
   const auto endpoint =
@@ -278,17 +285,13 @@ Result<Empty> Execute<KernelCall::kBindHypercall>(Task& caller, HandleEntry* han
 
 template <>
 Result<Empty> Execute<KernelCall::kResetVm>(Task&, HandleEntry* handle, const Empty&) {
-  LockGuard guard(objects_lock);
   const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
   if (!vm.has_value()) return std::unexpected(vm.error());
   if ((*vm)->state == VmState::kRunning) return std::unexpected(Status::kFailedPrecondition);
   for (Vcpu* const vcpu : (*vm)->vcpus) {
     if (vcpu != nullptr) TurnOff(*vcpu);
   }
-  {
-    LockGuard interrupts((*vm)->interrupts_lock);
-    (*vm)->gic->Reset();
-  }
+  (*vm)->gic->Reset();
   (*vm)->id_registers.Reset();
   (*vm)->state = VmState::kCreated;
   return Empty{};
@@ -332,14 +335,18 @@ Result<Empty> Execute<KernelCall::kSetSchedule>(Task&, HandleEntry* handle,
   Thread* thread = nullptr;
   if (handle->type() == ObjectType::kTask) thread = static_cast<Task*>(handle->object);
   if (handle->type() == ObjectType::kVcpu) thread = static_cast<Vcpu*>(handle->object);
-  if (thread == nullptr || (request.budget != 0 && request.period < request.budget) ||
-      request.cpu != 0) {
+  if (thread == nullptr || (request.budget != 0 && request.period < request.budget)) {
     return std::unexpected(Status::kInvalidArgument);
+  }
+  // A vCPU has a home: its EL1 state stays in that CPU's registers.
+  if (request.cpu >= cpu_count && (request.cpu != kAnyCpu || thread->vcpu)) {
+    return std::unexpected(Status::kOutOfRange);
   }
   thread->schedule.priority = request.priority;
   thread->schedule.budget = request.budget;
   thread->schedule.period = request.period;
   Reprioritize(*thread);
+  SetHome(*thread, request.cpu);
   return Empty{};
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernel/calls.h"
+#include "kernel/cpu.h"
 #include "kernel/direct_map.h"
 #include "kernel/memory/cache.h"
 #include "kernel/memory/page_table.h"
@@ -66,7 +67,6 @@ Result<Space> SpaceOf(const HandleEntry& entry) {
 template <>
 Result<MapMemoryReply> Execute<KernelCall::kMapMemory>(Task& caller, HandleEntry* handle,
                                                        const MapMemoryRequest& request) {
-  LockGuard guard(objects_lock);
   const auto memory = ObjectOf<Memory>(*handle, ObjectType::kMemory);
   if (!memory.has_value()) return std::unexpected(memory.error());
   HandleEntry* const space_handle = caller.FindHandle(request.space);
@@ -109,7 +109,6 @@ Result<MapMemoryReply> Execute<KernelCall::kMapMemory>(Task& caller, HandleEntry
 template <>
 Result<MapMemoryReply> Execute<KernelCall::kUnmapMemory>(Task&, HandleEntry* handle,
                                                          const UnmapMemoryRequest& request) {
-  LockGuard guard(objects_lock);
   const Result<Space> space = SpaceOf(*handle);
   if (!space.has_value()) return std::unexpected(space.error());
   MappingRecords::Record* const record = space->mappings->FindFront(request.address);
@@ -140,7 +139,11 @@ Result<MapMemoryReply> Execute<KernelCall::kClearMemory>(Task&, HandleEntry* han
     return std::unexpected(Status::kOutOfRange);
   }
   const uint64_t bytes = std::min(request.bytes, kClearedPerCall);
-  ClearToPointOfCoherency(PhysToPointer<std::byte>((*memory)->base + request.offset), bytes);
+  std::byte* const first = PhysToPointer<std::byte>((*memory)->base + request.offset);
+  // Long, so other CPUs may work meanwhile. The memory stays: only the supervisor destroys, and it is in this call.
+  kernel_lock.Unlock();
+  ClearToPointOfCoherency(first, bytes);
+  kernel_lock.Lock(Cpu::This());
   return MapMemoryReply{.bytes = bytes};
 }
 

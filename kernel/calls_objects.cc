@@ -29,7 +29,7 @@ constexpr uint32_t PackedAffinity(uint64_t mpidr) {
   return static_cast<uint32_t>((mpidr & 0xff'ffff) | (mpidr >> 32 & 0xff) << 24);
 }
 
-uint64_t NextCaller() { return uint64_t{pools.next_caller++} << 48; }
+uint64_t NextCaller() ATOLL_KERNEL_LOCKED { return uint64_t{pools.next_caller++} << 48; }
 
 Result<Task*> OwnerTask(Task& caller, uint32_t slot) {
   return FindObject<Task>(caller, slot, ObjectType::kTask, Right::kManage);
@@ -38,7 +38,8 @@ Result<Vm*> OwnerVm(Task& caller, uint32_t slot) {
   return FindObject<Vm>(caller, slot, ObjectType::kVm, Right::kManage);
 }
 
-Result<Object*> CreateTask(Task& caller, const CreateObjectRequest& request, Donation& donation) {
+Result<Object*> CreateTask(Task& caller, const CreateObjectRequest& request,
+                           Donation& donation) ATOLL_KERNEL_LOCKED {
   const uint32_t rank = static_cast<uint32_t>(Field(request.a, 0, 8));
   const uint32_t priority = static_cast<uint32_t>(Field(request.a, 8, 8));
   const uint32_t timer_bit = static_cast<uint32_t>(Field(request.a, 16, 8));
@@ -74,7 +75,8 @@ Result<Object*> CreateTask(Task& caller, const CreateObjectRequest& request, Don
   return task;
 }
 
-Result<Object*> CreateVm(Task& caller, const CreateObjectRequest& request, Donation& donation) {
+Result<Object*> CreateVm(Task& caller, const CreateObjectRequest& request,
+                         Donation& donation) ATOLL_KERNEL_LOCKED {
   const uint32_t intids = static_cast<uint32_t>(Field(request.a, 0, 16));
   const uint32_t vcpus = static_cast<uint32_t>(Field(request.a, 32, 16));
   if (intids < 64 || intids > 1024 || intids % 32 != 0 || vcpus == 0 || vcpus > kMaxVcpus) {
@@ -110,7 +112,8 @@ Result<Object*> CreateVm(Task& caller, const CreateObjectRequest& request, Donat
   return vm;
 }
 
-Result<Object*> CreateVcpu(Task& caller, const CreateObjectRequest& request, Donation& donation) {
+Result<Object*> CreateVcpu(Task& caller, const CreateObjectRequest& request,
+                           Donation& donation) ATOLL_KERNEL_LOCKED {
   const auto vm = OwnerVm(caller, request.owner);
   if (!vm.has_value()) return std::unexpected(vm.error());
   const uint32_t index = static_cast<uint32_t>(Field(request.a, 0, 8));
@@ -129,15 +132,13 @@ Result<Object*> CreateVcpu(Task& caller, const CreateObjectRequest& request, Don
   vcpu->hypercall = (*vm)->hypercall;
   vcpu->token = NextCaller();
   vcpu->schedule.priority = priority;
+  vcpu->schedule.home_cpu = index % cpu_count;
   VcpuMask kicks = 0;
-  {
-    LockGuard guard((*vm)->interrupts_lock);
-    const Status status = (*vm)->gic->Attach(index, PackedAffinity(request.b), kicks);
-    if (!IsOk(status)) return std::unexpected(status);
-    // The EL1 timers' interrupts are the physical ones while the vCPU is loaded.
-    for (const uint32_t intid : {physical_gic.timers.virtual_, physical_gic.timers.physical}) {
-      (*vm)->gic->vcpu(index).MapPhysical(intid, intid);
-    }
+  const Status status = (*vm)->gic->Attach(index, PackedAffinity(request.b), kicks);
+  if (!IsOk(status)) return std::unexpected(status);
+  // The EL1 timers' interrupts are the physical ones while the vCPU is loaded.
+  for (const uint32_t intid : {physical_gic.timers.virtual_, physical_gic.timers.physical}) {
+    (*vm)->gic->vcpu(index).MapPhysical(intid, intid);
   }
   (*vm)->vcpus[index] = vcpu;
   ++(*vm)->references;
@@ -147,7 +148,7 @@ Result<Object*> CreateVcpu(Task& caller, const CreateObjectRequest& request, Don
 }
 
 Result<Object*> CreateEndpoint(Task& caller, const CreateObjectRequest& request,
-                               Donation& donation) {
+                               Donation& donation) ATOLL_KERNEL_LOCKED {
   const auto owner = OwnerTask(caller, request.owner);
   if (!owner.has_value()) return std::unexpected(owner.error());
   if (request.a > abi::kMaxRank) return std::unexpected(Status::kInvalidArgument);
@@ -163,14 +164,16 @@ Result<Object*> CreateEndpoint(Task& caller, const CreateObjectRequest& request,
   return endpoint;
 }
 
-Result<Object*> CreateSignal(Task& caller, const CreateObjectRequest& request, Donation& donation) {
+Result<Object*> CreateSignal(Task& caller, const CreateObjectRequest& request,
+                             Donation& donation) ATOLL_KERNEL_LOCKED {
   const auto owner = OwnerTask(caller, request.owner);
   if (!owner.has_value()) return std::unexpected(owner.error());
   ++(*owner)->references;
   return donation.Construct<Signal>(*owner);
 }
 
-Result<Object*> CreateIrq(Task& caller, const CreateObjectRequest& request, Donation& donation) {
+Result<Object*> CreateIrq(Task& caller, const CreateObjectRequest& request,
+                          Donation& donation) ATOLL_KERNEL_LOCKED {
   const auto signal =
       FindObject<Signal>(caller, request.owner, ObjectType::kSignal, Right::kManage);
   if (!signal.has_value()) return std::unexpected(signal.error());
@@ -183,7 +186,7 @@ Result<Object*> CreateIrq(Task& caller, const CreateObjectRequest& request, Dona
 }
 
 Result<Object*> CreateIrqLine(Task& caller, const CreateObjectRequest& request,
-                              Donation& donation) {
+                              Donation& donation) ATOLL_KERNEL_LOCKED {
   const auto vm = OwnerVm(caller, request.owner);
   if (!vm.has_value()) return std::unexpected(vm.error());
   if (request.a < 32 || request.a >= (*vm)->gic->intids())
@@ -194,7 +197,7 @@ Result<Object*> CreateIrqLine(Task& caller, const CreateObjectRequest& request,
 
 // Device registers may be given away only if the machine's list has them; whatever the kernel drives itself
 // (GIC) is not in it.
-bool IsListedDevice(PhysAddr base, uint64_t bytes) {
+bool IsListedDevice(PhysAddr base, uint64_t bytes) ATOLL_KERNEL_LOCKED {
   return std::any_of(
       pools.resources.begin(), pools.resources.end(), [&](const GetResourceReply& entry) {
         return entry.kind != ResourceKind::kRam && entry.kind != ResourceKind::kArchive &&
@@ -204,7 +207,8 @@ bool IsListedDevice(PhysAddr base, uint64_t bytes) {
       });
 }
 
-Result<Object*> CreateMemory(const CreateObjectRequest& request, Donation& donation) {
+Result<Object*> CreateMemory(const CreateObjectRequest& request,
+                             Donation& donation) ATOLL_KERNEL_LOCKED {
   const PhysAddr base(AlignDown(request.a, kPageSize));
   const uint64_t type = request.a - base.value;
   if (type > static_cast<uint64_t>(MemoryType::kDevice) || request.b == 0 ||
@@ -222,7 +226,8 @@ Result<Object*> CreateMemory(const CreateObjectRequest& request, Donation& donat
   return donation.Construct<Memory>(base, request.b, static_cast<MemoryType>(type));
 }
 
-Result<Object*> Create(Task& caller, const CreateObjectRequest& request, Donation& donation) {
+Result<Object*> Create(Task& caller, const CreateObjectRequest& request,
+                       Donation& donation) ATOLL_KERNEL_LOCKED {
   switch (request.type) {
     case ObjectType::kMemory: return CreateMemory(request, donation);
     case ObjectType::kTask: return CreateTask(caller, request, donation);
@@ -244,7 +249,6 @@ inline constexpr uint32_t kAllRights = 511;
 template <>
 Result<Empty> Execute<KernelCall::kCreateObject>(Task& caller, HandleEntry* handle,
                                                  const CreateObjectRequest& request) {
-  LockGuard guard(objects_lock);
   // The authority to create is the right to manage oneself, which the kernel gives to its first task alone.
   if (handle->object != &caller) return std::unexpected(Status::kPermissionDenied);
   if (request.slot >= caller.handle_count) return std::unexpected(Status::kOutOfRange);
@@ -273,7 +277,6 @@ Result<Empty> Execute<KernelCall::kCreateObject>(Task& caller, HandleEntry* hand
 template <>
 Result<Empty> Execute<KernelCall::kGrantHandle>(Task& caller, HandleEntry* handle,
                                                 const GrantHandleRequest& request) {
-  LockGuard guard(objects_lock);
   const auto task = OwnerTask(caller, request.task);
   if (!task.has_value()) return std::unexpected(task.error());
   if (request.slot >= (*task)->handle_count) return std::unexpected(Status::kOutOfRange);

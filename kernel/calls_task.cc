@@ -66,7 +66,7 @@ Result<Empty> Execute<KernelCall::kAcknowledgeIrq>(Task&, HandleEntry* handle, c
 template <>
 Result<Empty> Execute<KernelCall::kSetTimer>(Task& caller, HandleEntry*,
                                              const SetTimerRequest& request) {
-  SetTimer(Cpu::This(), caller.timer, request.deadline);
+  SetTimer(caller.timer, request.deadline);
   return Empty{};
 }
 

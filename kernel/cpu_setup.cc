@@ -30,7 +30,6 @@ ATOLL_SYSTEM_REGISTER(HstrEl2, "hstr_el2");
 void SetUpCpu(Cpu& cpu) {
   TpidrEl2::Write(reinterpret_cast<uint64_t>(&cpu));
   VbarEl2::Write(reinterpret_cast<uint64_t>(ExceptionVectors));
-  cpu_features = CpuFeatures::From(ReadHardwareIdRegisters());
   const CpuFeatures& features = cpu_features;
   DebugRegisters::InitializeCpu();
   VtcrEl2::Write(VtcrEl2Value(features.physical_range, features.vmid16));
@@ -45,18 +44,33 @@ void SetUpCpu(Cpu& cpu) {
   Isb();
 }
 
-void SetUpInterruptController(const BootInfo& info) {
+void SetUpFeatures() { cpu_features = CpuFeatures::From(ReadHardwareIdRegisters()); }
+
+void SetUpDistributor(const BootInfo& info) {
   physical_gic.timers = info.machine.timers;
   physical_gic.distributor = GicDistributor(info.distributor);
   physical_gic.distributor.Initialize();
-  const uint64_t affinity = MpidrEl1::Read() & kAffinityMask;
+  for (const Device& device : info.machine.virtio) {
+    if (physical_gic.distributor.HasSpi(device.intid)) {
+      physical_gic.distributor.interrupts().SetEdge(device.intid, device.edge);
+    }
+  }
+}
+
+bool FindRedistributor(const BootInfo& info, const Cpu& cpu) {
   for (size_t i = 0; i < info.redistributors.size(); ++i) {
     const Result<GicRedistributor> found = GicRedistributor::Find(
-        info.redistributors[i], info.machine.redistributors[i].bytes, affinity);
-    if (found.has_value()) physical_gic.redistributors[0] = *found;
+        info.redistributors[i], info.machine.redistributors[i].bytes, cpu.affinity);
+    if (!found.has_value()) continue;
+    physical_gic.redistributors[cpu.index] = *found;
+    return true;
   }
-  if (!IsOk(physical_gic.redistributors[0].Initialize())) {
-    Panic("this CPU's GIC redistributor is missing or does not wake");
+  return false;
+}
+
+void SetUpCpuInterface(const Cpu& cpu) {
+  if (!IsOk(physical_gic.redistributors[cpu.index].Initialize())) {
+    Panic("this CPU's GIC redistributor does not wake");
   }
   if (!gic::InitializeCpuInterface()) Panic("the GIC CPU interface has no system registers");
   // What the vgic service tells guests (GICD_TYPER.A3V, 5 priority bits) and what the kernel relies on (TDS).
@@ -65,14 +79,16 @@ void SetUpInterruptController(const BootInfo& info) {
       type.preemption_bits() != 5) {
     Panic("the virtual GIC CPU interface must trap ICC_DIR_EL1 and have Aff3 and 5 priority bits");
   }
-  const GicInterruptRegisters& own = physical_gic.redistributors[0].interrupts();
-  for (const uint32_t intid : {physical_gic.timers.hypervisor, physical_gic.timers.virtual_,
-                               physical_gic.timers.physical, kMaintenanceIntid}) {
+  const GicInterruptRegisters& own = physical_gic.redistributors[cpu.index].interrupts();
+  for (const uint32_t intid :
+       {kInterruptSgi, physical_gic.timers.hypervisor, physical_gic.timers.virtual_,
+        physical_gic.timers.physical, kMaintenanceIntid}) {
     own.Enable(intid);
   }
 }
 
 void SetUpIds() {
+  kernel_lock.AssertHeld();
   const CpuFeatures& features = ThisCpuFeatures();
   pools.asids.Initialize(features.asid16 ? 16 : 8);
   pools.vmids.Initialize(features.vmid16 ? 16 : 8);

@@ -11,12 +11,18 @@ namespace atoll {
 // Vectors, per-CPU block, trap configuration, timers. On the CPU itself.
 void SetUpCpu(Cpu& cpu);
 
-// What the CPUs have; alike on all of them. Written once, by SetUpCpu.
+// What the CPUs have; alike on all of them: a CPU that differs from the first is not used. Written once, by the
+// first.
 inline constinit CpuFeatures cpu_features;
+void SetUpFeatures();
 inline const CpuFeatures& ThisCpuFeatures() { return cpu_features; }
 
-// Distributor and this CPU's redistributor; the kernel's own interrupts on.
-void SetUpInterruptController(const BootInfo& info);
+// The distributor. Once.
+void SetUpDistributor(const BootInfo& info);
+// Finds the redistributor of a CPU whose affinity and index are set.
+[[nodiscard]] bool FindRedistributor(const BootInfo& info, const Cpu& cpu);
+// This CPU's redistributor and interface; the kernel's own interrupts on. On the CPU itself.
+void SetUpCpuInterface(const Cpu& cpu);
 
 // How many ASIDs and VMIDs the CPU has.
 void SetUpIds();

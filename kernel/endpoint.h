@@ -8,17 +8,12 @@
 
 namespace atoll {
 
-// What each call touches, first of all: an atomic instruction takes an address without offset.
-struct EndpointState {
-  Spinlock lock;
-  // The owner while it waits in reply_wait; then its signals are 0 and the queue is empty.
-  Thread* receiver ABSL_GUARDED_BY(lock) = nullptr;
-  List<Thread, &Thread::queue_node> queue ABSL_GUARDED_BY(lock);
-};
-
-struct Endpoint : EndpointState, Object {
+struct Endpoint : Object {
   explicit Endpoint(uint32_t endpoint_rank) : Object(ObjectType::kEndpoint), rank(endpoint_rank) {}
 
+  // The owner while it waits in reply_wait; then its signals are 0 and the queue is empty.
+  Thread* receiver ABSL_GUARDED_BY(kernel_lock) = nullptr;
+  List<Thread, &Thread::queue_node> queue ABSL_GUARDED_BY(kernel_lock);
   const uint32_t rank;
   Task* owner = nullptr;
 };

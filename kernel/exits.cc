@@ -14,7 +14,6 @@
 #include "kernel/vcpu/exception_syndrome.h"
 #include "kernel/vcpu/mmio_access.h"
 #include "kernel/vcpu/system_register_traps.h"
-#include "kernel/vcpu_switch.h"
 
 namespace atoll {
 namespace {
@@ -28,14 +27,7 @@ ExceptionInjector InjectorFor(Vcpu& vcpu) {
   return ExceptionInjector(CpuFeatures::From(vcpu.vm->id_registers.values()).ssbs);
 }
 
-// The vCPU's EL1 registers must be in the hardware for an injection; after a wait they may not be.
-void MakeLoaded(Vcpu& vcpu) {
-  Cpu& cpu = Cpu::This();
-  if (cpu.loaded_vcpu != &vcpu) SwitchVcpu(cpu, vcpu);
-}
-
 void InjectAbort(Vcpu& vcpu, uint64_t esr_value, uint64_t far) {
-  MakeLoaded(vcpu);
   InjectorFor(vcpu).InjectExternalAbort(ProgressOf(vcpu), esr_value, far);
 }
 
@@ -51,7 +43,7 @@ bool DataIsBigEndian(const Vcpu& vcpu) { return IsBigEndian(vcpu.frame.pstate, S
 
 // A store to a doorbell: the peer is signalled, the guest goes on.
 bool RingDoorbell(Vcpu& vcpu, const Range& range, uint64_t offset, const MmioAccess& access,
-                  uint64_t esr_value) {
+                  uint64_t esr_value) ATOLL_KERNEL_LOCKED {
   if (!access.write || access.size != sizeof(uint32_t) || offset != range.doorbell) return false;
   const uint64_t value = access.register_number == kZeroRegister
                              ? 0
@@ -63,6 +55,7 @@ bool RingDoorbell(Vcpu& vcpu, const Range& range, uint64_t offset, const MmioAcc
 }
 
 void OnDataAbort(Vcpu& vcpu, uint64_t esr_value) {
+  kernel_lock.AssertHeld();
   const uint64_t far = FarEl2::Read();
   const GuestPhys address = FaultAddress(HpfarEl2::Read(), far);
   const std::optional<MmioAccess> access =
@@ -93,7 +86,7 @@ void OnInstructionAbort(Vcpu& vcpu, uint64_t esr_value) {
   InjectAbort(vcpu, esr_value, far);
 }
 
-void Hypercall(Vcpu& vcpu, bool smc) {
+void Hypercall(Vcpu& vcpu, bool smc) ATOLL_KERNEL_LOCKED {
   if (vcpu.vm->hypercall == nullptr) {
     vcpu.frame.x[0] = kNotSupported;
     return;
@@ -103,6 +96,7 @@ void Hypercall(Vcpu& vcpu, bool smc) {
 
 // The preferred return address of HVC is the next instruction already.
 void OnHvc(Vcpu& vcpu, uint64_t esr_value) {
+  kernel_lock.AssertHeld();
   if ((esr_value & 0xffff) != 0) {
     vcpu.frame.x[0] = kNotSupported;
     return;
@@ -111,6 +105,7 @@ void OnHvc(Vcpu& vcpu, uint64_t esr_value) {
 }
 
 void OnSmc(Vcpu& vcpu, uint64_t esr_value) {
+  kernel_lock.AssertHeld();
   SkipInstruction(ProgressOf(vcpu), esr_value);
   if ((esr_value & 0xffff) != 0) {
     vcpu.frame.x[0] = kNotSupported;
@@ -120,6 +115,7 @@ void OnSmc(Vcpu& vcpu, uint64_t esr_value) {
 }
 
 void OnWaitFor(Vcpu& vcpu, uint64_t esr_value) {
+  kernel_lock.AssertHeld();
   if ((esr_value & esr::kWfxTimed) != 0) {  // WFIT, WFET: hidden
     return InjectorFor(vcpu).InjectUndefined(ProgressOf(vcpu));
   }
@@ -139,12 +135,14 @@ class Backend final : public SystemRegisterBackend {
  public:
   explicit Backend(Vcpu& vcpu) : vcpu_(vcpu) {}
   void GenerateSgi(TrappedSgi which, uint64_t value) override {
+    kernel_lock.AssertHeld();
     SendSgi(vcpu_, value,
             which == TrappedSgi::kGroup1   ? SgiRegister::kSgi1
             : which == TrappedSgi::kGroup0 ? SgiRegister::kSgi0
                                            : SgiRegister::kAsgi1);
   }
   void DeactivateInterrupt(uint64_t value) override {
+    kernel_lock.AssertHeld();
     atoll::DeactivateInterrupt(vcpu_, static_cast<uint32_t>(value & 0xff'ffff));
   }
 
@@ -159,6 +157,7 @@ inline constexpr uint64_t kSgi1Write =
 inline constexpr uint64_t kSystemRegisterMask = 0x3f'fc1f;
 
 void OnSystemRegister(Vcpu& vcpu, uint64_t esr_value) {
+  kernel_lock.AssertHeld();
   if ((esr_value & kSystemRegisterMask) == kSgi1Write) [[likely]] {
     const size_t source = (esr_value >> 5) & 31;
     SkipInstruction(ProgressOf(vcpu), esr_value);
@@ -221,11 +220,19 @@ MmioAccessRequest MmioRequest(const Vcpu& vcpu) {
 void CompleteMmio(Vcpu& vcpu, bool ok, uint64_t value) {
   const MmioAccess access = DecodeMmio(vcpu);
   vcpu.work &= ~kWorkMmio;
-  if (!ok) return InjectAbort(vcpu, vcpu.mmio_syndrome, vcpu.mmio_far);
+  if (!ok) {
+    vcpu.work |= kWorkAbort;  // its EL1 registers may be on another CPU, or in memory
+    return;
+  }
   if (!access.write && access.register_number != kZeroRegister) {
     vcpu.frame.x[access.register_number] = access.Complete(value);
   }
   SkipInstruction(ProgressOf(vcpu), vcpu.mmio_syndrome);
+}
+
+void InjectDeviceAbort(Vcpu& vcpu) {
+  vcpu.work &= ~kWorkAbort;
+  InjectAbort(vcpu, vcpu.mmio_syndrome, vcpu.mmio_far);
 }
 
 void CompleteHypercall(Vcpu& vcpu, bool ok, const abi::Words& words) {
@@ -251,9 +258,11 @@ void UpdateDebug(Vcpu& vcpu) {
 }
 
 // From kernel/vectors.S: a synchronous exception that the fast path left alone. All registers are in the frame.
-extern "C" Thread* HandleSynchronous() {
+extern "C" Thread* HandleSynchronous() ABSL_EXCLUSIVE_LOCK_FUNCTION(kernel_lock) {
   Cpu& cpu = Cpu::This();
   const uint64_t esr_value = EsrEl2::Read();
+  kernel_lock.Lock(cpu);
+  if (cpu.current == nullptr) return Schedule(cpu);  // stopped by another CPU meanwhile
   if (cpu.current->vcpu) {
     Vcpu& vcpu = *static_cast<Vcpu*>(cpu.current);
     kTable[static_cast<size_t>(esr::Class(esr_value))](vcpu, esr_value);

@@ -3,7 +3,8 @@
 // These functions are entered from kernel/vectors.S with the thread's registers as arguments, run on the
 // scratch space below its frame, and leave by tail calls: Deliver (to a task, message in x0-x7), Resume (to
 // a thread, everything from its frame), or Slow* (anything unusual: nothing has been changed yet). They call
-// nothing else and hold one lock at a time. docs/mmio-path.md counts their instructions.
+// nothing else. Deliver and Resume give the kernel lock back; Slow* are entered without it, and wait for it.
+// docs/mmio-path.md counts their instructions.
 #include <cstdint>
 
 #include "ipc/abi.h"
@@ -35,7 +36,9 @@ void SlowExit();  // finds everything in the frame and the syndrome registers
 }
 
 // Only branched to from vectors.S, so no landing pads.
-#define ATOLL_ENTRY extern "C" __attribute__((target("branch-protection=none")))
+// They leave with the lock that Deliver and Resume release.
+#define ATOLL_ENTRY \
+  extern "C" __attribute__((target("branch-protection=none"))) ABSL_NO_THREAD_SAFETY_ANALYSIS
 
 namespace {
 
@@ -79,16 +82,19 @@ constexpr uint32_t Register(uint64_t esr) { return static_cast<uint32_t>(esr >> 
   }
 }
 
-// Takes the endpoint's receiver for `caller`. Null: it is busy, nothing has changed.
-[[gnu::always_inline]] inline Thread* TakeReceiver(Endpoint& endpoint) {
-  endpoint.lock.Lock();
+// Takes the kernel lock, and the endpoint's receiver for a caller. Null: either is busy; nothing has changed, and
+// the lock is not held.
+[[gnu::always_inline]] inline Thread* TakeReceiver(Cpu& cpu, Endpoint& endpoint)
+    ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  KernelLock& lock = TheKernelLock();
+  if (!lock.TryLock(cpu)) [[unlikely]]
+    return nullptr;
   Thread* const server = endpoint.receiver;
   if (server == nullptr) [[unlikely]] {
-    endpoint.lock.Unlock();
+    lock.Unlock();
     return nullptr;
   }
   endpoint.receiver = nullptr;
-  endpoint.lock.Unlock();
   return server;
 }
 
@@ -110,7 +116,13 @@ constexpr uint32_t Register(uint64_t esr) { return static_cast<uint32_t>(esr >> 
 ATOLL_ENTRY void FastCall(ATOLL_MESSAGE) {
   Cpu& cpu = Cpu::This();
   Task& caller = *static_cast<Task*>(cpu.current);
+  KernelLock& lock = TheKernelLock();
+  // Before the handle is read: the supervisor may be changing the table.
+  if (!lock.TryLock(cpu)) [[unlikely]] {
+    [[clang::musttail]] return SlowCall(x0, x1, x2, x3, x4, x5, x6, x7);
+  }
   if (x0 >= caller.handle_count || abi::LabelBytes(x1) != 0) [[unlikely]] {
+    lock.Unlock();
     [[clang::musttail]] return SlowCall(x0, x1, x2, x3, x4, x5, x6, x7);
   }
   const HandleEntry& entry = caller.handles[x0];
@@ -119,13 +131,17 @@ ATOLL_ENTRY void FastCall(ATOLL_MESSAGE) {
   constexpr uint32_t kMask =
       HandleEntry::Pack(static_cast<ObjectType>(0xff), static_cast<uint32_t>(Right::kSend));
   if ((entry.type_and_rights & kMask) != kWanted) [[unlikely]] {
+    lock.Unlock();
     [[clang::musttail]] return SlowCall(x0, x1, x2, x3, x4, x5, x6, x7);
   }
   // The rank order was checked when the handle was granted.
-  Thread* const server = TakeReceiver(*static_cast<Endpoint*>(entry.object));
+  Endpoint& endpoint = *static_cast<Endpoint*>(entry.object);
+  Thread* const server = endpoint.receiver;
   if (server == nullptr) [[unlikely]] {
+    lock.Unlock();
     [[clang::musttail]] return SlowCall(x0, x1, x2, x3, x4, x5, x6, x7);
   }
+  endpoint.receiver = nullptr;
   // Kept for redelivery, should the server die.
   caller.frame.x[0] = x0;
   caller.frame.x[1] = x1;
@@ -145,24 +161,28 @@ ATOLL_ENTRY void FastCall(ATOLL_MESSAGE) {
 ATOLL_ENTRY void FastReplyWait(ATOLL_MESSAGE) {
   Cpu& cpu = Cpu::This();
   Thread& server = *cpu.current;
+  KernelLock& lock = TheKernelLock();
+  if (!lock.TryLock(cpu)) [[unlikely]] {
+    [[clang::musttail]] return SlowReplyWait(x0, x1, x2, x3, x4, x5, x6, x7);
+  }
   Thread* const caller = server.serving;
   // serving != null proves that the caller still waits for this server: whoever cancels it clears that.
   if (caller == nullptr || caller->token != x0 || (caller->work | cpu.work) != 0) [[unlikely]] {
+    lock.Unlock();
     [[clang::musttail]] return SlowReplyWait(x0, x1, x2, x3, x4, x5, x6, x7);
   }
   const BlockedOn blocked_on = caller->blocked_on;
   // A buffer, or the guest gets an error.
   if (x1 != 0 && (blocked_on != BlockedOn::kCall || abi::LabelBytes(x1) != 0)) [[unlikely]] {
+    lock.Unlock();
     [[clang::musttail]] return SlowReplyWait(x0, x1, x2, x3, x4, x5, x6, x7);
   }
   Endpoint& port = *server.port;
-  port.lock.Lock();
   if (!port.queue.empty() || server.signals.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-    port.lock.Unlock();
+    lock.Unlock();
     [[clang::musttail]] return SlowReplyWait(x0, x1, x2, x3, x4, x5, x6, x7);
   }
   port.receiver = &server;
-  port.lock.Unlock();
   server.serving = nullptr;
   caller->server = nullptr;
   if (blocked_on == BlockedOn::kCall) {
@@ -221,7 +241,7 @@ ATOLL_ENTRY void FastDataAbort(ATOLL_MESSAGE) {
       return SlowExit();
     if (Register(x0) != kZeroRegister) value = ZeroExtend(vcpu.frame.x[Register(x0)], size_log2);
   }
-  Thread* const server = TakeReceiver(*range->endpoint);
+  Thread* const server = TakeReceiver(cpu, *range->endpoint);
   if (server == nullptr) [[unlikely]]
     return SlowExit();
   Link(vcpu, *server, range->badge, BlockedOn::kMmio);
@@ -241,7 +261,7 @@ ATOLL_ENTRY void FastHypercall(ATOLL_MESSAGE) {
   Endpoint* const endpoint = vcpu.hypercall;
   if (endpoint == nullptr) [[unlikely]]
     return SlowExit();
-  Thread* const server = TakeReceiver(*endpoint);
+  Thread* const server = TakeReceiver(cpu, *endpoint);
   if (server == nullptr) [[unlikely]]
     return SlowExit();
   Link(vcpu, *server, vcpu.index, BlockedOn::kHypercall);

@@ -59,7 +59,7 @@ void CopyBuffer(const Thread& from, Thread& to, uint64_t label) {
   if (source != nullptr && destination != nullptr) std::memcpy(destination, source, bytes);
 }
 
-void HandOver(Thread& caller, Thread& server) {
+void HandOver(Thread& caller, Thread& server) ATOLL_KERNEL_LOCKED {
   const Request request = BuildRequest(caller);
   WriteMessage(server, Status::kOk, request.message.label, request.message.words);
   CopyBuffer(caller, server, request.message.label);
@@ -69,6 +69,7 @@ void HandOver(Thread& caller, Thread& server) {
   caller.server = &server;
   caller.queued_at = nullptr;
   server.serving = &caller;
+  NoteServed(caller, Cpu::This());
 }
 
 void WriteSignals(Thread& receiver, uint64_t bits) {
@@ -78,8 +79,9 @@ void WriteSignals(Thread& receiver, uint64_t bits) {
   receiver.frame.x[10] = 0;
 }
 
-void CompleteCall(Thread& caller, uint64_t label, const abi::Words& words) {
+void CompleteCall(Thread& caller, uint64_t label, const abi::Words& words) ATOLL_KERNEL_LOCKED {
   caller.server = nullptr;
+  caller.work &= ~kWorkElsewhere;
   switch (caller.blocked_on) {
     case BlockedOn::kCall: WriteMessage(caller, Status::kOk, label, words); break;
     case BlockedOn::kMmio:
@@ -94,9 +96,10 @@ void CompleteCall(Thread& caller, uint64_t label, const abi::Words& words) {
 }
 
 // The call under way fails without having been answered.
-void FailCall(Thread& caller, Status status) {
+void FailCall(Thread& caller, Status status) ATOLL_KERNEL_LOCKED {
   if (caller.blocked_on == BlockedOn::kCall) {
     caller.server = nullptr;
+    caller.work &= ~kWorkElsewhere;
     WriteMessage(caller, status, 0, {});
     MakeReady(caller);
   } else {
@@ -127,7 +130,6 @@ void BeginCall(Thread& caller, Endpoint& endpoint, BlockedOn blocked_on) {
   ++caller.token;
   caller.blocked_on = blocked_on;
   Cpu& cpu = Cpu::This();
-  LockGuard guard(endpoint.lock);
   if (cpu.current == &caller) BlockCurrent(cpu);
   Thread* const server = endpoint.receiver;
   if (server == nullptr) {
@@ -144,7 +146,6 @@ void BeginCall(Thread& caller, Endpoint& endpoint, BlockedOn blocked_on) {
 void Receive(Task& server) {
   Endpoint& port = *server.port;
   Cpu& cpu = Cpu::This();
-  LockGuard guard(port.lock);
   if (server.serving != nullptr) {  // kept for a later Reply
     server.owed.PushBack(*server.serving);
     server.serving = nullptr;
@@ -170,7 +171,6 @@ void Receive(Task& server) {
 
 Status Reply(Task& server, uint64_t token, uint64_t label, const abi::Words& words) {
   if (abi::LabelBytes(label) > abi::kIpcBytes) return Status::kInvalidArgument;
-  LockGuard guard(server.port->lock);
   Thread* const caller = FindServed(server, token);
   if (caller == nullptr) return Status::kCancelled;
   Unlink(server, *caller);
@@ -183,7 +183,6 @@ void RaiseSignal(Task& owner, uint64_t bits) {
   if (bits == 0) return;  // nothing to wake for
   owner.signals.fetch_or(bits, std::memory_order_release);
   Endpoint& port = *owner.port;
-  LockGuard guard(port.lock);
   if (port.receiver != &owner) return;  // it sees them when it receives next
   port.receiver = nullptr;
   WriteSignals(owner, owner.signals.exchange(0, std::memory_order_acquire));
@@ -192,14 +191,13 @@ void RaiseSignal(Task& owner, uint64_t bits) {
 
 void CancelCall(Thread& caller) {
   if (caller.queued_at != nullptr) {
-    LockGuard guard(caller.queued_at->lock);
     caller.queued_at->queue.Remove(caller);
     caller.queued_at = nullptr;
   } else if (caller.server != nullptr) {
     Task& server = *static_cast<Task*>(caller.server);
-    LockGuard guard(server.port->lock);
     Unlink(server, caller);
     caller.server = nullptr;
+    caller.work &= ~kWorkElsewhere;
   } else {
     return;
   }
@@ -208,7 +206,6 @@ void CancelCall(Thread& caller) {
 
 void AbandonCalls(Task& server) {
   Endpoint& port = *server.port;
-  LockGuard guard(port.lock);
   if (port.receiver == &server) port.receiver = nullptr;
   if (server.serving != nullptr) {
     server.owed.PushBack(*server.serving);
@@ -223,6 +220,7 @@ void AbandonCalls(Task& server) {
       continue;
     }
     caller->server = nullptr;
+    caller->work &= ~kWorkElsewhere;
     caller->queued_at = &port;
     port.queue.InsertBefore(first_waiting, *caller);
   }

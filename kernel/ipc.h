@@ -13,24 +13,25 @@ namespace atoll {
 
 // `caller`, current on this CPU, calls: its message is in its frame (task: x1-x7; vCPU: as its exit left it).
 // It is blocked afterwards.
-void BeginCall(Thread& caller, Endpoint& endpoint, BlockedOn blocked_on);
+void BeginCall(Thread& caller, Endpoint& endpoint, BlockedOn blocked_on) ATOLL_KERNEL_LOCKED;
 
 // The current task receives: signals, the next queued call, or it waits.
-void Receive(Task& server);
+void Receive(Task& server) ATOLL_KERNEL_LOCKED;
 
 // Answers a call that `server` took. CANCELLED: nobody waits for it any more. INVALID_ARGUMENT: a
 // buffer larger than the IPC page.
-Status Reply(Task& server, uint64_t token, uint64_t label, const abi::Words& words);
+Status Reply(Task& server, uint64_t token, uint64_t label,
+             const abi::Words& words) ATOLL_KERNEL_LOCKED;
 
 // Sets bits in a task's signal word and wakes it if it waits.
-void RaiseSignal(Task& owner, uint64_t bits);
+void RaiseSignal(Task& owner, uint64_t bits) ATOLL_KERNEL_LOCKED;
 
 // `caller` stops waiting, in a queue or for a reply; a reply that comes later gets CANCELLED.
-void CancelCall(Thread& caller);
+void CancelCall(Thread& caller) ATOLL_KERNEL_LOCKED;
 
 // `server` is dead: the calls it took go back to the head of its port's queue in their order; one that two
 // servers died of is failed (INTERNAL) instead.
-void AbandonCalls(Task& server);
+void AbandonCalls(Task& server) ATOLL_KERNEL_LOCKED;
 
 }  // namespace atoll
 

@@ -5,6 +5,7 @@
 
 #include "kernel/boot/boot_info.h"
 #include "kernel/boot/leave_boot.h"
+#include "kernel/boot/secondary_cpus.h"
 #include "kernel/boot/stacks.h"
 #include "kernel/cpu.h"
 #include "kernel/cpu_setup.h"
@@ -16,13 +17,12 @@
 #include "kernel/pools.h"
 #include "kernel/root_task.h"
 #include "kernel/scheduler.h"
+#include "kernel/vcpu/sanitize.h"
 
 namespace atoll {
 namespace {
 
-constinit std::array<Cpu, kMaxCpus> cpus;
-
-void SetUpFrames(const Machine& machine, BootPages& pages) {
+void SetUpFrames(const Machine& machine, BootPages& pages) ATOLL_KERNEL_LOCKED {
   const PhysAddr first = machine.memory[0].base;
   const PhysAddr last = machine.memory[machine.memory.size() - 1].end();
   const uint64_t count = (last - first) / kPageSize;
@@ -30,13 +30,22 @@ void SetUpFrames(const Machine& machine, BootPages& pages) {
   pools.frames = FrameTable(first, {PhysToPointer<FrameState>(table), count});
 }
 
-void AddResource(ResourceKind kind, const PhysRange& range, uint32_t intid = 0) {
+void AddResource(ResourceKind kind, const PhysRange& range,
+                 uint32_t intid = 0) ATOLL_KERNEL_LOCKED {
   // A list that is full drops devices, not the machine: a device that is not listed is not used.
   static_cast<void>(pools.resources.PushBack(
       {.kind = kind, .base = range.base.value, .bytes = range.bytes, .intid = intid}));
 }
 
-void ListResources(const FreeMemory& free_memory, const Machine& machine) {
+ResourceKind KindOf(const Device& virtio) {
+  switch (virtio.virtio_device) {
+    case kVirtioBlockDevice: return ResourceKind::kBlock;
+    case kVirtioNetworkDevice: return ResourceKind::kNet;
+    default: return ResourceKind::kVirtio;
+  }
+}
+
+void ListResources(const FreeMemory& free_memory, const Machine& machine) ATOLL_KERNEL_LOCKED {
   for (const PhysRange& range : free_memory) {
     if (range.bytes == 0) continue;
     AddResource(ResourceKind::kRam, range);
@@ -49,9 +58,9 @@ void ListResources(const FreeMemory& free_memory, const Machine& machine) {
   if (machine.initrd) AddResource(ResourceKind::kArchive, *machine.initrd);
   if (machine.uart) AddResource(ResourceKind::kUart, machine.uart->registers, machine.uart->intid);
   if (machine.rtc) AddResource(ResourceKind::kRtc, machine.rtc->registers, machine.rtc->intid);
-  AddResource(ResourceKind::kCpus, {.base = PhysAddr(machine.cpus.size())});
+  AddResource(ResourceKind::kCpus, {.base = PhysAddr(cpu_count)});
   for (const Device& device : machine.virtio) {
-    AddResource(ResourceKind::kVirtio, device.registers, device.intid);
+    AddResource(KindOf(device), device.registers, device.intid);
   }
 }
 
@@ -74,13 +83,21 @@ BootPages FirstPages(FreeMemory& free_memory, const std::optional<PhysRange>& ar
 }  // namespace
 }  // namespace atoll
 
-extern "C" void KernelMain(const atoll::BootInfo& info) {
+extern "C" ABSL_NO_THREAD_SAFETY_ANALYSIS void KernelMain(const atoll::BootInfo& info) {
   using namespace atoll;
   Cpu& cpu = cpus[0];
   cpu.stack_top = KernelStackTop(0).value;
   cpu.emergency_stack_top = EmergencyStackTop(0).value;
+  cpu.affinity = MpidrEl1::Read() & kAffinityMask;
+  empty_space = info.empty_table.value;
+  SetUpFeatures();
   SetUpCpu(cpu);
-  SetUpInterruptController(info);
+  kernel_lock.Lock(cpu);  // until the first task runs
+  SetUpDistributor(info);
+  if (!FindRedistributor(info, cpu)) Panic("the boot CPU has no GIC redistributor");
+  SetUpCpuInterface(cpu);
+  StartSecondaryCpus(info);
+  LogInfo(cpu_count, cpu_count == 1 ? " CPU" : " CPUs");
 
   FreeMemory free_memory = info.free_memory;
   BootPages pages = FirstPages(free_memory, info.machine.initrd);

@@ -9,8 +9,8 @@
 #include <cstdint>
 
 #include "ipc/address.h"
+#include "kernel/kernel_lock.h"
 #include "kernel/machine/bounded_vector.h"
-#include "kernel/spinlock.h"
 #include "proto/kernel.atoll.h"
 
 namespace atoll {
@@ -46,9 +46,6 @@ struct HandleEntry {
   uint32_t rights() const { return type_and_rights >> 8; }
 };
 static_assert(sizeof(HandleEntry) == 32);
-
-// Creation, destruction, grants, mappings and bindings: one at a time.
-inline constinit Spinlock objects_lock;
 
 }  // namespace atoll
 

@@ -1,4 +1,4 @@
-// What the kernel lends to objects, machine-wide. Guarded by objects_lock.
+// What the kernel lends to objects, machine-wide. Guarded by the kernel lock.
 #ifndef ATOLL_KERNEL_POOLS_H_
 #define ATOLL_KERNEL_POOLS_H_
 
@@ -30,7 +30,7 @@ struct Pools {
   BoundedVector<GetResourceReply, kMaxResources> resources;
 };
 
-inline constinit Pools pools;
+inline constinit Pools pools ABSL_GUARDED_BY(kernel_lock);
 
 }  // namespace atoll
 

@@ -29,7 +29,7 @@ class BootPages {
 };
 
 // `archive` may be empty. The task is ready to run.
-Task& CreateRootTask(BootPages& pages, const PhysRange& archive);
+Task& CreateRootTask(BootPages& pages, const PhysRange& archive) ATOLL_KERNEL_LOCKED;
 
 }  // namespace atoll
 

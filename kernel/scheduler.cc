@@ -4,6 +4,7 @@
 
 #include "kernel/cpu_setup.h"
 #include "kernel/endpoint.h"
+#include "kernel/exits.h"
 #include "kernel/interrupts.h"
 #include "kernel/machine/timer.h"
 #include "kernel/task.h"
@@ -21,6 +22,7 @@ inline constexpr uint64_t kTicksPerSecond = 1000;
 uint32_t BasePriority(Thread& thread) { return ChargedThread(thread).schedule.priority; }
 
 void EndPeriod(Timer& timer) {
+  kernel_lock.AssertHeld();
   Thread& thread = *static_cast<Thread*>(timer.owner);
   thread.schedule.used = 0;
   thread.work &= ~kWorkBudget;
@@ -33,7 +35,7 @@ void EndPeriod(Timer& timer) {
 uint64_t TickLength() { return CounterFrequency() / kTicksPerSecond; }
 
 // One tick of running time, which ended at `now`, for the thread on whose time `running` runs.
-void Charge(Cpu& cpu, Thread& running, uint64_t now) {
+void Charge(Cpu& cpu, Thread& running, uint64_t now) ATOLL_KERNEL_LOCKED {
   ++running.ticks;
   Thread& charged = ChargedThread(running);
   SchedulingContext& schedule = charged.schedule;
@@ -42,7 +44,7 @@ void Charge(Cpu& cpu, Thread& running, uint64_t now) {
     charged.replenish.expired = EndPeriod;
     charged.replenish.owner = &charged;
     // The period began with that tick. It ends at a tick too, so that the first one of the next period is a whole one.
-    SetTimer(cpu, charged.replenish, now + (schedule.period - 1) * TickLength());
+    SetTimer(charged.replenish, now + (schedule.period - 1) * TickLength());
   }
   if (schedule.used < schedule.budget) return;
   if (&charged == &running) {
@@ -54,11 +56,11 @@ void Charge(Cpu& cpu, Thread& running, uint64_t now) {
 }
 
 void OnTick(Timer& timer) {
+  kernel_lock.AssertHeld();
   Cpu& cpu = *static_cast<Cpu*>(timer.owner);
-  ++cpu.tick_count;
   const uint64_t due = timer.deadline;
   // Ticks keep to their grid; those that a stalled machine missed are not made up for.
-  SetTimer(cpu, cpu.tick, std::max(due, CntpctEl0::Read() - TickLength()) + TickLength());
+  SetTimer(cpu.tick, std::max(due, CntpctEl0::Read() - TickLength()) + TickLength());
   Thread* const running = cpu.current;
   if (running == nullptr) return;
   Charge(cpu, *running, due);
@@ -77,22 +79,27 @@ void OnTick(Timer& timer) {
 }
 
 // Waits for an interrupt and serves it. The CPU is really idle: no tick runs.
-void Idle(Cpu& cpu) {
+void Idle(Cpu& cpu) ATOLL_KERNEL_LOCKED {
+  const uint64_t since = CntpctEl0::Read();
   cpu.idle = true;
-  SetTimer(cpu, cpu.tick, Timer::kNever);
+  SetTimer(cpu.tick, Timer::kNever);
   // Host configuration: no virtual interrupt of the loaded vCPU may end the WFI below by itself.
   HcrEl2::Write(kHostHcr);
   while (cpu.run_queue.empty()) {
+    // Whoever makes work for this CPU from here on sends an interrupt, which ends the WFI.
+    kernel_lock.Unlock();
     DsbSy();                           // what was written before sleeping is visible (DDI0487, WFI)
     asm volatile("wfi" ::: "memory");  // ends for a pending interrupt although PSTATE.I masks it
+    kernel_lock.Lock(cpu);
     ServeInterrupts(cpu);
   }
   cpu.idle = false;
+  cpu.idle_ticks += CntpctEl0::Read() - since;
   StartTick(cpu);
 }
 
 // What must happen before a vCPU goes on. False: it waits instead.
-bool PrepareVcpu(Cpu& cpu, Vcpu& vcpu) {
+bool PrepareVcpu(Cpu& cpu, Vcpu& vcpu) ATOLL_KERNEL_LOCKED {
   if ((vcpu.work & kWorkSuspend) != 0) {
     vcpu.work &= ~kWorkSuspend;
     if (!HasDeliverableInterrupt(vcpu)) {
@@ -105,9 +112,35 @@ bool PrepareVcpu(Cpu& cpu, Vcpu& vcpu) {
     const CpuFeatures& features = ThisCpuFeatures();
     vcpu.context.debug.Load(features.breakpoints, features.watchpoints);
   }
+  if ((vcpu.work & kWorkAbort) != 0) InjectDeviceAbort(vcpu);
   if ((vcpu.work & kWorkInterrupts) != 0) FlushInterrupts(vcpu);
   return true;
 }
+
+// Where a thread that becomes ready now is to run: at home, in a call at the home of the first caller.
+Cpu& CpuFor(Thread& thread) {
+  uint32_t home = thread.schedule.home_cpu;
+  if (home == kAnyCpu) home = ChargedThread(thread).schedule.home_cpu;
+  return home < cpu_count ? cpus[home] : Cpu::This();
+}
+
+// A thread has come into the run queue of `cpu`.
+void NoticeReady(Cpu& cpu, const Thread& thread) ATOLL_KERNEL_LOCKED {
+  // Without a current thread it is on its way to Schedule, or asleep.
+  if (cpu.current != nullptr && thread.run_priority <= BasePriority(*cpu.current)) return;
+  cpu.work = 1;
+  if (&cpu != &Cpu::This() && (cpu.idle || cpu.current != nullptr)) Interrupt(cpu);
+}
+
+void Enter(Cpu& cpu, Thread& thread) ATOLL_KERNEL_LOCKED {
+  thread.ready_on = &cpu;
+  if (thread.serving != nullptr) NoteServed(*thread.serving, cpu);
+  cpu.run_queue.PushBack(thread, EffectivePriority(thread));
+  NoticeReady(cpu, thread);
+}
+
+// OnCpu: to have entered the kernel is all.
+void DoNothing(void*) {}
 
 }  // namespace
 
@@ -125,14 +158,11 @@ uint32_t EffectivePriority(const Thread& thread) {
 }
 
 void Reprioritize(Thread& thread) {
-  Cpu& cpu = Cpu::This();
   for (Thread* changed = &thread; changed != nullptr;) {
     if (changed->ready) {
-      {
-        LockGuard guard(cpu.run_queue_lock);
-        cpu.run_queue.Remove(*changed);
-      }
-      MakeReady(*changed);
+      Cpu& cpu = *changed->ready_on;
+      cpu.run_queue.Remove(*changed);
+      Enter(cpu, *changed);
     }
     Endpoint* const endpoint = changed->queued_at;
     changed = endpoint != nullptr ? endpoint->owner : changed->server;
@@ -141,21 +171,43 @@ void Reprioritize(Thread& thread) {
 
 void MakeReady(Thread& thread) {
   if (thread.stopped || thread.ready || thread.schedule.throttled) return;
-  Cpu& cpu = Cpu::This();
+  Cpu& cpu = CpuFor(thread);
   if (cpu.current == &thread) return;
-  LockGuard guard(cpu.run_queue_lock);
-  cpu.run_queue.PushBack(thread, EffectivePriority(thread));
-  if (cpu.current != nullptr && thread.run_priority > BasePriority(*cpu.current)) cpu.work = 1;
+  Enter(cpu, thread);
 }
 
 void BlockCurrent(Cpu& cpu) { cpu.current = nullptr; }
 
 void Unschedule(Thread& thread) {
-  Cpu& cpu = Cpu::This();
-  LockGuard guard(cpu.run_queue_lock);
-  cpu.run_queue.Remove(thread);
+  if (thread.ready) thread.ready_on->run_queue.Remove(thread);
   thread.waiting_for_interrupt = false;
-  if (cpu.current == &thread) cpu.current = nullptr;
+  for (Cpu& cpu : OnlineCpus()) {
+    if (cpu.current != &thread) continue;
+    // Once it is in the kernel, its registers are saved and it looks at `current` before it goes on.
+    OnCpu(cpu, DoNothing, nullptr);
+    cpu.current = nullptr;
+  }
+}
+
+void SetHome(Thread& thread, uint32_t home_cpu) {
+  thread.schedule.home_cpu = home_cpu;
+  if (home_cpu >= cpu_count) return;
+  Cpu& home = cpus[home_cpu];
+  if (thread.ready) {
+    thread.ready_on->run_queue.Remove(thread);
+    Enter(home, thread);
+  }
+  for (Cpu& cpu : OnlineCpus()) {
+    if (cpu.current != &thread || &cpu == &home) continue;
+    Unschedule(thread);
+    MakeReady(thread);
+  }
+  if (thread.WaitsForReply()) thread.work |= kWorkElsewhere;
+}
+
+void NoteServed(Thread& caller, const Cpu& cpu) {
+  const uint32_t home = ChargedThread(caller).schedule.home_cpu;
+  if (home < cpu_count && home != cpu.index) caller.work |= kWorkElsewhere;
 }
 
 Thread* Schedule(Cpu& cpu) {
@@ -163,10 +215,10 @@ Thread* Schedule(Cpu& cpu) {
     Thread* next = cpu.current;
     const int highest = cpu.run_queue.Highest();
     if (next == nullptr || highest > static_cast<int>(EffectivePriority(*next))) {
-      LockGuard guard(cpu.run_queue_lock);
-      if (next != nullptr)
-        cpu.run_queue.PushFront(*next,
-                                EffectivePriority(*next));  // preempted: first of its priority
+      if (next != nullptr) {  // preempted: first of its priority
+        next->ready_on = &cpu;
+        cpu.run_queue.PushFront(*next, EffectivePriority(*next));
+      }
       next = cpu.run_queue.PopHighest();
       cpu.current = next;
     }
@@ -204,7 +256,10 @@ Thread* Schedule(Cpu& cpu) {
   }
 }
 
-void SetTimer(Cpu& cpu, Timer& timer, uint64_t deadline) {
+void SetTimer(Timer& timer, uint64_t deadline) {
+  Cpu& cpu = Cpu::This();
+  // Another CPU's hardware timer stays as it is: at worst it fires for nothing.
+  if (timer.queue != nullptr && timer.queue != &cpu.timers) timer.queue->Set(timer, Timer::kNever);
   if (cpu.timers.Set(timer, deadline)) ProgramHypervisorTimer(cpu.timers.Earliest());
 }
 
@@ -216,7 +271,18 @@ void RunTimers(Cpu& cpu) {
 void StartTick(Cpu& cpu) {
   cpu.tick.owner = &cpu;
   cpu.tick.expired = OnTick;
-  SetTimer(cpu, cpu.tick, CntpctEl0::Read() + TickLength());
+  SetTimer(cpu.tick, CntpctEl0::Read() + TickLength());
+}
+
+extern "C" [[noreturn]] void Resume(Thread* thread);
+
+void StartScheduling(Cpu& cpu) {
+  cpu.online.store(true, std::memory_order_release);
+  // Until boot is over on the first CPU; it unmaps the code that led here.
+  while (!boot_is_over.load(std::memory_order_acquire)) asm volatile("yield");
+  kernel_lock.Lock(cpu);
+  StartTick(cpu);
+  Resume(Schedule(cpu));
 }
 
 }  // namespace atoll

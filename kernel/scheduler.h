@@ -1,4 +1,8 @@
-// Which thread runs: the ready one of the highest effective priority; equal ones take turns every tick.
+// Which thread runs on a CPU: the ready one of the highest effective priority; equal ones take turns every tick.
+//
+// A vCPU runs on its home CPU. A task works for a call on the CPU of the caller that it took the call from (a
+// queued one: where it was before), and for a signal on its home CPU, or where the signal was raised if it has
+// none. Nothing moves by itself.
 #ifndef ATOLL_KERNEL_SCHEDULER_H_
 #define ATOLL_KERNEL_SCHEDULER_H_
 
@@ -10,32 +14,43 @@ namespace atoll {
 // A thread that runs for others runs at the highest priority among its own and its callers', those that wait in
 // its queue included. Chains are at most four deep (ranks), so this is cheap enough to compute when it is needed
 // instead of on every call.
-uint32_t EffectivePriority(const Thread& thread);
+uint32_t EffectivePriority(const Thread& thread) ATOLL_KERNEL_LOCKED;
 
 // `thread` has a priority that it did not have before, and with it the servers that it waits for: those that are
 // ready change their places in the run queue.
-void Reprioritize(Thread& thread);
+void Reprioritize(Thread& thread) ATOLL_KERNEL_LOCKED;
 
-// Puts a thread that can go on into its CPU's run queue. No effect on a stopped, throttled or queued one.
-void MakeReady(Thread& thread);
+// Puts a thread that can go on into the run queue of the CPU that is to run it, and interrupts that CPU if it runs
+// something less urgent. No effect on a stopped, throttled or queued one.
+void MakeReady(Thread& thread) ATOLL_KERNEL_LOCKED;
 
 // The current thread can not go on: the CPU has none until the next Schedule.
-void BlockCurrent(Cpu& cpu);
+void BlockCurrent(Cpu& cpu) ATOLL_KERNEL_LOCKED;
 
-// Takes a thread out of the run queue and off its CPU, whatever it was doing.
-void Unschedule(Thread& thread);
+// Takes a thread out of the run queue and off its CPU, whatever it was doing and wherever.
+void Unschedule(Thread& thread) ATOLL_KERNEL_LOCKED;
+
+// `caller` is served on that CPU from now on. If the first caller of its chain is at home elsewhere, the reply
+// must not go on there (kWorkElsewhere).
+void NoteServed(Thread& caller, const Cpu& cpu) ATOLL_KERNEL_LOCKED;
+
+// A thread changes its home CPU; what it is doing it goes on with there.
+void SetHome(Thread& thread, uint32_t home_cpu) ATOLL_KERNEL_LOCKED;
 
 // Chooses the next thread, makes it current with all its state in the registers (but for its frame), idling
 // as long as there is none. The way out of every slow path.
-Thread* Schedule(Cpu& cpu);
+Thread* Schedule(Cpu& cpu) ATOLL_KERNEL_LOCKED;
 
-// Sets `timer` of this CPU and the hardware timer with it.
-void SetTimer(Cpu& cpu, Timer& timer, uint64_t deadline);
+// Queues `timer` on this CPU, wherever it was before, and sets the hardware timer; kNever takes it out.
+void SetTimer(Timer& timer, uint64_t deadline) ATOLL_KERNEL_LOCKED;
 
 // Runs what is due. Called on the hardware timer's interrupt.
-void RunTimers(Cpu& cpu);
+void RunTimers(Cpu& cpu) ATOLL_KERNEL_LOCKED;
 
-void StartTick(Cpu& cpu);
+void StartTick(Cpu& cpu) ATOLL_KERNEL_LOCKED;
+
+// A CPU begins to run threads. Does not return.
+[[noreturn]] void StartScheduling(Cpu& cpu);
 
 }  // namespace atoll
 

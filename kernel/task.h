@@ -26,11 +26,10 @@ struct Task : Thread, Object {
 
   // Where a task without an endpoint waits for its signals.
   Endpoint signal_port;
-  // Calls taken, not answered yet and set aside while it takes others (deferred replies); guarded by
-  // the port's lock.
+  // Calls taken, not answered yet and set aside while it takes others (deferred replies).
   List<Thread, &Thread::queue_node> owed;
 
-  bool took_signals = false;  // what it received last; guarded by the port's lock
+  bool took_signals = false;  // what it received last
   PagePool tables;            // donated pages for its page tables
   PhysAddr root;              // level 1 table
   LaterDonations later_donations;

@@ -28,7 +28,7 @@ void Die(Task& task, DeathCause cause) {
   if (task.state != TaskState::kRunning) return;
   task.state = TaskState::kDead;
   task.cause = cause;
-  SetTimer(Cpu::This(), task.timer, Timer::kNever);
+  SetTimer(task.timer, Timer::kNever);
   CancelCall(task);
   Unschedule(task);
   task.stopped = true;
@@ -45,6 +45,7 @@ void Die(Task& task, DeathCause cause) {
 }
 
 void OnTaskTimer(Timer& timer) {
+  kernel_lock.AssertHeld();
   Task& task = *static_cast<Task*>(timer.owner);
   RaiseSignal(task, uint64_t{1} << task.timer_bit);
 }

@@ -49,15 +49,23 @@ inline constexpr uint32_t kWorkDebug = 16;      // vCPU: its debug registers are
 inline constexpr uint32_t kWorkBudget = 8;      // its budget ran out while a server worked for it
 inline constexpr uint32_t kWorkTurn = 32;       // its turn ended while a server worked for it
 inline constexpr uint32_t kWorkMmio = 64;  // vCPU: the fast path cannot complete its device access
+inline constexpr uint32_t kWorkElsewhere =
+    128;  // it waits for a server that took its call on another CPU
+
+// A task's home: it works for signals on the CPU that raises them.
+inline constexpr uint32_t kAnyCpu = 255;
+
+inline constexpr uint32_t kWorkAbort =
+    256;  // vCPU: its device access failed; it takes an external abort
 
 // Scheduling context. Times are 1 ms ticks.
 struct SchedulingContext {
   uint32_t priority = 0;  // higher runs first
   uint32_t budget = 0;    // ticks per period; 0: unlimited
   uint32_t period = 0;
-  uint32_t used = 0;       // in the current period
-  bool throttled = false;  // used up; waits for its next period
-  uint32_t home_cpu = 0;
+  uint32_t used = 0;            // in the current period
+  bool throttled = false;       // used up; waits for its next period
+  uint32_t home_cpu = kAnyCpu;  // tasks: kAnyCpu
 };
 
 inline constexpr uint32_t kPriorities = 32;
@@ -98,6 +106,7 @@ struct alignas(64) Thread {
   // --- scheduling --------------------------------------------------------------------------------
   SchedulingContext schedule;
   ListNode<Thread> run_node;
+  Cpu* ready_on = nullptr;    // with `ready`: in whose run queue
   uint32_t run_priority = 0;  // the queue it is in
   bool ready = false;         // in a run queue
   bool stopped = true;        // dead task, vCPU that is off

@@ -8,6 +8,8 @@
 
 namespace atoll {
 
+class TimerQueue;
+
 struct Timer {
   static constexpr uint64_t kNever = ~uint64_t{0};
 
@@ -15,18 +17,20 @@ struct Timer {
   // Called on the CPU whose queue it is in, interrupts masked; the timer is no longer queued.
   void (*expired)(Timer& timer) = nullptr;
   void* owner = nullptr;
+  TimerQueue* queue = nullptr;  // that it is in
   ListNode<Timer> node;
 };
 
 // Sorted by deadline. One entry per task, two per unloaded vCPU and the tick: short enough for a list.
 class TimerQueue {
  public:
-  // Queues the timer, or moves it if it is queued; kNever takes it out. True if the earliest deadline
+  // Queues the timer, or moves it if it is queued here; kNever takes it out. True if the earliest deadline
   // changed, so that the hardware timer has to be set anew.
   bool Set(Timer& timer, uint64_t deadline) {
     const uint64_t before = Earliest();
     list_.Remove(timer);
     timer.deadline = deadline;
+    timer.queue = deadline != Timer::kNever ? this : nullptr;
     if (deadline != Timer::kNever) {
       Timer* later = list_.head();
       while (later != nullptr && later->deadline <= deadline)
@@ -41,7 +45,9 @@ class TimerQueue {
   // Takes out and returns the first timer that is due at `now`, or null.
   Timer* PopDue(uint64_t now) {
     if (Earliest() > now || list_.empty()) return nullptr;
-    return list_.PopFront();
+    Timer* const due = list_.PopFront();
+    due->queue = nullptr;
+    return due;
   }
 
  private:

@@ -9,13 +9,13 @@
 namespace atoll {
 
 // Puts the state of `vcpu` into this CPU's registers, saving that of the one before.
-void SwitchVcpu(Cpu& cpu, Vcpu& vcpu);
+void SwitchVcpu(Cpu& cpu, Vcpu& vcpu) ATOLL_KERNEL_LOCKED;
 
 // Saves it and leaves the registers to nobody. Its timers go on in software: they wake it.
-void UnloadVcpu(Vcpu& vcpu);
+void UnloadVcpu(Vcpu& vcpu) ATOLL_KERNEL_LOCKED;
 
 // Architectural reset (DDI0487 warm reset at EL1; PSCI CPU_ON): registers, timers, CPU interface.
-void ResetVcpu(Vcpu& vcpu);
+void ResetVcpu(Vcpu& vcpu) ATOLL_KERNEL_LOCKED;
 
 }  // namespace atoll
 

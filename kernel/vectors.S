@@ -163,11 +163,19 @@ lower_serror:
   bl HandleSystemError
   b resume
 
+// Gives the kernel lock back: from here on another CPU may do as it likes with everything but this CPU's current
+// thread, on whose frame SP is already. What this CPU wrote is visible to who takes it next.
+.macro release_kernel_lock
+  adrp x17, kernel_lock     // at the start of a page: kernel.ld
+  stlr xzr, [x17]
+.endm
+
 // x0 = the thread to run, made current by C++; all of its state comes from the frame.
 .global Resume
 Resume:
 resume:
   add sp, x0, #THREAD_FRAME
+  release_kernel_lock
   ldp x30, x8, [sp, #FRAME_X30]
   ldp x9, x10, [sp, #FRAME_PC]
   ldp x11, x12, [sp, #FRAME_TPIDR]
@@ -202,6 +210,7 @@ Deliver:
   mrs x16, tpidr_el2
   ldr x16, [x16, #CPU_CURRENT]
   add sp, x16, #THREAD_FRAME
+  release_kernel_lock
   ldp x30, x8, [sp, #FRAME_X30]
   ldp x9, x10, [sp, #FRAME_PC]
   ldr x11, [sp, #FRAME_TPIDR]

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 
+#include "kernel/boot/stacks.h"
 #include "kernel/endpoint.h"
 #include "kernel/memory/id_allocator.h"
 #include "kernel/memory/page_pool.h"
@@ -55,9 +56,9 @@ struct Vm : Object {
   uint32_t vcpu_count = 0;
   std::array<Vcpu*, kMaxVcpus> vcpus = {};
   IdRegisters id_registers;
-  Spinlock interrupts_lock;
   VirtualGic* gic = nullptr;
-  Vcpu* last_loaded = nullptr;  // whose local TLB entries this CPU may hold
+  // By CPU: whose local TLB entries it may hold.
+  std::array<Vcpu*, kMaxCpus> last_loaded = {};
   uint32_t unclaimed_logged = 0;
   Task* watcher = nullptr;  // whose signal bits tell of a change of state
   uint64_t watcher_bits = 0;

@@ -76,14 +76,57 @@ boot_virtual:
   b     boot_main
   .ltorg
 
-// Invalidates [bss_start, image_end) by address to the point of coherency. Uses x0-x3.
+// Another CPU, started by PSCI CPU_ON: EL2, MMU off, x0 = its index.
+  .globl boot_secondary
+boot_secondary:
+  msr   daifset, #0xf
+  mov   x19, x0
+  adrp  x1, power_off_vectors
+  add   x1, x1, :lo12:power_off_vectors
+  msr   vbar_el2, x1
+  isb
+  bl    own_stack
+  // Its stack is written past the caches now and read through them soon.
+  mov   x1, #ATOLL_STACK_BYTES
+  sub   x0, sp, x1
+  mov   x1, sp
+  bl    invalidate_range
+  mov   x29, xzr
+  mov   x30, xzr
+  bl    boot_enable_translation   // the tables are complete and walked through the caches
+  ldr   x8, =secondary_virtual
+  br    x8
+secondary_virtual:
+  hint  #36                     // BTI j
+  bl    own_stack
+  adrp  x1, boot_vectors
+  add   x1, x1, :lo12:boot_vectors
+  msr   vbar_el2, x1
+  isb
+  mov   x0, x19
+  mov   x29, xzr
+  mov   x30, xzr
+  b     boot_secondary_main
+  .ltorg
+
+// SP = the top of the stack of CPU x19. Uses x1-x3.
+own_stack:
+  adrp  x1, kernel_stacks
+  mov   x2, #ATOLL_STACK_TOP
+  add   x3, x19, #1
+  madd  x1, x3, x2, x1
+  mov   sp, x1
+  ret
+
+// Invalidates [bss_start, image_end), or [x0, x1), by address to the point of coherency. Uses x0-x3.
 invalidate_unloaded:
+  adrp  x0, bss_start
+  adrp  x1, image_end
+invalidate_range:
   mrs   x2, ctr_el0
   ubfx  x2, x2, #16, #4         // CTR_EL0.DminLine: log2 of words
   mov   x3, #4
   lsl   x3, x3, x2
-  adrp  x0, bss_start
-  adrp  x1, image_end
 1:
   dc    ivac, x0
   add   x0, x0, x3

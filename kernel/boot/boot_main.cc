@@ -69,6 +69,39 @@ void MapMemory(PhysAddr image_base) {
   }
 }
 
+// VIRTIO 1.2, 4.2.2.
+constexpr uint64_t kVirtioMagic = 0x000;
+constexpr uint64_t kVirtioVersion = 0x004;
+constexpr uint64_t kVirtioDeviceId = 0x008;
+constexpr uint32_t kVirtioMagicValue = 0x7472'6976;
+constexpr uint32_t kVirtioVersionMmio2 = 2;
+constexpr uint64_t kMaxVirtioBytes = 0x20'0000;  // of the kernel's device window
+
+// Which devices are in the virtio-mmio slots: drivers are started for what is there.
+void ProbeVirtio(PhysAddr image_base) {
+  if (machine.virtio.empty()) return;
+  const PhysAddr first = machine.virtio[0].registers.base;
+  const uint64_t bytes = machine.virtio[machine.virtio.size() - 1].registers.end() - first;
+  if (bytes > kMaxVirtioBytes)
+    return LogWarning("the virtio-mmio slots are too far apart and not used");
+  const Result<VirtAddr> window = MapDevice(image_base, first, bytes);
+  if (!window) Require(window.error(), "the virtio-mmio slots");
+  for (Device& slot : machine.virtio.span()) {
+    const uint64_t base = window->value + (slot.registers.base - first);
+    const auto read = [base](uint64_t offset) {
+      return *reinterpret_cast<const volatile uint32_t*>(base + offset);
+    };
+    if (read(kVirtioMagic) != kVirtioMagicValue || read(kVirtioDeviceId) == 0) continue;
+    if (read(kVirtioVersion) != kVirtioVersionMmio2) {
+      LogWarning(
+          "the virtio-mmio device at ", Hex(slot.registers.base.value),
+          " is a legacy one and not used; with QEMU use -global virtio-mmio.force-legacy=false");
+      continue;
+    }
+    slot.virtio_device = read(kVirtioDeviceId);
+  }
+}
+
 void LogMachine() {
   for (const PhysRange& range : machine.memory) {
     LogInfo("memory ", Hex(range.base.value), ", ", range.bytes >> 20, " MiB");
@@ -131,6 +164,7 @@ extern "C" void boot_main(uint64_t device_tree, uint64_t image_physical) {
     if (!redistributors) Require(redistributors.error(), "the GIC redistributors");
     (void)info.redistributors.PushBack(*redistributors);  // the same capacity
   }
+  ProbeVirtio(image_base);
   KernelMain(info);
 }
 

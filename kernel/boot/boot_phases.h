@@ -15,6 +15,9 @@ void boot_build_tables();                       // kernel_map.cc: the image, at 
 void boot_enable_translation();                 // enable_translation.cc
 // With the MMU on, at the virtual address.
 [[noreturn]] void boot_main(uint64_t device_tree, uint64_t image_base);  // boot_main.cc
+// Where PSCI CPU_ON enters, at the physical address, with the CPU's index; and where that leads.
+void boot_secondary();                                  // boot.S
+[[noreturn]] void boot_secondary_main(uint64_t index);  // secondary_cpus.cc
 }
 
 // The UART's physical address if boot_check_machine saw one, else 0.

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernel/boot/image.h"
+#include "kernel/cpu.h"
 #include "kernel/direct_map.h"
 #include "kernel/log/panic.h"
 #include "kernel/system_register.h"
@@ -45,6 +46,7 @@ void UnmapBootText() {
 
 void LeaveBoot(Thread* first) {
   UnmapBootText();
+  boot_is_over.store(true, std::memory_order_release);
   Resume(first);
 }
 

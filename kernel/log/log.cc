@@ -1,10 +1,10 @@
 #include "kernel/log/log.h"
 
 #include "kernel/ipc.h"
+#include "kernel/kernel_lock.h"
 #include "kernel/log/log_output.h"
 #include "kernel/log/log_ring.h"
 #include "kernel/machine/timer.h"
-#include "kernel/spinlock.h"
 
 namespace atoll {
 namespace {
@@ -12,7 +12,6 @@ namespace {
 constexpr size_t kRingBytes = 16384;
 
 struct LogState {
-  Spinlock lock;  // leaf
   LogRing<kRingBytes> ring;
   Pl011 uart;
   Task* reader = nullptr;
@@ -44,20 +43,17 @@ void AppendTime(Line& line) {
 }  // namespace
 
 void LogLine(LogLevel level, std::string_view text) {
+  kernel_lock.AssertHeld();  // or one CPU runs: before the first task
   Line start;
   AppendTime(start);
   start << Prefix(level);
-  {
-    LockGuard guard(state.lock);
-    Append(start.view());
-    Append(text);
-    Append("\n");
-  }
+  Append(start.view());
+  Append(text);
+  Append("\n");
   if (state.reader_bits != 0) RaiseSignal(*state.reader, state.reader_bits);
 }
 
 uint64_t LogSetReader(Task& reader, uint64_t bits, uint64_t from) {
-  LockGuard guard(state.lock);
   state.reader = &reader;
   state.reader_bits = bits;
   if (bits == 0) {
@@ -67,14 +63,10 @@ uint64_t LogSetReader(Task& reader, uint64_t bits, uint64_t from) {
   return state.ring.written();
 }
 
-size_t LogRead(uint64_t& from, std::span<char> out) {
-  LockGuard guard(state.lock);
-  return state.ring.Read(from, out);
-}
+size_t LogRead(uint64_t& from, std::span<char> out) { return state.ring.Read(from, out); }
 
 void LogSetUart(Pl011 uart) {
   uart.EnableTransmitter();
-  LockGuard guard(state.lock);
   state.uart = uart;
 }
 

@@ -38,9 +38,13 @@ struct ReservedRange {
 
 struct Device {
   PhysRange registers;
-  uint32_t intid = 0;  // as the GIC counts: 32 + n for SPI n, 16 + n for PPI n
-  bool edge = false;   // edge-triggered
+  uint32_t intid = 0;          // as the GIC counts: 32 + n for SPI n, 16 + n for PPI n
+  bool edge = false;           // edge-triggered
+  uint32_t virtio_device = 0;  // a virtio-mmio slot (version 2) in use: its DeviceID
 };
+
+inline constexpr uint32_t kVirtioNetworkDevice = 1;  // VIRTIO 1.2, 5
+inline constexpr uint32_t kVirtioBlockDevice = 2;
 
 // Private interrupts of the timers, INTIDs 16 to 31.
 struct TimerInterrupts {

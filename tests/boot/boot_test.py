@@ -25,7 +25,7 @@ GUEST_MIB = 64
 MACHINE = "virt,virtualization=on,gic-version=3"
 # What a boot says besides the sentence.
 ORDINARY = re.compile(r"\[\d+\.\d{6}\] "
-                      r"(?:atoll at 0x[0-9a-f]+, device tree at 0x[0-9a-f]+|memory 0x[0-9a-f]+, \d+ MiB)")
+                      r"(?:atoll at 0x[0-9a-f]+, device tree at 0x[0-9a-f]+|\d CPUs?|memory 0x[0-9a-f]+, \d+ MiB)")
 TIME = re.compile(r"^\[\d+\.\d{6}\] ")
 SYSTEM = 'vm { name: "guest" memory_mib: %d kernel: "guest" disk { zero_mib: 1 } }'
 

@@ -115,7 +115,7 @@ TEST(bad_schedules_are_refused) {
             Status::kInvalidArgument);
   EXPECT_EQ(set({.priority = 1, .budget = 5, .period = 4}), Status::kInvalidArgument);
   EXPECT_EQ(set({.priority = 1, .budget = 5, .period = 1'000'001}), Status::kInvalidArgument);
-  EXPECT_EQ(set({.priority = 1, .cpu = 1}), Status::kInvalidArgument);
+  EXPECT_EQ(set({.priority = 1, .cpu = 1}), Status::kOutOfRange);
   EXPECT_EQ(set({.priority = 1, .cpu = 256}), Status::kInvalidArgument);
   EXPECT_EQ(kernel::SetSchedule({child.data}, {.priority = 1}), Status::kInvalidArgument);
   EXPECT_EQ(kernel::SetSchedule({Restricted(child.task, kAllRights & ~256u)}, {.priority = 1}),
