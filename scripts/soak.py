@@ -18,6 +18,7 @@ ROOT, LOGS = prepare.ROOT, prepare.BUILD / "soak"
 PYTHON = ["/usr/bin/python3", "-B"]
 CPUS = ("neoverse-n1", "cortex-a76", "max")
 INTERACTIVE_ROUNDS = 5
+LONG = {"ATOLL_LONG": "1"}  # tests of tests/linux that have a short and a long form
 KEPT_OF_LOG = 3000  # characters that are shown of a step that failed
 
 
@@ -45,6 +46,10 @@ def script(name: str, *options: str) -> list[str]:
     return [str(ROOT / "scripts" / name), *options]
 
 
+def linux_test(name: str) -> list[str]:
+    return [*PYTHON, str(ROOT / f"tests/linux/{name}_test.py")]
+
+
 def steps(scratch: pathlib.Path) -> list[Step]:
     clone, show = scratch / "clone", str(ROOT / "tests/linux/show.sh")
     first, second = str(scratch / "first.json"), str(scratch / "second.json")
@@ -55,8 +60,14 @@ def steps(scratch: pathlib.Path) -> list[Step]:
              [script("run", "--batch", show, "--vcpus", str(vcpus)) for vcpus in (1, 2, 8)]
              + [script("run", "--batch", show, "--vcpus", "2", "--cpu", cpu) for cpu in CPUS]
              + [script("run", "--batch", show, "--icount")]),
+        Step("cpus", "4 vCPUs over 1, 2 and 4 CPUs, and two such guests: off and on 100 times, 2 minutes of load",
+             [linux_test("cpus")], environment=LONG),
+        Step("network", "10,000 pings; 256 MiB by TCP between guests and with the host; beside a VM that crashes 50 times",
+             [linux_test("network")], environment=LONG),
+        Step("disk", "512 MiB on the machine's disk over a reboot and on the host; 20 hard stops",
+             [linux_test("disk")], environment=LONG),
         Step("interactive", f"a shell at a terminal, poweroff, a second run: {INTERACTIVE_ROUNDS} times",
-             [[*PYTHON, str(ROOT / "tests/linux/interactive_test.py")]] * INTERACTIVE_ROUNDS),
+             [linux_test("interactive")] * INTERACTIVE_ROUNDS),
         Step("fresh-clone", "every suite in a fresh clone, as continuous integration does",
              [["git", "clone", "--quiet", str(ROOT), str(clone)], [str(clone / ".ci/run")]], scratch, fresh),
         Step("bench", "the goals, and two runs that give equal numbers",
