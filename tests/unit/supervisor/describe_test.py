@@ -296,8 +296,10 @@ class Plans(ToolCase):
         records, machine = self.one("disk { zero_mib: 1 }")
         block = self.slot_of(records, "virtio-blk.linux.0")
         self.assertEqual(len([g for g in self.of(records, "grant") if g.task == block]), 1)
+        addresses = dict(machine.services["virtio-blk"].addresses)
+        del addresses["disk_ring"]  # a disk in memory
         self.assertEqual({m.address for m in self.of(records, "mapping") if m.space == block},
-                         {0x1010_0000, *machine.services["virtio-blk"].addresses.values()})
+                         {0x1010_0000, *addresses.values()})
 
     def test_bindings(self):
         records, _ = self.one("vcpus: 4 disk { zero_mib: 1 } disk { zero_mib: 1 }")
@@ -390,6 +392,56 @@ class Plans(ToolCase):
         rights = {m.space: m.rights for m in self.of(records, "mapping") if m.address == address and m.rights != 28}
         slots = [self.slot_of(records, f"virtio-blk.linux.{i}") for i in range(5)]
         self.assertEqual([rights.get(slot) for slot in slots], [12, 4, 4, 12, None])
+
+    def test_parts_of_the_machines_disk(self):
+        one = ONE_VM % "disk { zero_mib: 1 } disk { physical { first_mib: 1 mib: 2 } read_only: true }"
+        records, machine = self.describe(one + 'vm { name: "b" kernel: "kernel" disk { physical { first_mib: 3 } } }')
+        config = self.config_of(records, "blk-driver", "BlockDriverConfig")
+        self.assertEqual([(r.present, r.first_sector, r.sectors, r.read_only) for r in config.range],
+                         [(False, 0, 0, False), (True, 2048, 4096, True), (True, 6144, 0, False)])
+        self.assertTrue(self.config_of(records, "virtio-blk.b.0", "BlockConfig").physical)
+        # Rings join only these with the driver, part i with instance i, and outlive the VM.
+        driver, service = self.slot_of(records, "blk-driver"), machine.services["blk-driver"]
+        client = machine.services["virtio-blk"]
+        mappings = self.of(records, "mapping")
+        ring = next(p for p in service.manifest.mapping if p.name == "disk_ring")
+        for instance, task in ((1, "virtio-blk.linux.1"), (2, "virtio-blk.b.0")):
+            theirs = next(m for m in mappings if m.space == self.slot_of(records, task)
+                          and m.address == client.addresses["disk_ring"])
+            ours = next(m for m in mappings if m.space == driver
+                        and m.address == service.addresses["disk_ring"] + instance * ring.bytes)
+            self.assertEqual(theirs.memory, ours.memory)
+            self.assertEqual(next(m.vm for m in self.of(records, "memory") if m.slot == ours.memory), 0)
+        self.assertEqual(len([m for m in mappings if m.space == driver and m.bytes == ring.bytes]), 2)
+        slots = {g.slot - service.slots["client"] for g in self.of(records, "grant") if g.task == driver}
+        self.assertEqual(slots & set(range(16)), {1, 2})
+
+    def test_direct_memory_access_is_to_ram_of_clients(self):
+        records, machine = self.describe((ONE_VM % "disk { zero_mib: 1 } disk { physical { mib: 1 } }")
+                                         + 'vm { name: "b" kernel: "kernel" disk { zero_mib: 1 } }'
+                                         + 'vm { name: "c" kernel: "kernel" disk { physical { first_mib: 1 } } }')
+        slots = {v.name: v.slot for v in self.of(records, "vm")}
+        ram = {m.space: m.memory for m in self.of(records, "mapping") if m.space in slots.values()}
+        windows = {w.entry: w for w in self.of(records, "dma")}
+        self.assertEqual(set(windows), {0, 2, 4})  # instances 1 and 3 of virtio-blk
+        for entry, name in ((2, "linux"), (4, "c")):
+            self.assertEqual((windows[entry].vm, windows[entry].target, windows[entry].guest_base),
+                             (slots[name], ram[slots[name]], 0x4000_0000))
+        own, driver = windows[0], self.slot_of(records, "blk-driver")
+        resource = self.schemas.enum("ResourceKind")["RESOURCE_BLOCK"]
+        self.assertEqual((own.vm, own.resource, own.optional, own.driver), (0, resource, True, driver))
+        self.assertEqual({w.signal for w in windows.values()}, {machine.services["supervisor"].slots["blk_dma"]})
+        spaces = {m.space for m in self.of(records, "mapping") if m.memory in (own.target, own.table)}
+        self.assertEqual(spaces, {driver})
+
+    def test_a_table_that_nobody_tells_of(self):
+        self.edit_manifest("supervisor", 'bit: "dma"', 'bit: "client"')
+        self.assert_refused(lambda: self.one("disk { physical { } }"), "supervisor/manifest.textproto", '"dma"')
+
+    def test_driver_only_for_physical_disks(self):
+        for fields, wanted in (("disk { zero_mib: 1 }", False), ("disk { physical { } }", True)):
+            records, _ = self.one(fields)
+            self.assertEqual("blk-driver" in [t.name for t in self.of(records, "task")], wanted)
 
     def test_same_kernel_of_two_vms_is_there_once(self):
         records, machine = self.describe(ONE_VM % "" + ONE_VM.replace("linux", "b") % "")
