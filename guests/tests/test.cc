@@ -9,8 +9,12 @@ bool failed;
 bool recording;
 FaultHandler hook;
 InterruptHandler also_call;
-constinit void (*volatile secondary_work)() = nullptr;
-alignas(16) char secondary_stack[16384];
+constexpr uint32_t kVcpus = 8;
+constinit void (*volatile vcpu_work[kVcpus])() = {};
+struct alignas(16) Stack {
+  char bytes[16384];
+};
+Stack vcpu_stacks[kVcpus];
 
 bool Fail(std::string_view text, int line) {
   if (failed) return false;
@@ -121,12 +125,18 @@ int64_t CpuOn(uint64_t target, uintptr_t entry, uint64_t context) {
 
 bool IsOff(uint64_t target) { return Psci(0xc400'0004, target, 0) == 1; }
 
-bool StartSecondary(void (*work)()) {
-  secondary_work = work;
-  return CpuOn(1, reinterpret_cast<uintptr_t>(secondary_start),
-               reinterpret_cast<uint64_t>(secondary_stack + sizeof(secondary_stack))) ==
-         kPsciSuccess;
+int64_t TryStartVcpu(uint32_t vcpu, void (*work)()) {
+  if (vcpu >= kVcpus) return kPsciInvalidParameters;
+  vcpu_work[vcpu] = work;
+  return CpuOn(vcpu, reinterpret_cast<uintptr_t>(secondary_start),
+               reinterpret_cast<uint64_t>(&vcpu_stacks[vcpu] + 1));
 }
+
+bool StartVcpu(uint32_t vcpu, void (*work)()) {
+  return TryStartVcpu(vcpu, work) == kPsciSuccess;
+}
+
+bool StartSecondary(void (*work)()) { return StartVcpu(1, work); }
 
 bool JoinSecondary() {
   return WaitUntil([] { return IsOff(1); });
@@ -134,7 +144,7 @@ bool JoinSecondary() {
 
 }  // namespace bare
 
-extern "C" void SecondaryMain() { bare::secondary_work(); }
+extern "C" void SecondaryMain() { bare::vcpu_work[bare::ThisVcpu()](); }
 
 extern "C" void GuestMain(uint64_t) {
   using namespace bare;

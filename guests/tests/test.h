@@ -125,19 +125,23 @@ inline constexpr uint64_t kEl0Masked = 0x3c0;    // AArch64, all of DAIF masked
 inline constexpr uint64_t kAarch32User = 0x1d0;  // A32, user mode, A I F masked
 extern "C" uint64_t RunAtEl0(El0Entry entry, uint64_t argument, uint64_t spsr = kEl0Masked);
 
-// ---- a second vCPU -----------------------------------------------------------------------------
+// ---- further vCPUs -----------------------------------------------------------------------------
 
 inline constexpr int64_t kPsciSuccess = 0;
 inline constexpr int64_t kPsciNotSupported = -1;
 inline constexpr int64_t kPsciInvalidParameters = -2;
 inline constexpr int64_t kPsciAlreadyOn = -4;
+inline constexpr int64_t kPsciOnPending = -5;
 inline constexpr int64_t kPsciInvalidAddress = -9;
 
 int64_t Psci(uint32_t function, uint64_t x1 = 0, uint64_t x2 = 0, uint64_t x3 = 0);
 int64_t CpuOn(uint64_t target, uintptr_t entry, uint64_t context);
 bool IsOff(uint64_t target);
 
-// vCPU 1 runs `work` with its interrupts masked, then turns itself off. False if it did not start.
+// A vCPU runs `work` with its interrupts masked, then turns itself off. False if it did not start.
+bool StartVcpu(uint32_t vcpu, void (*work)());
+int64_t TryStartVcpu(uint32_t vcpu, void (*work)());  // what CPU_ON answered
+// vCPU 1.
 bool StartSecondary(void (*work)());
 // Waits until vCPU 1 is off.
 bool JoinSecondary();

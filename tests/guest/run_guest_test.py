@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """Runs one bare-metal test guest (guests/tests) on Atoll in QEMU and judges what it prints.
 
-Usage: run_guest_test.py NAME BINARY SOURCE [--cpu MODEL] [--timeout SECONDS] [--no-icount] [--qemu-log FILE]
+Usage: run_guest_test.py NAME BINARY SOURCE [--cpu MODEL] [--vcpus N] [--machine-cpus N] [--timeout SECONDS]
+                         [--no-icount] [--qemu-log FILE]
 
-The guest has two vCPUs on one CPU, 64 MiB of RAM, and two disks in virtio slots 0 and 1. It passes if each TEST() of
-its source prints PASS and the machine powers off by itself. While it waits for input (it prints INPUT <hexadecimal>),
-these bytes are typed.
+The guest has two vCPUs (--vcpus) on one CPU (--machine-cpus), 64 MiB of RAM, and two disks in virtio slots 0 and 1. It
+passes if each TEST() of its source prints PASS and the machine powers off by itself. While it waits for input (it
+prints INPUT <hexadecimal>), these bytes are typed.
 """
 import argparse
 import os
@@ -94,7 +95,8 @@ def run_machine(machine, timeout: float, qemu_options: list[str] | None = None) 
 
 
 def run(arguments, launch) -> tuple[int, str]:
-    options = launch.Options(kernel=arguments.binary, vcpus=2, memory=64, cpu=arguments.cpu, icount=arguments.icount)
+    options = launch.Options(kernel=arguments.binary, vcpus=arguments.vcpus, memory=64, cpu=arguments.cpu,
+                             icount=arguments.icount, extra_qemu=["-smp", str(arguments.machine_cpus)])
     with launch.Machine(options) as machine:
         options.disks = [disk_image(machine.folder, i) for i in range(arguments.disks)]
         machine.prepare()
@@ -110,6 +112,8 @@ def main() -> int:
     parser.add_argument("--build", help="native build folder")
     parser.add_argument("--cpu", default="neoverse-n1")
     parser.add_argument("--timeout", type=float, default=120)
+    parser.add_argument("--vcpus", type=int, default=2)
+    parser.add_argument("--machine-cpus", type=int, default=1)
     parser.add_argument("--disks", type=int, default=2)
     parser.add_argument("--no-icount", dest="icount", action="store_false")
     parser.add_argument("--qemu-log")
@@ -132,7 +136,7 @@ def main() -> int:
         problems.append(f"the machine ended with status {status}")
     if not wanted:
         problems.append(f"{arguments.source}: has no TEST()")
-    print(f"{arguments.name} on {arguments.cpu}: {len(wanted)} tests, {len(problems)} problems, "
+    print(f"{arguments.name} on {arguments.machine_cpus} {arguments.cpu}: {len(wanted)} tests, {len(problems)} problems, "
           f"{time.monotonic() - begin:.1f} s")
     if problems:
         print(*problems, "", "what the machine printed:", text, sep="\n")
