@@ -12,9 +12,10 @@ PREFIX = r"^(?:\[[ 0-9.]+\] )?"  # the kernel's log gives the time
 PRINTABLE = re.compile(r"[^\n\x20-\x7e]")
 
 
-def qemu(image: pathlib.Path, memory_mib: int = 256, icount: bool = True, cpu: str = "neoverse-n1") -> list[str]:
+def qemu(image: pathlib.Path, memory_mib: int = 256, icount: bool = True, cpu: str = "neoverse-n1",
+         cpus: int = 1) -> list[str]:
     """The command that boots a kernel image without an archive."""
-    command = ["qemu-system-aarch64", "-M", "virt,virtualization=on,gic-version=3", "-cpu", cpu, "-smp", "1",
+    command = ["qemu-system-aarch64", "-M", "virt,virtualization=on,gic-version=3", "-cpu", cpu, "-smp", str(cpus),
                "-m", str(memory_mib), "-nic", "none", "-display", "none", "-monitor", "none", "-serial", "stdio",
                "-semihosting-config", "enable=on,target=native", "-global", "virtio-mmio.force-legacy=false",
                "-kernel", str(image), "-no-reboot"]

@@ -501,7 +501,8 @@ TEST(TIMER_01_TIMER_12_TIMER_13_both_timers_of_all_vcpus_at_once) {
     BARE_WRITE("cntv_ctl_el0", 1);
     BARE_WRITE("cntp_ctl_el0", 1);
     SleepUntil([=] {
-      return taken[self][kVirtualTimerIntid] >= kTicks && taken[self][kPhysicalTimerIntid] >= kTicks;
+      return taken[self][kVirtualTimerIntid] >= kTicks &&
+             taken[self][kPhysicalTimerIntid] >= kTicks;
     });
     CHECK(early[self] == 0);
     DisableInterrupt(kVirtualTimerIntid, self);

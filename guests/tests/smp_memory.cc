@@ -39,7 +39,7 @@ TEST(CPU_01_ID_01_numbers_and_id_registers) {
     const uint32_t self = ThisVcpu();
     CHECK((BARE_READ("mpidr_el1") & 0xff'00ff'ffff) == self);
     const uint64_t found[] = {
-        BARE_READ("id_aa64pfr0_el1"),  BARE_READ("id_aa64pfr1_el1"), BARE_READ("id_aa64dfr0_el1"),
+        BARE_READ("id_aa64pfr0_el1"),  BARE_READ("id_aa64pfr1_el1"),  BARE_READ("id_aa64dfr0_el1"),
         BARE_READ("id_aa64isar0_el1"), BARE_READ("id_aa64isar1_el1"), BARE_READ("id_aa64mmfr0_el1"),
         BARE_READ("id_aa64mmfr1_el1"), BARE_READ("id_aa64mmfr2_el1"), BARE_READ("midr_el1"),
         BARE_READ("ctr_el0"),          BARE_READ("cntfrq_el0"),       BARE_READ("dczid_el0")};
@@ -62,11 +62,10 @@ TEST(CPU_09_exclusives_of_all_vcpus_add_up) {
     for (uint32_t i = 0; i < kAdds; ++i) {
       uint64_t value;
       uint32_t failed;
-      asm volatile(
-          "1:\n\tldaxr %0, [%2]\n\tadd %0, %0, #1\n\tstlxr %w1, %0, [%2]\n\tcbnz %w1, 1b"
-          : "=&r"(value), "=&r"(failed)
-          : "r"(&word)
-          : "memory");
+      asm volatile("1:\n\tldaxr %0, [%2]\n\tadd %0, %0, #1\n\tstlxr %w1, %0, [%2]\n\tcbnz %w1, 1b"
+                   : "=&r"(value), "=&r"(failed)
+                   : "r"(&word)
+                   : "memory");
       if (i % 64 == 0) (void)Hvc(0x8400'0000);
     }
   }));

@@ -179,8 +179,7 @@ TEST(PSCI_13_a_timer_that_ran_at_off_is_silent_at_on) {
     CHECK(!IsPending(kVirtualTimerIntid, ThisVcpu()));
   }));
   EXPECT(JoinAll());
-  for (uint32_t vcpu = 1; vcpu < VcpuCount(); ++vcpu)
-    DisableInterrupt(kVirtualTimerIntid, vcpu);
+  for (uint32_t vcpu = 1; vcpu < VcpuCount(); ++vcpu) DisableInterrupt(kVirtualTimerIntid, vcpu);
 }
 
 volatile uint32_t told[kMostVcpus];

@@ -132,9 +132,7 @@ int64_t TryStartVcpu(uint32_t vcpu, void (*work)()) {
                reinterpret_cast<uint64_t>(&vcpu_stacks[vcpu] + 1));
 }
 
-bool StartVcpu(uint32_t vcpu, void (*work)()) {
-  return TryStartVcpu(vcpu, work) == kPsciSuccess;
-}
+bool StartVcpu(uint32_t vcpu, void (*work)()) { return TryStartVcpu(vcpu, work) == kPsciSuccess; }
 
 bool StartSecondary(void (*work)()) { return StartVcpu(1, work); }
 

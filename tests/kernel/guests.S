@@ -86,3 +86,34 @@ guest GuestSpin
         str     x0, [x4, #0x1030]
         b       1b
 end_guest GuestSpin
+
+// x0 = an address: counts there.
+guest GuestCount
+        mov     x1, xzr
+1:      add     x1, x1, #1
+        str     x1, [x0]
+        b       1b
+end_guest GuestCount
+
+// x0 = an address: makes hypercalls of x0 = 7, x1 = their number. Counts good answers (x0 = 0, x1 = the number + 1)
+// there, failed ones (x0 = -1) in the next word, others in the third.
+guest GuestCalls
+        mov     x19, x0
+        mov     x20, xzr
+1:      mov     x0, #7
+        mov     x1, x20
+        hvc     #0
+        add     x20, x20, #1
+        cmp     x0, xzr
+        ccmp    x1, x20, #0, eq
+        mov     x2, x19
+        b.eq    2f
+        cmn     x0, #1
+        add     x2, x19, #8
+        b.eq    2f
+        add     x2, x19, #16
+2:      ldr     x3, [x2]
+        add     x3, x3, #1
+        str     x3, [x2]
+        b       1b
+end_guest GuestCalls
