@@ -1,0 +1,59 @@
+// The virtio-net service of one network device.
+#include "services/runtime/guest_memory.h"
+#include "services/runtime/kernel_ports.h"
+#include "services/runtime/log.h"
+#include "services/runtime/serve.h"
+#include "services/runtime/service.h"
+#include "services/virtio-net/config.h"
+#include "services/virtio-net/manifest.h"
+#include "services/virtio-net/net_device.h"
+#include "services/virtio/mmio_transport.h"
+
+namespace atoll {
+namespace {
+
+namespace manifest = virtio_net_manifest;
+static_assert(manifest::kMoreWorkBit == virtio::kMoreWorkBit);
+static_assert(manifest::kQueueBit == 0);  // doorbell of queue n: bit n
+static_assert(manifest::kQueueBitCount >= virtio_net::kMaxQueues);
+static_assert(manifest::kSwitchBit == virtio_net::kSwitchBit);
+static_assert(manifest::kRingBytes == net::kPortBytes);
+
+// The timer's signal without its delay: comes back after the calls and signals that wait already.
+class MoreWork final : public Notifier {
+ public:
+  void Notify() override { timer_.Set(0); }
+
+ private:
+  KernelTimer timer_;
+};
+
+}  // namespace
+
+void ServiceMain(const StartInfo& start) {
+  NetworkConfig config{};
+  if (const char* error = virtio_net::ReadConfig(start.config, config); error != nullptr) {
+    Panic(error);
+  }
+  const auto journal = virtio::JournalIn<virtio_net::NetJournal>(
+      {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
+  if (!journal.has_value()) Panic("journal: ", journal.error());
+  const GuestMemory memory(GuestPhys(config.ram_base),
+                           MappedMemory(abi::kGuestRamBase + config.ram_base, config.ram_bytes));
+  KernelInterruptLine line(manifest::kIrqLine);
+  MoreWork more_work;
+  KernelNotifier peer(manifest::kSwitch);
+  virtio_net::NetDevice device(**journal, virtio_net::SettingsOf(config),
+                               MappedMemory(manifest::kRingAddress, manifest::kRingBytes), peer);
+  virtio::MmioTransport transport(device, memory, (*journal)->transport, (*journal)->queues, line,
+                                  more_work);
+  if (const Status status = transport.Start(); !IsOk(status)) {
+    Log("journal does not hold this device's state: ", status, "; the guest has to reset it");
+  }
+  // An instance that died may have owed the switch a signal, and the switch it one.
+  peer.Notify();
+  transport.OnSignals(virtio_net::kSwitchSignal);
+  Serve(transport);
+}
+
+}  // namespace atoll

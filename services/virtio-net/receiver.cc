@@ -1,0 +1,235 @@
+#include "services/virtio-net/receiver.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "services/net/offload.h"
+#include "services/virtio-net/offloads.h"
+#include "services/virtio-net/receive_filter.h"
+#include "services/virtio/chain.h"
+
+namespace atoll::virtio_net {
+namespace {
+
+using net::FrameHeader;
+using virtio::Chain;
+using virtio::SplitQueue;
+using virtio::Work;
+
+// What one call of Run does at most, before other events have their turn.
+constexpr uint32_t kPassFrames = 128;
+
+// More frames than a ring holds.
+constexpr uint32_t kDrainFrames = net::kRingBytes / net::kMinFrameBytes;
+
+NetHeader HeaderFor(const FrameHeader& frame) {
+  NetHeader header;
+  if ((frame.flags & FrameHeader::kNeedsChecksum) != 0) {
+    header.flags = FrameHeader::kNeedsChecksum;
+    header.csum_start = frame.checksum_start;
+    header.csum_offset = frame.checksum_offset;
+  }
+  if (frame.gso_type != FrameHeader::kGsoNone) {
+    header.gso_type = frame.gso_type;
+    header.gso_size = frame.gso_size;
+    header.hdr_len = frame.header_bytes;
+  }
+  return header;
+}
+
+}  // namespace
+
+class Receiver::Parts {
+ public:
+  using Bytes = std::span<const std::byte>;
+  explicit Parts(Bytes first, Bytes second = {}, Bytes third = {}) : parts_{first, second, third} {}
+
+  uint32_t bytes() const {
+    return static_cast<uint32_t>(parts_[0].size() + parts_[1].size() + parts_[2].size());
+  }
+  // Copies the next bytes; there are as many.
+  void Take(std::span<std::byte> to) {
+    for (Bytes& part : parts_) {
+      const size_t count = std::min(part.size(), to.size());
+      if (count != 0) std::memcpy(to.data(), part.data(), count);
+      part = part.subspan(count);
+      to = to.subspan(count);
+    }
+  }
+
+ private:
+  std::array<Bytes, 3> parts_;
+};
+
+Work Receiver::Run(const ReceiveTarget& target) {
+  if (!ring_.has_value()) return Work::kDone;
+  for (SplitQueue* queue : target.queues) {
+    if (queue != nullptr) queue->SuppressNotifications();
+  }
+  Work work = Work::kMore;
+  for (uint32_t i = 0; i < kPassFrames; ++i) {
+    const std::optional<net::Frame> frame = ring_->Next();
+    if (!frame.has_value()) {
+      if (ring_->Wait()) continue;
+      work = Work::kDone;
+      break;
+    }
+    const Outcome outcome = Deliver(*frame, target);
+    if (outcome != Outcome::kDone) {
+      work = outcome == Outcome::kBroken ? Work::kBroken : Work::kDone;
+      break;
+    }
+    ring_->Consume();
+    Note({});
+  }
+  if (ring_->WriterWaits()) peer_.Notify();
+  return work;
+}
+
+void Receiver::Drain() {
+  segmenter_.reset();
+  segment_.reset();
+  if (!ring_.has_value()) return;
+  for (uint32_t i = 0; i < kDrainFrames; ++i) {
+    if (ring_->Next().has_value()) {
+      ring_->Consume();
+      ++state_.counters.received_not_live;
+    } else if (!ring_->Wait()) {
+      break;
+    }
+  }
+  if (ring_->WriterWaits()) peer_.Notify();
+}
+
+void Receiver::Recover(uint32_t index, SplitQueue& queue) {
+  const auto last = std::bit_cast<Transfer>(state_.receiving);
+  if (!ring_.has_value() || ring_->position() != last.ring || last.queue == 0) return;
+  if (last.queue == Transfer::kSegments) {
+    ++state_.counters.repeated;
+  } else if (last.queue != index + 1) {
+    return;
+  } else if (queue.position().next != last.position && ring_->Next().has_value()) {
+    ring_->Consume();
+    ++state_.counters.finished;
+  }
+  Note({});
+}
+
+void Receiver::Note(Transfer transfer) {
+  virtio::StoreRelease(state_.receiving, std::bit_cast<uint64_t>(transfer));
+}
+
+Receiver::Outcome Receiver::Drop(uint64_t& counter) const {
+  ++counter;
+  return Outcome::kDone;
+}
+
+Receiver::Outcome Receiver::Deliver(const net::Frame& frame, const ReceiveTarget& target) {
+  if (!segmenter_.has_value() &&
+      !ReceiveFilter(state_).Passes(frame.bytes, target.mac, target.features)) {
+    return Drop(state_.counters.received_filtered);
+  }
+  uint32_t pair = target.flows != nullptr ? target.flows->PairOf(frame.bytes) : 0;
+  if (pair >= target.queues.size() || target.queues[pair] == nullptr) pair = 0;
+  SplitQueue* queue = target.queues[pair];
+  if (queue == nullptr) return Drop(state_.counters.received_not_live);
+  const Place place{*queue, 2 * pair, (target.features & kFeatureMrgRxbuf) != 0};
+  const uint64_t offloads = GuestOffloadsNow(target.features, state_.offloads);
+  const uint8_t type = frame.header.gso_type;
+  if (type != FrameHeader::kGsoNone && !GuestTakesGso(type, offloads)) {
+    return DeliverSegments(frame, offloads, place);
+  }
+  return DeliverWhole(frame, offloads, place);
+}
+
+Receiver::Outcome Receiver::DeliverWhole(const net::Frame& frame, uint64_t offloads,
+                                         const Place& place) {
+  const bool partial = (frame.header.flags & FrameHeader::kNeedsChecksum) != 0;
+  if (frame.header.gso_type == FrameHeader::kGsoNone) {
+    if (frame.bytes.size() > max_frame_) return Drop(state_.counters.received_too_long);
+  } else if (!partial || frame.header.gso_size == 0) {
+    return Drop(state_.counters.received_bad);
+  }
+  if (!partial || (offloads & kFeatureGuestCsum) != 0) {
+    return Put(place, HeaderFor(frame.header), Parts(frame.bytes), true);
+  }
+  const size_t at = size_t{frame.header.checksum_start} + frame.header.checksum_offset;
+  if (at + sizeof(uint16_t) > frame.bytes.size()) return Drop(state_.counters.received_bad);
+  const std::array<std::byte, 2> checksum = net::FinalChecksum(frame.header, frame.bytes);
+  return Put(place, {},
+             Parts(frame.bytes.first(at), checksum, frame.bytes.subspan(at + checksum.size())),
+             true);
+}
+
+Receiver::Outcome Receiver::DeliverSegments(const net::Frame& frame, uint64_t offloads,
+                                            const Place& place) {
+  using Checksum = net::Segmenter::Checksum;
+  if (!segmenter_.has_value()) {
+    const auto made = net::Segmenter::Make(
+        frame.header, frame.bytes,
+        (offloads & kFeatureGuestCsum) != 0 ? Checksum::kLeftToReceiver : Checksum::kComplete);
+    if (!made.has_value()) return Drop(state_.counters.received_bad);
+    if (made->NextBytes() > max_frame_) return Drop(state_.counters.received_too_long);
+    segmenter_ = *made;
+  }
+  for (;;) {
+    if (!segment_.has_value()) segment_ = segmenter_->Next();
+    if (!segment_.has_value()) break;
+    const bool last = segmenter_->NextBytes() == 0;
+    const Outcome outcome =
+        Put(place, HeaderFor(segment_->header), Parts(segment_->head, segment_->payload), last);
+    if (outcome != Outcome::kDone) return outcome;
+    segment_.reset();
+  }
+  segmenter_.reset();
+  return Outcome::kDone;
+}
+
+Receiver::Outcome Receiver::Put(const Place& place, NetHeader header, Parts parts, bool last) {
+  SplitQueue& queue = place.queue;
+  const SplitQueue::Position start = queue.position();
+  const auto give_up = [&](Outcome outcome) {
+    queue.Rewind(start);
+    return outcome;
+  };
+  uint32_t left = sizeof(NetHeader) + parts.bytes();
+  for (;;) {
+    virtio::ChainRecord& record = header.num_buffers == 0 ? first_ : other_;
+    const SplitQueue::Fetched fetched = queue.Fetch(record);
+    if (fetched == SplitQueue::Fetched::kNone) {
+      if (header.num_buffers == queue.state().size) break;  // more than all buffers there can be
+      if (queue.ResumeNotifications()) continue;
+      return give_up(Outcome::kNoBuffers);
+    }
+    if (fetched == SplitQueue::Fetched::kBroken || record.readable_segments != 0 ||
+        record.unreachable != 0 || record.writable_bytes < sizeof(NetHeader)) {
+      return give_up(Outcome::kBroken);
+    }
+    const auto count = static_cast<uint32_t>(std::min<uint64_t>(record.writable_bytes, left));
+    if (count < left && !place.mergeable) break;
+    // The header comes last, when the number of buffers is known.
+    const uint32_t skipped = header.num_buffers == 0 ? sizeof(NetHeader) : 0;
+    (void)queue.chain(record).VisitWritable(skipped, count - skipped,
+                                            [&parts](std::span<std::byte> piece) {
+                                              parts.Take(piece);
+                                              return Status::kOk;
+                                            });
+    queue.Accept();
+    queue.Push(record.head, count);
+    ++header.num_buffers;
+    left -= count;
+    if (left != 0) continue;
+
+    (void)queue.chain(first_).CopyToWritable(0, std::as_bytes(std::span(&header, 1)));
+    Note({.ring = ring_->position(),
+          .position = start.next,
+          .queue = last ? static_cast<uint16_t>(place.index + 1) : Transfer::kSegments});
+    queue.Publish();
+    ++state_.counters.received;
+    return Outcome::kDone;
+  }
+  return give_up(Drop(state_.counters.received_too_long));
+}
+
+}  // namespace atoll::virtio_net
