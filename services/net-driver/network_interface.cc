@@ -21,7 +21,7 @@ constexpr uint32_t kTransmitQueue = 1;
 
 // What is received comes as the wire has it: no GUEST_ features, so each frame fits its buffer.
 constexpr uint64_t kWanted = virtio::kFeatureEventIdx | virtio_net::kFeatureCsum |
-                             virtio_net::kFeatureHostTso4 | kFeatureHostTso6 |
+                             virtio_net::kFeatureHostTso4 | virtio_net::kFeatureHostTso6 |
                              virtio_net::kFeatureHostEcn;
 
 static_assert(sizeof(NetHeader) + kMaxWireBytes <= NetworkInterface::kReceiveBytes);
