@@ -224,6 +224,9 @@ class RequestRingClient : public RequestRing {
     Mark(header().submitted, slot);
   }
 
+  // Sets the bit of a slot that is SUBMITTED again: an earlier instance may have died before it did.
+  void Remind(uint32_t slot) { Mark(header().submitted, slot); }
+
   // True: the driver sleeps; signal it.
   bool DriverWaits() { return MustSignal(header().driver.driver_waits); }
 

@@ -40,6 +40,9 @@ DriverExecutor::DriverExecutor(block::RequestRingClient ring, BlockState& state,
     : ring_(ring), state_(state), read_only_(read_only), ports_(ports) {
   // What the driver said once is enough for taking up the journal; what it says now comes with Collect.
   if (state_.disk.features == 0) (void)DriverSays(state_.disk);
+  for (uint32_t slot = 0; slot < block::kSlots; ++slot) {
+    if (ring_.State(slot) == SlotState::kSubmitted) ring_.Remind(slot);
+  }
 }
 
 // Whether the disk is ready; then what it is.
@@ -148,11 +151,18 @@ void DriverExecutor::EndPass() {
 }
 
 BackendNews DriverExecutor::Collect() {
+  EndPass();
   BackendNews news;
   do {
     news.requests |= ring_.TakeCompleted();
   } while (ring_.Wait());
-  if (ring_.disk().state == block::DiskState::kFailed) TellOfFailure();
+  const block::Disk said = ring_.disk();
+  if (said.state == block::DiskState::kFailed) TellOfFailure();
+  if (said.generation != driver_generation_) {
+    // The driver before may have died between a slot's state and its bit.
+    driver_generation_ = said.generation;
+    news.requests = ~uint64_t{0};
+  }
   DiskRecord disk;
   if (DriverSays(disk)) {
     // A feature that a guest may have accepted stays until it resets the device.

@@ -71,6 +71,7 @@ class DriverExecutor final : public RequestExecutor {
   bool submitted_ =
       true;  // since the last EndPass; or by an instance that died before it could tell
   bool told_ = false;
+  uint32_t driver_generation_ = 0;  // whose slots were all looked at
 };
 
 }  // namespace atoll::virtio_blk
