@@ -320,7 +320,7 @@ void MmioTransport::WriteQueueNum(uint32_t value) {
   queue->state().size = value;  // checked when the queue is made ready
 }
 
-template <uint64_t QueueState::*kArea, unsigned kShift>
+template <uint64_t QueueState::* kArea, unsigned kShift>
 void MmioTransport::WriteQueueArea(uint32_t value) {
   SplitQueue* queue = SelectedQueue();
   if (queue == nullptr || queue->ready()) return;

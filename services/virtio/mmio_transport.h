@@ -85,7 +85,7 @@ class MmioTransport final : public MmioDevice {
   void WriteQueueNotify(uint32_t value);
   void WriteInterruptAck(uint32_t value);
   void WriteStatus(uint32_t value);
-  template <uint64_t QueueState::*kArea, unsigned kShift>
+  template <uint64_t QueueState::* kArea, unsigned kShift>
   void WriteQueueArea(uint32_t value);
 
   uint32_t& Readable(Register offset) { return readable_[offset / sizeof(uint32_t)]; }

@@ -286,7 +286,7 @@ TEST(VirtioBlkRestart, BLK_62_CORE_20_CORE_21_HOSTILE_35_reset_with_requests_in_
 }
 
 // Small, as MemoryStates keeps a copy of everything for each store.
-constexpr uint64_t kSmallRam = 1 << 15;
+constexpr uint64_t kSmallRam = 1 << 14;
 constexpr uint64_t kSmallDisk = 8 * 512;
 
 TEST(VirtioBlkRestart, BLK_55_BLK_56_BLK_59_BLK_60_death_anywhere_in_overlapping_writes) {
@@ -306,8 +306,10 @@ TEST(VirtioBlkRestart, BLK_55_BLK_56_BLK_59_BLK_60_death_anywhere_in_overlapping
   queue.Add(
       {{m.Header(kOut, 2), 16, false}, {b, 1024, false}, {status + 1, 1, true}});  // sectors 2, 3
   queue.Add({{m.Header(kIn, 1), 16, false}, {back, 2048, true}, {status + 2, 1, true}});
-  const auto journal = m.JournalInUse(4);
-  MemoryStates states({m.ram(), journal[0], journal[1], content.span()});
+  std::vector<std::span<std::byte>> watched = JournalInUse(m, 4);
+  watched.push_back(m.ram());
+  watched.push_back(content.span());
+  MemoryStates states(watched);
   ASSERT_TRUE(states.Run([&m] { m.Doorbell(0); }));
   ASSERT_GT(states.size(), 100u);
   for (size_t state = 0; state < states.size(); ++state) {

@@ -77,6 +77,27 @@ class TestDisk final : public BlockBackend {
 using BlockBase = virtio::Machine<BlockDevice, BlockState, kMaxQueues>;
 using BlockQueue = virtio::DriverQueue<BlockBase>;
 
+// The parts of the journal that change while only the first `requests` records are in use, and of
+// them only a few segments: what MemoryStates has to watch.
+inline std::vector<std::span<std::byte>> JournalInUse(BlockBase& m, uint32_t requests) {
+  constexpr uint32_t kSegments = 8;
+  const std::span all = m.journal_bytes();
+  const auto offset = [&all](const void* at) {
+    return static_cast<size_t>(static_cast<const std::byte*>(at) - all.data());
+  };
+  BlockState& state = m.journal().device;
+  std::vector<std::span<std::byte>> parts = {all.first(offset(&state.requests[0]))};
+  for (RequestRecord& record : std::span(state.requests).first(requests)) {
+    auto& segments = record.held.chain.segments;
+    const size_t start = offset(&record);
+    parts.push_back(all.subspan(start, offset(&segments[kSegments]) - start));
+    const size_t tail = offset(segments.data() + segments.size());
+    parts.push_back(all.subspan(tail, offset(&record + 1) - tail));
+  }
+  parts.push_back(all.subspan(offset(&state.disk)));
+  return parts;
+}
+
 class BlockMachine : public BlockBase {
  public:
   explicit BlockMachine(BlockBackend& disk, uint32_t queues = 1, std::string id = "disk0",
@@ -92,17 +113,6 @@ class BlockMachine : public BlockBase {
 
   BlockQueue Live(uint64_t features = kBlockFeatures, uint32_t size = 256) {
     return virtio::BringUp<BlockBase>(*this, features, size);
-  }
-
-  // The parts of the journal that are in use while only the first `requests` records are: the rest
-  // does not change.
-  std::vector<std::span<std::byte>> JournalInUse(uint32_t requests) {
-    const std::span all = journal_bytes();
-    const auto offset = [&all](const void* at) {
-      return static_cast<size_t>(static_cast<const std::byte*>(at) - all.data());
-    };
-    return {all.first(offset(&journal().device.requests[requests])),
-            all.subspan(offset(&journal().device.disk))};
   }
 
   uint64_t Header(uint32_t type, uint64_t sector) {
