@@ -84,6 +84,7 @@ constexpr std::array<Handler, kCallNumbers> MakeTable() {
   ATOLL_CALL(kGetResource);
   ATOLL_CALL(kSetSchedule);
   ATOLL_CALL(kReadLog);
+  ATOLL_CALL(kGetCpu);
   ATOLL_CALL(kSetLogOutput);
 #undef ATOLL_CALL
   return table;

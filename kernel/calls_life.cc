@@ -330,6 +330,16 @@ Result<SetLogOutputReply> Execute<KernelCall::kSetLogOutput>(Task& caller, Handl
 }
 
 template <>
+Result<GetCpuReply> Execute<KernelCall::kGetCpu>(Task& caller, HandleEntry* handle,
+                                                 const GetCpuRequest& request) {
+  if (handle->object != &caller) return std::unexpected(Status::kPermissionDenied);
+  if (request.cpu >= cpu_count) return std::unexpected(Status::kOutOfRange);
+  const Cpu& cpu = cpus[request.cpu];
+  return GetCpuReply{
+      .idle = cpu.idle_ticks, .contended = cpu.contended, .waited = cpu.contended_ticks};
+}
+
+template <>
 Result<Empty> Execute<KernelCall::kSetSchedule>(Task&, HandleEntry* handle,
                                                 const SetScheduleRequest& request) {
   Thread* thread = nullptr;

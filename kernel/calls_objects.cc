@@ -47,6 +47,12 @@ Result<Object*> CreateTask(Task& caller, const CreateObjectRequest& request,
   if (rank > abi::kMaxRank || priority >= kPriorities || timer_bit >= 64 || handles < 2) {
     return std::unexpected(Status::kInvalidArgument);
   }
+  uint32_t account = 0;
+  if (request.owner != 0) {
+    const auto vm = OwnerVm(caller, request.owner);
+    if (!vm.has_value()) return std::unexpected(vm.error());
+    account = (*vm)->vmid;
+  }
   const uint32_t table_pages = Donation::PagesFor(handles * sizeof(HandleEntry));
   // The object, its handles, its root table.
   if (donation.pages() < Donation::PagesFor(sizeof(Task)) + table_pages + 1 ||
@@ -66,6 +72,7 @@ Result<Object*> CreateTask(Task& caller, const CreateObjectRequest& request,
   task->hcr = kHostHcr;
   task->token = NextCaller();
   task->schedule.priority = priority;
+  task->schedule.account = account;
   task->port = &task->signal_port;
   task->timer.expired = OnTaskTimer;
   task->timer.owner = task;
@@ -133,6 +140,7 @@ Result<Object*> CreateVcpu(Task& caller, const CreateObjectRequest& request,
   vcpu->token = NextCaller();
   vcpu->schedule.priority = priority;
   vcpu->schedule.home_cpu = index % cpu_count;
+  vcpu->schedule.account = (*vm)->vmid;
   VcpuMask kicks = 0;
   const Status status = (*vm)->gic->Attach(index, PackedAffinity(request.b), kicks);
   if (!IsOk(status)) return std::unexpected(status);

@@ -8,6 +8,7 @@
 #include "kernel/ipc.h"
 #include "kernel/log/log.h"
 #include "kernel/log/panic.h"
+#include "kernel/memory/page_table.h"
 #include "kernel/scheduler.h"
 #include "kernel/task_life.h"
 #include "kernel/vcpu/exception_injection.h"
@@ -54,6 +55,14 @@ bool RingDoorbell(Vcpu& vcpu, const Range& range, uint64_t offset, const MmioAcc
   return true;
 }
 
+// A translation fault that would not happen now.
+bool IsMapped(Vm& vm, GuestPhys address, uint64_t esr_value) {
+  constexpr uint64_t kFaultType = 0x3c;  // ESR_ELx.DFSC and IFSC without the level (DDI0487)
+  constexpr uint64_t kTranslation = 0x04;
+  return (esr_value & kFaultType) == kTranslation &&
+         Stage2Table(vm.root, vm.tables).Query(address).has_value();
+}
+
 void OnDataAbort(Vcpu& vcpu, uint64_t esr_value) {
   kernel_lock.AssertHeld();
   const uint64_t far = FarEl2::Read();
@@ -64,6 +73,9 @@ void OnDataAbort(Vcpu& vcpu, uint64_t esr_value) {
   Range* const range = access ? vcpu.vm->ranges.Find(address) : nullptr;
   const uint64_t offset = range != nullptr ? address.value - range->base : 0;
   if (range == nullptr || !InBounds(offset, access->size, range->size)) {
+    // Another CPU may just have split a block, whose addresses are invalid for a moment (kernel/memory/page_table.h):
+    // then the instruction runs again.
+    if (IsMapped(*vcpu.vm, address, esr_value)) return;
     LogUnclaimed(vcpu, esr_value, address);
     return InjectAbort(vcpu, esr_value, far);
   }
@@ -82,7 +94,9 @@ void OnDataAbort(Vcpu& vcpu, uint64_t esr_value) {
 
 void OnInstructionAbort(Vcpu& vcpu, uint64_t esr_value) {
   const uint64_t far = FarEl2::Read();
-  LogUnclaimed(vcpu, esr_value, FaultAddress(HpfarEl2::Read(), far));
+  const GuestPhys address = FaultAddress(HpfarEl2::Read(), far);
+  if (IsMapped(*vcpu.vm, address, esr_value)) return;
+  LogUnclaimed(vcpu, esr_value, address);
   InjectAbort(vcpu, esr_value, far);
 }
 

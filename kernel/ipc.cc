@@ -185,6 +185,7 @@ void RaiseSignal(Task& owner, uint64_t bits) {
   Endpoint& port = *owner.port;
   if (port.receiver != &owner) return;  // it sees them when it receives next
   port.receiver = nullptr;
+  owner.payer = CurrentPayer(Cpu::This());
   WriteSignals(owner, owner.signals.exchange(0, std::memory_order_acquire));
   MakeReady(owner);
 }

@@ -7,6 +7,7 @@
 #include "kernel/exits.h"
 #include "kernel/interrupts.h"
 #include "kernel/machine/timer.h"
+#include "kernel/pools.h"
 #include "kernel/task.h"
 #include "kernel/vcpu/traps_configuration.h"
 #include "kernel/vcpu_switch.h"
@@ -32,12 +33,40 @@ void EndPeriod(Timer& timer) {
   }
 }
 
+// Ticks that services worked for a VM while others waited, by VMID: so many turns its vCPUs give up. Bounded, so that
+// a burst is forgiven.
+constinit std::array<uint8_t, kMaxVms> debts = {};
+inline constexpr uint8_t kMaxDebt = 20;
+
+uint32_t PayerOf(const Thread& thread) {
+  return thread.schedule.account != 0 && !thread.vcpu ? thread.schedule.account : thread.payer;
+}
+
+// The next thread of a queue that is not empty. One whose VM is in debt lets its equals go first, once for each tick.
+Thread* TakeNext(RunQueue& queue) {
+  Thread* next = queue.PopHighest();
+  for (uint32_t skipped = 0; skipped < kMaxVcpus; ++skipped) {
+    if (!next->vcpu || debts[next->schedule.account] == 0 ||
+        queue.Highest() != static_cast<int>(next->run_priority)) {
+      break;
+    }
+    --debts[next->schedule.account];
+    queue.PushBack(*next, next->run_priority);
+    next = queue.PopHighest();
+  }
+  return next;
+}
+
 uint64_t TickLength() { return CounterFrequency() / kTicksPerSecond; }
 
 // One tick of running time, which ended at `now`, for the thread on whose time `running` runs.
 void Charge(Cpu& cpu, Thread& running, uint64_t now) ATOLL_KERNEL_LOCKED {
   ++running.ticks;
   Thread& charged = ChargedThread(running);
+  if (!charged.vcpu && !cpu.run_queue.empty()) {
+    uint8_t& debt = debts[PayerOf(charged)];
+    if (&debt != &debts[0] && debt < kMaxDebt) ++debt;
+  }
   SchedulingContext& schedule = charged.schedule;
   if (schedule.budget == 0) return;
   if (schedule.used++ == 0) {
@@ -176,6 +205,12 @@ void MakeReady(Thread& thread) {
   Enter(cpu, thread);
 }
 
+uint32_t CurrentPayer(const Cpu& cpu) {
+  if (cpu.current == nullptr) return 0;
+  const Thread& charged = ChargedThread(*cpu.current);
+  return charged.vcpu ? charged.schedule.account : PayerOf(charged);
+}
+
 void BlockCurrent(Cpu& cpu) { cpu.current = nullptr; }
 
 void Unschedule(Thread& thread) {
@@ -219,7 +254,7 @@ Thread* Schedule(Cpu& cpu) {
         next->ready_on = &cpu;
         cpu.run_queue.PushFront(*next, EffectivePriority(*next));
       }
-      next = cpu.run_queue.PopHighest();
+      next = cpu.run_queue.empty() ? nullptr : TakeNext(cpu.run_queue);
       cpu.current = next;
     }
     if (next == nullptr) {

@@ -1,5 +1,8 @@
 // Which thread runs on a CPU: the ready one of the highest effective priority; equal ones take turns every tick.
 //
+// Time that services spend on signals is their VM's: each tick of it costs the VM a turn of its vCPUs (debts), so a
+// VM that keeps its services busy takes nothing from its neighbours.
+//
 // A vCPU runs on its home CPU. A task works for a call on the CPU of the caller that it took the call from (a
 // queued one: where it was before), and for a signal on its home CPU, or where the signal was raised if it has
 // none. Nothing moves by itself.
@@ -23,6 +26,9 @@ void Reprioritize(Thread& thread) ATOLL_KERNEL_LOCKED;
 // Puts a thread that can go on into the run queue of the CPU that is to run it, and interrupts that CPU if it runs
 // something less urgent. No effect on a stopped, throttled or queued one.
 void MakeReady(Thread& thread) ATOLL_KERNEL_LOCKED;
+
+// VMID on whose account the current thread works; 0: nobody's.
+uint32_t CurrentPayer(const Cpu& cpu) ATOLL_KERNEL_LOCKED;
 
 // The current thread can not go on: the CPU has none until the next Schedule.
 void BlockCurrent(Cpu& cpu) ATOLL_KERNEL_LOCKED;

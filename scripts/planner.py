@@ -120,7 +120,7 @@ class Planner:
         m = instance.manifest
         timer = next((s.bit for s in m.signal if s.timer), NO_TIMER_BIT)
         vm = self._vm_slot(instance)
-        task = self.object("TASK", vm, a=m.rank | m.priority << 8 | timer << 16 | instance.service.handles << 32,
+        task = self.object("TASK", vm, owner=vm, a=m.rank | m.priority << 8 | timer << 16 | instance.service.handles << 32,
                            b=self.supervisor.signal_mask("task_death"))
         self.task_slots[instance.label] = task
         config = self._config(instance)

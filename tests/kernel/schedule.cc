@@ -123,6 +123,21 @@ TEST(bad_schedules_are_refused) {
   EXPECT_EQ(Shared()[0], 0ull);
 }
 
+TEST(cpus_account_for_their_sleep) {
+  const auto cpu = [](uint32_t index) { return kernel::GetCpu(kSelf, {.cpu = index}); };
+  const auto before = cpu(0);
+  EXPECT_TRUE(before.has_value());
+  const uint64_t start = Now();
+  Sleep(5000);
+  const auto after = cpu(0);
+  EXPECT_TRUE(after.has_value());
+  EXPECT_RANGE(after->idle - before->idle, Ticks(4000), Now() - start);
+  EXPECT_EQ(cpu(8).error(), Status::kOutOfRange);
+  EXPECT_EQ(cpu(256).error(), Status::kInvalidArgument);
+  const Child child = StartSpinner(0, kLow);
+  EXPECT_EQ(kernel::GetCpu({child.task}, {}).error(), Status::kPermissionDenied);
+}
+
 // Works for `words[0]` microseconds.
 void WorkingServer(uint32_t, uint64_t) {
   abi::Received call = abi::ReplyWait(0, {});
