@@ -1,6 +1,6 @@
 """How the start configuration of each service is filled: message name -> fields, in one table."""
 import manifest
-from machine import DISK_SERVICE, NETWORK_SERVICE
+from machine import DISK_SERVICE, NETWORK_DRIVER, NETWORK_SERVICE
 
 SECTORS_PER_MIB = (1 << 20) // 512
 RNG_SEED_BYTES = 64          # proto/vmm_config.options
@@ -72,7 +72,8 @@ def _switch(_instance, machine) -> dict:
         return {"present": True, "name": f"{client.vm.name}.{client.virtio_slot}", "mac": client.network.mac,
                 "filter": client.network.mac_filter}
 
-    return {"port": _by_instance(machine, NETWORK_SERVICE, port_of)}
+    return {"port": _by_instance(machine, NETWORK_SERVICE, port_of),
+            "uplink": any(i.service.name == NETWORK_DRIVER for i in machine.instances)}
 
 
 def _rtc(instance, _machine) -> dict:

@@ -160,9 +160,8 @@ class FrameWriter : public FrameRing {
     if (!room.empty() || !IsFrame(bytes)) [[likely]]
       return room;
     SetFlag(kWriter, true);
-    room = ReserveAt(bytes, Field(kReader).load(std::memory_order_seq_cst));
-    if (!room.empty()) SetFlag(kWriter, false);
-    return room;
+    // The flag stays if there is room now: an earlier Reserve may have set it for a longer frame.
+    return ReserveAt(bytes, Field(kReader).load(std::memory_order_seq_cst));
   }
 
   // The same for a writer that will not wait.
@@ -177,6 +176,15 @@ class FrameWriter : public FrameRing {
     __builtin_memcpy(data_.data() + Offset(reserved_at_), &header, sizeof header);
     FrameRing::Publish(kWriter, reserved_at_ + RecordBytes(header.bytes));
     reserved_bytes_ = 0;
+  }
+
+  // How far the reader says it is: grows by at least 32 with each frame that it takes.
+  uint32_t reader_index() const { return Field(kReader).load(std::memory_order_acquire); }
+
+  // Bytes that are free, in two pieces perhaps.
+  uint32_t Free() const {
+    const uint32_t used = own_ - reader_index();
+    return used <= capacity() ? capacity() - used : 0;
   }
 
   // After publishing, once for a batch: whether the reader must be signalled.

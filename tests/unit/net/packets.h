@@ -22,9 +22,8 @@ inline std::span<std::byte> Writable(Bytes& bytes) {
   return std::as_writable_bytes(std::span(bytes));
 }
 inline Bytes Copy(std::span<const std::byte> bytes) {
-  Bytes copy;
-  for (const std::byte byte : bytes) copy.push_back(static_cast<uint8_t>(byte));
-  return copy;
+  const auto* first = reinterpret_cast<const uint8_t*>(bytes.data());
+  return {first, first + bytes.size()};
 }
 
 inline void Append(Bytes& bytes, const Bytes& more) {
