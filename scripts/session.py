@@ -18,7 +18,7 @@ QUIT_SECONDS = 5
 # A line of the hypervisor's log (Linux pads its seconds with blanks), or of a kernel that reports its own end.
 HYPERVISOR_LINE = re.compile(r"^(?:\[(?:0|[1-9]\d*)\.\d{6}\] |atoll: )(.*)")
 # What it says without trouble, or after the reason.
-NO_REASON = re.compile(r"atoll at |memory 0x|started \d+ services|VM \S+ (?:is off|starts afresh|crashed)$|powering off")
+NO_REASON = re.compile(r"atoll at |memory 0x|\d+ CPU|started \d+ services|VM \S+ (?:is off|resets|starts afresh.*|crashed)$|VM \S+: \d+ bytes given back|powering off")
 
 
 class Tail:

@@ -19,6 +19,7 @@ namespace atoll {
 class KernelCalls {
  public:
   virtual Status CreateObject(const CreateObjectRequest& request) = 0;
+  virtual Status DestroyObject(abi::Handle object) = 0;
   virtual Status GrantHandle(abi::Handle object, const GrantHandleRequest& request) = 0;
   virtual Result<MapMemoryReply> MapMemory(abi::Handle memory, const MapMemoryRequest& request) = 0;
   virtual Result<MapMemoryReply> UnmapMemory(abi::Handle space,
@@ -34,8 +35,8 @@ class KernelCalls {
   virtual Status KillTask(abi::Handle task) = 0;
   virtual Result<InspectTaskReply> InspectTask(abi::Handle task) = 0;
   virtual Status StopVm(abi::Handle vm, const StopVmRequest& request) = 0;
-  virtual Status ResetVm(abi::Handle vm) = 0;
   virtual Result<GetVmStateReply> GetVmState(abi::Handle vm) = 0;
+  virtual Status SetSchedule(abi::Handle thread, const SetScheduleRequest& request) = 0;
 
   virtual Result<GetResourceReply> GetResource(const GetResourceRequest& request) = 0;
   virtual Status SetSignal(abi::Handle signal) = 0;

@@ -15,6 +15,7 @@ class TargetKernelCalls final : public KernelCalls {
   Status CreateObject(const CreateObjectRequest& request) override {
     return kernel::CreateObject(kOwnTask, request);
   }
+  Status DestroyObject(abi::Handle object) override { return kernel::DestroyObject(object); }
   Status GrantHandle(abi::Handle object, const GrantHandleRequest& request) override {
     return kernel::GrantHandle(object, request);
   }
@@ -51,8 +52,10 @@ class TargetKernelCalls final : public KernelCalls {
   Status StopVm(abi::Handle vm, const StopVmRequest& request) override {
     return kernel::StopVm(vm, request);
   }
-  Status ResetVm(abi::Handle vm) override { return kernel::ResetVm(vm); }
   Result<GetVmStateReply> GetVmState(abi::Handle vm) override { return kernel::GetVmState(vm); }
+  Status SetSchedule(abi::Handle thread, const SetScheduleRequest& request) override {
+    return kernel::SetSchedule(thread, request);
+  }
   Result<GetResourceReply> GetResource(const GetResourceRequest& request) override {
     return kernel::GetResource(kOwnTask, request);
   }

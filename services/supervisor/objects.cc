@@ -15,6 +15,8 @@ Status CheckProgress(const Result<MapMemoryReply>& reply, uint64_t asked) {
 
 }  // namespace
 
+// ---- making ----------------------------------------------------------------------------------------------------
+
 Status Objects::Create(ObjectType type, uint32_t slot, uint32_t owner, uint64_t a, uint64_t b) {
   if (slot == 0 || slot >= kHandleSlots) return Status::kOutOfRange;
   Status status = Status::kResourceExhausted;
@@ -28,7 +30,8 @@ Status Objects::Create(ObjectType type, uint32_t slot, uint32_t owner, uint64_t 
                                    .a = a,
                                    .b = b});
     if (IsOk(status)) {
-      exists_.set(slot);
+      ledger_.objects[slot] = {
+          .type = type, .owner = owner_, .backing = *base, .backing_bytes = pages * kPageSize};
       return status;
     }
     const Status freed = pages_.Free(*base, pages * kPageSize);
@@ -39,59 +42,158 @@ Status Objects::Create(ObjectType type, uint32_t slot, uint32_t owner, uint64_t 
 }
 
 Status Objects::CreateRam(uint32_t slot, uint64_t bytes, uint64_t alignment) {
+  Bulk clear;
+  Status status = CreateRam(slot, bytes, alignment, clear);
+  while (IsOk(status) && !clear.done()) status = Step(clear);
+  return status;
+}
+
+Status Objects::CreateRam(uint32_t slot, uint64_t bytes, uint64_t alignment, Bulk& clear) {
   const Result<PhysAddr> base = pages_.Allocate(bytes, alignment);
   if (!base.has_value()) return base.error();
-  Status status = CreateMemory(slot, *base, bytes, MemoryType::kNormal);
+  const Status status = CreateMemory(slot, *base, bytes, MemoryType::kNormal);
   if (!IsOk(status)) {
     const Status freed = pages_.Free(*base, bytes);
     return IsOk(freed) ? status : freed;
   }
-  return Clear(slot, 0, bytes);
+  ledger_.objects[slot].is_allocated = true;
+  clear = {.kind = Bulk::Kind::kClear, .memory = slot, .bytes = bytes};
+  return Status::kOk;
 }
 
 Status Objects::CreateMemory(uint32_t slot, PhysAddr base, uint64_t bytes, MemoryType type) {
   if (!base.IsAligned(kPageSize)) return Status::kInvalidArgument;
-  return Create(ObjectType::kMemory, slot, 0, base.value | static_cast<uint64_t>(type), bytes);
+  const Status status =
+      Create(ObjectType::kMemory, slot, 0, base.value | static_cast<uint64_t>(type), bytes);
+  if (!IsOk(status)) return status;
+  ledger_.objects[slot].memory = base;
+  ledger_.objects[slot].memory_bytes = bytes;
+  return Status::kOk;
 }
 
 bool Objects::Exists(uint32_t slot) const {
   return slot == kOwnTask.slot || slot == kOwnSignal.slot ||
-         (slot < kHandleSlots && exists_.test(slot));
+         (slot < kHandleSlots && ledger_.objects[slot].type != ObjectType::kNone);
+}
+
+Status Objects::Grant(uint32_t object, const GrantHandleRequest& request) {
+  if (ledger_.grants.full()) return Status::kResourceExhausted;
+  const Status status = kernel_.GrantHandle(abi::Handle{object}, request);
+  if (!IsOk(status)) return status;
+  for (const Ledger::Grant& grant : ledger_.grants.entries()) {
+    if (grant.task == request.task && grant.slot == request.slot) return Status::kOk;
+  }
+  (void)ledger_.grants.Add({.owner = owner_, .task = request.task, .slot = request.slot});
+  return Status::kOk;
 }
 
 Status Objects::Map(uint32_t memory, uint32_t space, uint64_t offset, uint64_t address,
                     uint64_t bytes, uint32_t rights) {
-  bool donated = false;  // since the last progress
-  for (uint64_t done = 0; done < bytes;) {
-    const Result<MapMemoryReply> reply =
-        kernel_.MapMemory(abi::Handle{memory}, {.space = space,
-                                                .offset = offset + done,
-                                                .address = address + done,
-                                                .bytes = bytes - done,
-                                                .rights = rights});
-    Status status = CheckProgress(reply, bytes - done);
-    if (status == Status::kResourceExhausted && !donated) {
-      status = DonateTables(space, TablePages(bytes - done));
-      if (!IsOk(status)) return status;
-      donated = true;
-      continue;
-    }
-    if (!IsOk(status)) return status;
-    done += reply->bytes;
-    donated = false;
+  Bulk bulk = MapLater(memory, space, offset, address, bytes, rights);
+  Status status = Status::kOk;
+  while (IsOk(status) && !bulk.done()) status = Step(bulk);
+  return status;
+}
+
+Bulk Objects::MapLater(uint32_t memory, uint32_t space, uint64_t offset, uint64_t address,
+                       uint64_t bytes, uint32_t rights) const {
+  return {.kind = bytes == 0 ? Bulk::Kind::kNone : Bulk::Kind::kMap,
+          .owner = owner_,
+          .memory = memory,
+          .space = space,
+          .rights = rights,
+          .offset = offset,
+          .address = address,
+          .bytes = bytes};
+}
+
+Status Objects::Clear(uint32_t memory, uint64_t offset, uint64_t bytes) {
+  Bulk bulk{.kind = bytes == 0 ? Bulk::Kind::kNone : Bulk::Kind::kClear,
+            .memory = memory,
+            .offset = offset,
+            .bytes = bytes};
+  Status status = Status::kOk;
+  while (IsOk(status) && !bulk.done()) status = Step(bulk);
+  return status;
+}
+
+Status Objects::Step(Bulk& bulk) {
+  switch (bulk.kind) {
+    case Bulk::Kind::kClear: return ClearSome(bulk);
+    case Bulk::Kind::kMap: return MapSome(bulk);
+    case Bulk::Kind::kNone: break;
   }
   return Status::kOk;
 }
 
-Status Objects::Clear(uint32_t memory, uint64_t offset, uint64_t bytes) {
-  for (uint64_t done = 0; done < bytes;) {
-    const Result<MapMemoryReply> reply =
-        kernel_.ClearMemory(abi::Handle{memory}, {.offset = offset + done, .bytes = bytes - done});
-    const Status status = CheckProgress(reply, bytes - done);
-    if (!IsOk(status)) return status;
-    done += reply->bytes;
+Status Objects::ClearSome(Bulk& bulk) {
+  const Result<MapMemoryReply> reply =
+      kernel_.ClearMemory(abi::Handle{bulk.memory}, {.offset = bulk.offset, .bytes = bulk.bytes});
+  const Status status = CheckProgress(reply, bulk.bytes);
+  if (!IsOk(status)) return status;
+  bulk.offset += reply->bytes;
+  bulk.bytes -= reply->bytes;
+  if (bulk.bytes == 0) bulk.kind = Bulk::Kind::kNone;
+  return status;
+}
+
+Status Objects::MapSome(Bulk& bulk) {
+  Ledger::Mapping* const note = Note(bulk);
+  if (note == nullptr) return Status::kResourceExhausted;
+  const Result<MapMemoryReply> reply =
+      kernel_.MapMemory(abi::Handle{bulk.memory}, {.space = bulk.space,
+                                                   .offset = bulk.offset,
+                                                   .address = bulk.address,
+                                                   .bytes = bulk.bytes,
+                                                   .rights = bulk.rights});
+  Status status = CheckProgress(reply, bulk.bytes);
+  if (IsOk(status)) {
+    note->bytes += reply->bytes;
+    bulk.offset += reply->bytes;
+    bulk.address += reply->bytes;
+    bulk.bytes -= reply->bytes;
+    bulk.donated = false;
+    if (bulk.bytes == 0) bulk.kind = Bulk::Kind::kNone;
+    return status;
   }
-  return Status::kOk;
+  if (status == Status::kResourceExhausted && !bulk.donated) {
+    bulk.donated = true;
+    status = DonateTables(bulk.space, TablePages(bulk.bytes));
+  }
+  if (note->bytes == 0) {  // nothing of it is mapped (yet)
+    ledger_.mappings.Remove(static_cast<size_t>(note - ledger_.mappings.entries().data()));
+  }
+  return status;
+}
+
+// The entry that the next piece continues, by the kernel's rule, or a new one; null if there is no room.
+Ledger::Mapping* Objects::Note(const Bulk& bulk) {
+  for (Ledger::Mapping& mapping : ledger_.mappings.entries()) {
+    if (mapping.space == bulk.space && mapping.memory == bulk.memory &&
+        mapping.address + mapping.bytes == bulk.address &&
+        mapping.offset + mapping.bytes == bulk.offset && mapping.owner == bulk.owner) {
+      return &mapping;
+    }
+  }
+  return ledger_.mappings.Add({.memory = bulk.memory,
+                               .space = bulk.space,
+                               .owner = bulk.owner,
+                               .address = bulk.address,
+                               .offset = bulk.offset});
+}
+
+Status Objects::DonateTables(uint32_t space, uint64_t pages) {
+  if (space >= kHandleSlots || ledger_.table_pages.full()) return Status::kResourceExhausted;
+  const Result<PhysAddr> base = pages_.Allocate(pages * kPageSize);
+  if (!base.has_value()) return base.error();
+  const Status status =
+      kernel_.DonateTables(abi::Handle{space}, {.backing = Backing(*base, pages)});
+  if (!IsOk(status)) {
+    const Status freed = pages_.Free(*base, pages * kPageSize);
+    return IsOk(freed) ? status : freed;
+  }
+  (void)ledger_.table_pages.Add({.space = space, .base = *base, .bytes = pages * kPageSize});
+  return status;
 }
 
 Result<std::span<std::byte>> Objects::Open(uint32_t memory, uint64_t offset, uint64_t bytes) {
@@ -104,26 +206,60 @@ Result<std::span<std::byte>> Objects::Open(uint32_t memory, uint64_t offset, uin
 }
 
 Status Objects::Close() {
-  const uint64_t bytes = open_bytes_;
   open_bytes_ = 0;
-  return Unmap(kOwnTask.slot, kWorkspace.value, bytes);
-}
-
-Status Objects::DonateTables(uint32_t space, uint64_t pages) {
-  const Result<PhysAddr> base = pages_.Allocate(pages * kPageSize);
-  if (!base.has_value()) return base.error();
-  return kernel_.DonateTables(abi::Handle{space}, {.backing = Backing(*base, pages)});
-}
-
-Status Objects::Unmap(uint32_t space, uint64_t address, uint64_t bytes) {
-  for (uint64_t done = 0; done < bytes;) {
-    const Result<MapMemoryReply> reply =
-        kernel_.UnmapMemory(abi::Handle{space}, {.address = address + done, .bytes = bytes - done});
-    const Status status = CheckProgress(reply, bytes - done);
-    if (!IsOk(status)) return status;
-    done += reply->bytes;
+  const auto before = ledger_.mappings.entries();
+  for (size_t i = 0; i < before.size(); ++i) {
+    if (before[i].space != kOwnTask.slot || before[i].address != kWorkspace.value) continue;
+    while (ledger_.mappings.entries().size() == before.size()) {
+      if (const Status status = Unmap(i); !IsOk(status)) return status;
+    }
+    break;
   }
   return Status::kOk;
+}
+
+// ---- the way back ----------------------------------------------------------------------------------------------
+
+Status Objects::Revoke(size_t index) {
+  const Ledger::Grant grant = ledger_.grants.entries()[index];
+  const Status status =
+      kernel_.GrantHandle(kOwnTask, {.task = grant.task, .slot = grant.slot, .rights = 0});
+  if (!IsOk(status)) return status;
+  ledger_.grants.Remove(index);
+  return status;
+}
+
+Status Objects::Unmap(size_t index) {
+  Ledger::Mapping& mapping = ledger_.mappings.entries()[index];
+  const Result<MapMemoryReply> reply = kernel_.UnmapMemory(
+      abi::Handle{mapping.space}, {.address = mapping.address, .bytes = mapping.bytes});
+  const Status status = CheckProgress(reply, mapping.bytes);
+  if (!IsOk(status)) return status;
+  mapping.address += reply->bytes;
+  mapping.offset += reply->bytes;
+  mapping.bytes -= reply->bytes;
+  if (mapping.bytes == 0) ledger_.mappings.Remove(index);
+  return status;
+}
+
+Status Objects::Destroy(uint32_t slot) {
+  if (const Status status = kernel_.DestroyObject(abi::Handle{slot}); !IsOk(status)) return status;
+  const Ledger::Object object = ledger_.objects[slot];
+  ledger_.objects[slot] = {};
+  Status status = pages_.Free(object.backing, object.backing_bytes);
+  if (object.is_allocated && IsOk(status)) {
+    status = pages_.Free(object.memory, object.memory_bytes);
+  }
+  for (size_t i = 0; i < ledger_.table_pages.entries().size();) {
+    const Ledger::TablePages pages = ledger_.table_pages.entries()[i];
+    if (pages.space != slot) {
+      ++i;
+      continue;
+    }
+    ledger_.table_pages.Remove(i);
+    if (IsOk(status)) status = pages_.Free(pages.base, pages.bytes);
+  }
+  return status;
 }
 
 }  // namespace atoll

@@ -1,9 +1,8 @@
 // Kernel objects and their memory: the kernel's bounded calls made whole, with
-// pages from the allocator.
+// pages from the allocator, and undone again.
 #ifndef ATOLL_SERVICES_SUPERVISOR_OBJECTS_H_
 #define ATOLL_SERVICES_SUPERVISOR_OBJECTS_H_
 
-#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -12,29 +11,45 @@
 #include "ipc/address.h"
 #include "ipc/status.h"
 #include "services/supervisor/kernel_calls.h"
+#include "services/supervisor/ledger.h"
 #include "services/supervisor/page_allocator.h"
 
 namespace atoll {
-
-// The supervisor's handle table, as the kernel fills it at start.
-inline constexpr uint32_t kHandleSlots = 2048;
-inline constexpr abi::Handle kOwnTask{1};
-inline constexpr abi::Handle kOwnSignal{2};
 
 // Where the supervisor maps what it fills: far from its image and from the boot
 // archive.
 inline constexpr VirtAddr kWorkspace{0x28'0000'0000};
 
+// Work that takes the kernel many calls: clearing and mapping memory. Made by Objects, done by Objects::Step.
+struct Bulk {
+  enum class Kind : uint8_t { kNone, kClear, kMap };
+  Kind kind = Kind::kNone;  // none: it is done
+  bool donated = false;     // page tables, since the last progress
+  Owner owner = kMachine;
+  uint32_t memory = 0;
+  uint32_t space = 0;
+  uint32_t rights = 0;
+  uint64_t offset = 0;
+  uint64_t address = 0;
+  uint64_t bytes = 0;
+
+  bool done() const { return kind == Kind::kNone; }
+};
+
 class Objects {
  public:
   constexpr Objects(KernelCalls& kernel, PageAllocator& pages) : kernel_(kernel), pages_(pages) {}
+
+  // To whom belongs what is made from now on.
+  void set_owner(Owner owner) { owner_ = owner; }
 
   // CreateObject in slot `slot` with donated pages. OUT_OF_RANGE if there is no
   // such slot.
   Status Create(ObjectType type, uint32_t slot, uint32_t owner, uint64_t a, uint64_t b);
 
-  // A memory object of cleared RAM.
+  // A memory object of cleared RAM; with `clear`, clearing it is left to the caller.
   Status CreateRam(uint32_t slot, uint64_t bytes, uint64_t alignment = kPageSize);
+  Status CreateRam(uint32_t slot, uint64_t bytes, uint64_t alignment, Bulk& clear);
   // A memory object of a range that is not the allocator's: device registers,
   // boot archive.
   Status CreateMemory(uint32_t slot, PhysAddr base, uint64_t bytes, MemoryType type);
@@ -44,29 +59,48 @@ class Objects {
   bool Exists(uint32_t slot) const;
 
   uint64_t free_bytes() const { return pages_.free_bytes(); }
+  const Ledger& ledger() const { return ledger_; }
+
+  Status Grant(uint32_t object, const GrantHandleRequest& request);
 
   // The whole of it, however many calls that takes; page tables are donated
   // when they run out.
   Status Map(uint32_t memory, uint32_t space, uint64_t offset, uint64_t address, uint64_t bytes,
              uint32_t rights);
   Status Clear(uint32_t memory, uint64_t offset, uint64_t bytes);
+  // The same in pieces: Step is one call of the kernel.
+  Bulk MapLater(uint32_t memory, uint32_t space, uint64_t offset, uint64_t address, uint64_t bytes,
+                uint32_t rights) const;
+  Status Step(Bulk& bulk);
 
   // Maps a part of a memory object for the supervisor, one at a time. Page
   // multiples.
   Result<std::span<std::byte>> Open(uint32_t memory, uint64_t offset, uint64_t bytes);
   Status Close();
 
+  // ---- the way back; indices are those of the ledger ----
+
+  // Empties the handle's slot; the entry is gone.
+  Status Revoke(size_t grant);
+  // One call; the entry is gone when all is unmapped.
+  Status Unmap(size_t mapping);
+  // Destroys the object and frees its pages. The kernel refuses while anything refers to it.
+  Status Destroy(uint32_t slot);
+
   // A stop that the caller can tell apart from the kernel's: the kernel did
   // more than asked, or nothing.
   static constexpr Status kBrokenKernel = Status::kInternal;
 
  private:
+  Status MapSome(Bulk& bulk);
+  Status ClearSome(Bulk& bulk);
   Status DonateTables(uint32_t space, uint64_t pages);
-  Status Unmap(uint32_t space, uint64_t address, uint64_t bytes);
+  Ledger::Mapping* Note(const Bulk& bulk);
 
   KernelCalls& kernel_;
   PageAllocator& pages_;
-  std::bitset<kHandleSlots> exists_;
+  Ledger ledger_;
+  Owner owner_ = kMachine;
   uint64_t open_bytes_ = 0;
 };
 

@@ -48,6 +48,7 @@ Result<PhysAddr> PageAllocator::Allocate(uint64_t bytes, uint64_t alignment) {
   if (bytes == 0 || bytes % kPageSize != 0 || !IsPowerOfTwo(alignment) || alignment < kPageSize) {
     return std::unexpected(Status::kInvalidArgument);
   }
+  if (alignment >= kBlockSize) return AllocateBlocks(bytes, alignment);
   for (size_t i = 0; i < count_; ++i) {
     const Range range = ranges_[i];
     const uint64_t base = AlignUp(range.base, alignment);
@@ -57,6 +58,23 @@ Result<PhysAddr> PageAllocator::Allocate(uint64_t bytes, uint64_t alignment) {
     return PhysAddr{base};
   }
   return std::unexpected(Status::kResourceExhausted);
+}
+
+Result<PhysAddr> PageAllocator::AllocateBlocks(uint64_t bytes, uint64_t alignment) {
+  size_t best = count_;
+  for (size_t i = 0; i < count_; ++i) {
+    const Range range = ranges_[i];
+    if (range.end - range.base < bytes) continue;
+    if (AlignDown(range.end - bytes, alignment) < range.base) continue;
+    if (best == count_ || range.end - range.base <= ranges_[best].end - ranges_[best].base)
+      best = i;
+  }
+  if (best == count_) return std::unexpected(Status::kResourceExhausted);
+  const Range range = ranges_[best];
+  const uint64_t base = AlignDown(range.end - bytes, alignment);
+  const Status status = Replace(best, {range.base, base}, {base + bytes, range.end});
+  if (!IsOk(status)) return std::unexpected(status);
+  return PhysAddr{base};
 }
 
 uint64_t PageAllocator::free_bytes() const {

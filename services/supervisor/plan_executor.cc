@@ -24,21 +24,36 @@ std::unexpected<LogLine> About(const char* name, const LogLine& problem) {
 }  // namespace
 
 Checked<void> PlanExecutor::Execute(const atoll_PlanRecord& plan) {
+  Bulk bulk;
+  Checked<void> done = Begin(plan, bulk);
+  while (done && !bulk.done()) done = Continue(bulk);
+  return done;
+}
+
+Checked<void> PlanExecutor::Begin(const atoll_PlanRecord& plan, Bulk& bulk) {
   const auto& record = plan.record;
+  objects_.set_owner(plan.owner_vm);
   switch (plan.which_record) {
     case atoll_PlanRecord_vm_tag: return Vm(record.vm);
     case atoll_PlanRecord_object_tag: return Object(record.object);
-    case atoll_PlanRecord_memory_tag: return Memory(record.memory);
+    case atoll_PlanRecord_memory_tag: return Memory(record.memory, bulk);
     case atoll_PlanRecord_task_tag: return Task(record.task);
     case atoll_PlanRecord_config_tag: return Config(record.config);
     case atoll_PlanRecord_grant_tag: return Grant(record.grant);
-    case atoll_PlanRecord_mapping_tag: return Mapping(record.mapping);
+    case atoll_PlanRecord_mapping_tag: return Mapping(record.mapping, bulk);
     case atoll_PlanRecord_mmio_tag: return Mmio(record.mmio);
     case atoll_PlanRecord_doorbell_tag: return Doorbell(record.doorbell);
     case atoll_PlanRecord_hypercall_tag: return Hypercall(record.hypercall);
     case atoll_PlanRecord_start_tag: return Start(record.start);
+    case atoll_PlanRecord_dma_tag: return Dma(record.dma);
+    case atoll_PlanRecord_schedule_tag: return Schedule(record.schedule);
     default: return Refuse("is a second header");
   }
+}
+
+Checked<void> PlanExecutor::Continue(Bulk& bulk) {
+  const char* const kind = bulk.kind == Bulk::Kind::kMap ? "mapping" : "memory";
+  return Check(objects_.Step(bulk), kind, bulk.memory);
 }
 
 Checked<void> PlanExecutor::Vm(const atoll_PlanVm& vm) {
@@ -63,9 +78,9 @@ Checked<void> PlanExecutor::Object(const atoll_PlanObject& object) {
                object.slot);
 }
 
-Checked<void> PlanExecutor::Memory(const atoll_PlanMemory& memory) {
+Checked<void> PlanExecutor::Memory(const atoll_PlanMemory& memory, Bulk& bulk) {
   switch (memory.source) {
-    case atoll_PlanMemory_Source_RAM: return RamMemory(memory);
+    case atoll_PlanMemory_Source_RAM: return RamMemory(memory, bulk);
     case atoll_PlanMemory_Source_FILE: return FileMemory(memory);
     case atoll_PlanMemory_Source_DEVICE: break;
     default: return Refuse("memory.source is none that there is");
@@ -81,8 +96,8 @@ Checked<void> PlanExecutor::Memory(const atoll_PlanMemory& memory) {
                "memory", memory.slot);
 }
 
-Checked<void> PlanExecutor::RamMemory(const atoll_PlanMemory& memory) {
-  const Status status = objects_.CreateRam(memory.slot, memory.bytes, memory.alignment);
+Checked<void> PlanExecutor::RamMemory(const atoll_PlanMemory& memory, Bulk& bulk) {
+  const Status status = objects_.CreateRam(memory.slot, memory.bytes, memory.alignment, bulk);
   if (status != Status::kResourceExhausted) return Check(status, "memory", memory.slot);
   return std::unexpected(LogLine("memory.bytes: ")
                              .Decimal(memory.bytes)
@@ -133,25 +148,30 @@ Checked<void> PlanExecutor::Config(const atoll_PlanConfig& config) {
 Checked<void> PlanExecutor::Grant(const atoll_PlanGrant& grant) {
   if (grant.optional && !objects_.Exists(grant.object)) return {};
   return Check(
-      kernel_.GrantHandle(
-          abi::Handle{grant.object},
+      objects_.Grant(
+          grant.object,
           {.task = grant.task, .slot = grant.slot, .rights = grant.rights, .badge = grant.badge}),
       "grant", grant.object);
 }
 
-Checked<void> PlanExecutor::Mapping(const atoll_PlanMapping& mapping) {
+Checked<void> PlanExecutor::Mapping(const atoll_PlanMapping& mapping, Bulk& bulk) {
   if (mapping.optional && !objects_.Exists(mapping.memory)) return {};
   if (mapping.space == kOwnTask.slot) {
-    // Nothing else is granted to the supervisor itself.
-    if (mapping.address != supervisor_manifest::kLogAddress.value ||
-        mapping.bytes != supervisor_manifest::kLogBytes) {
-      return Refuse("mapping.space is the supervisor itself");
-    }
-    has_log_ = true;
+    // What its manifest names; nothing else is granted to the supervisor itself.
+    namespace own = supervisor_manifest;
+    const auto is = [&](VirtAddr address, uint64_t bytes) {
+      return mapping.address == address.value && mapping.bytes == bytes;
+    };
+    const bool is_log = is(own::kLogAddress, own::kLogBytes);
+    const bool is_vms = is(own::kVmsAddress, own::kVmsBytes);
+    if (!is_log && !is_vms) return Refuse("mapping.space is the supervisor itself");
+    has_log_ |= is_log;
+    has_vms_ |= is_vms;
   }
-  return Check(objects_.Map(mapping.memory, mapping.space, 0, mapping.address, mapping.bytes,
-                            mapping.rights),
-               "mapping", mapping.memory);
+  if (mapping.bytes == 0) return Check(Status::kInvalidArgument, "mapping", mapping.memory);
+  bulk = objects_.MapLater(mapping.memory, mapping.space, 0, mapping.address, mapping.bytes,
+                           mapping.rights);
+  return {};
 }
 
 Checked<void> PlanExecutor::Mmio(const atoll_PlanMmio& mmio) {
@@ -184,6 +204,37 @@ Checked<void> PlanExecutor::Start(const atoll_PlanStart& start) {
   }
   task->state = TaskEntry::State::kRunning;
   return {};
+}
+
+Checked<void> PlanExecutor::Dma(const atoll_PlanDma& dma) {
+  if (dma.optional && (!objects_.Exists(dma.table) || !objects_.Exists(dma.target))) return {};
+  if (dma.entry >= kDmaWindows) return Refuse("dma.entry is beyond the table");
+  if (tasks_.Find(dma.driver) == nullptr) return Refuse("dma.driver is not a task of the plan");
+  uint64_t offset = 0;
+  if (dma.resource != 0) {
+    const auto* resource = resources_.Find(static_cast<ResourceKind>(dma.resource));
+    if (resource == nullptr && dma.optional) return {};
+    if (resource == nullptr) return Refuse("dma.resource: the machine has no such device");
+    offset = resource->base % kPageSize;
+  }
+  return Check(dma_.Open(dma, offset), "dma", dma.target);
+}
+
+Checked<void> PlanExecutor::Schedule(const atoll_PlanSchedule& schedule) {
+  const auto* resource = resources_.Find(ResourceKind::kCpus);
+  const uint64_t cpus = resource != nullptr && resource->base != 0 ? resource->base : 1;
+  if (!schedule.spread && schedule.cpu >= cpus) {
+    return std::unexpected(LogLine("schedule.cpu: CPU ")
+                               .Decimal(schedule.cpu)
+                               .Append(" is wanted, the machine has ")
+                               .Decimal(cpus));
+  }
+  return Check(kernel_.SetSchedule(abi::Handle{schedule.slot},
+                                   {.priority = schedule.priority,
+                                    .budget = schedule.budget,
+                                    .period = schedule.period,
+                                    .cpu = static_cast<uint32_t>(schedule.cpu % cpus)}),
+               "schedule", schedule.slot);
 }
 
 }  // namespace atoll

@@ -5,6 +5,7 @@
 
 #include "proto/plan.pb.h"
 #include "services/supervisor/archive.h"
+#include "services/supervisor/dma_windows.h"
 #include "services/supervisor/kernel_calls.h"
 #include "services/supervisor/log_line.h"
 #include "services/supervisor/objects.h"
@@ -17,35 +18,44 @@ namespace atoll {
 class PlanExecutor {
  public:
   constexpr PlanExecutor(KernelCalls& kernel, Objects& objects, const Resources& resources,
-                         const Archive& archive, TaskLoader& loader, TaskTable& tasks, VmTable& vms)
+                         const Archive& archive, TaskLoader& loader, TaskTable& tasks, VmTable& vms,
+                         DmaWindows& dma)
       : kernel_(kernel),
         objects_(objects),
         resources_(resources),
         archive_(archive),
         loader_(loader),
         tasks_(tasks),
-        vms_(vms) {}
+        vms_(vms),
+        dma_(dma) {}
 
   // The error names kind and reason; the caller knows which record it is.
   Checked<void> Execute(const atoll_PlanRecord& record);
 
-  // The plan has mapped the memory "log" of the supervisor's own manifest.
+  // The same in pieces: what is left in `bulk` afterwards is for Continue, piece by piece, until it is done.
+  Checked<void> Begin(const atoll_PlanRecord& record, Bulk& bulk);
+  Checked<void> Continue(Bulk& bulk);
+
+  // The plan has mapped the memory "log", or "vms", of the supervisor's own manifest.
   bool has_log() const { return has_log_; }
+  bool has_vms() const { return has_vms_; }
 
  private:
   Checked<void> Vm(const atoll_PlanVm& vm);
   Checked<void> Object(const atoll_PlanObject& object);
-  Checked<void> Memory(const atoll_PlanMemory& memory);
-  Checked<void> RamMemory(const atoll_PlanMemory& memory);
+  Checked<void> Memory(const atoll_PlanMemory& memory, Bulk& bulk);
+  Checked<void> RamMemory(const atoll_PlanMemory& memory, Bulk& bulk);
   Checked<void> FileMemory(const atoll_PlanMemory& memory);
   Checked<void> Task(const atoll_PlanTask& task);
   Checked<void> Config(const atoll_PlanConfig& config);
   Checked<void> Grant(const atoll_PlanGrant& grant);
-  Checked<void> Mapping(const atoll_PlanMapping& mapping);
+  Checked<void> Mapping(const atoll_PlanMapping& mapping, Bulk& bulk);
   Checked<void> Mmio(const atoll_PlanMmio& mmio);
   Checked<void> Doorbell(const atoll_PlanDoorbell& doorbell);
   Checked<void> Hypercall(const atoll_PlanHypercall& hypercall);
   Checked<void> Start(const atoll_PlanStart& start);
+  Checked<void> Dma(const atoll_PlanDma& dma);
+  Checked<void> Schedule(const atoll_PlanSchedule& schedule);
 
   KernelCalls& kernel_;
   Objects& objects_;
@@ -54,7 +64,9 @@ class PlanExecutor {
   TaskLoader& loader_;
   TaskTable& tasks_;
   VmTable& vms_;
+  DmaWindows& dma_;
   bool has_log_ = false;
+  bool has_vms_ = false;
 };
 
 }  // namespace atoll

@@ -8,7 +8,6 @@ namespace atoll {
 namespace {
 
 constexpr uint64_t kFlushSeconds = 1;  // the console's time to write out what it has
-constexpr uint64_t kNoDeadline = ~uint64_t{0};
 
 std::string_view CauseName(DeathCause cause) {
   switch (cause) {
@@ -29,8 +28,8 @@ std::string_view CauseName(DeathCause cause) {
 
 void Supervisor::Boot() {
   const Checked<void> started = StartSystem();
-  if (started) return;
-  Warn(started.error());
+  if (started) return Continue();
+  reporter_.Warn(started.error());
   // The console, if it runs already, must not hide the reason: nothing to
   // flush, nothing to wait for.
   kernel_.PowerOff({.status = kExitBadInput});
@@ -51,7 +50,7 @@ Checked<void> Supervisor::StartSystem() {
 Checked<void> Supervisor::ExecutePlan() {
   Checked<PlanReader> reader = PlanReader::Open(plan_);
   if (!reader) return std::unexpected(reader.error());
-  quiet_ = reader->header().quiet;
+  reporter_.set_quiet(reader->header().quiet);
   atoll_PlanRecord record;
   while (true) {
     const Checked<bool> more = reader->Next(record);
@@ -61,15 +60,20 @@ Checked<void> Supervisor::ExecutePlan() {
       return std::unexpected(PlanProblem(reader->index(), done.error().view()));
     }
   }
-  Info(LogLine("started ")
-           .Decimal(tasks_.entries().size())
-           .Append(" services for ")
-           .Decimal(vms_.entries().size())
-           .Append(" VMs"));
-  if (!executor_.has_log()) return {};
-  namespace own = supervisor_manifest;
-  const Status relayed = log_.Start(kernel_.OwnMemory(own::kLogAddress, own::kLogBytes));
-  if (!IsOk(relayed)) Warn(LogLine("log: goes past the console: ").Append(StatusName(relayed)));
+  reporter_.Info(LogLine("started ")
+                     .Decimal(tasks_.entries().size())
+                     .Append(" services for ")
+                     .Decimal(vms_.entries().size())
+                     .Append(" VMs"));
+  started_ = true;
+  if (executor_.has_log()) {
+    namespace own = supervisor_manifest;
+    const Status relayed = log_.Start(kernel_.OwnMemory(own::kLogAddress, own::kLogBytes));
+    if (!IsOk(relayed)) {
+      reporter_.Warn(LogLine("log: goes past the console: ").Append(StatusName(relayed)));
+    }
+  }
+  life_.Start(plan_);
   return {};
 }
 
@@ -78,15 +82,37 @@ Checked<void> Supervisor::ExecutePlan() {
 
 void Supervisor::OnSignals(uint64_t bits) {
   namespace bit = supervisor_manifest;
+  if ((bits & bit::kTimerSignal) != 0) timer_ = VmLife::kNever;
   if ((bits & bit::kTaskDeathSignal) != 0) LookAtTasks();
-  if ((bits & bit::kVmStateSignal) != 0) LookAtVms();
+  if ((bits & bit::kVmStateSignal) != 0) life_.Look();
   if ((bits & bit::kPowerOffSignal) != 0) {
     StopAllVms();
     BeginPowerOff(kExitOk);
   }
   if ((bits & bit::kLogSignal) != 0) log_.Pass();
-  const uint64_t end = bit::kFlushedSignal | bit::kTimerSignal;
-  if ((bits & end) != 0 && ending_.has_value()) PowerOff();
+  if ((bits & bit::kFlushedSignal) != 0 && ending_.has_value()) return PowerOff();
+  Continue();
+}
+
+void Supervisor::Continue() {
+  if (ending_.has_value()) {
+    if (kernel_.Ticks() >= flush_deadline_) return PowerOff();
+    return SetTimer(flush_deadline_);
+  }
+  if (!started_) return;
+  life_.Work();
+  if (life_.all_ended()) {
+    BeginPowerOff(life_.any_crashed() ? kExitFailed : kExitOk);
+  } else {
+    SetTimer(life_.Deadline());
+  }
+}
+
+void Supervisor::SetTimer(uint64_t deadline) {
+  if (deadline == timer_) return;
+  timer_ = deadline;
+  // Should it fail, then so does whatever waits for it: the log says what came last.
+  (void)kernel_.SetTimer({.deadline = deadline});
 }
 
 void Supervisor::LookAtTasks() {
@@ -105,18 +131,18 @@ void Supervisor::OnDeath(TaskEntry& task, const InspectTaskReply& death) {
 
   const uint64_t window = uint64_t{task.plan.restart_seconds} * kernel_.TicksPerSecond();
   if (task.deaths.TooMany(kernel_.Ticks(), task.plan.restart_deaths, window)) {
-    Warn(line.Append("; given up: more than ")
-             .Decimal(task.plan.restart_deaths)
-             .Append(" deaths in ")
-             .Decimal(task.plan.restart_seconds)
-             .Append(" s"));
+    reporter_.Warn(line.Append("; given up: more than ")
+                       .Decimal(task.plan.restart_deaths)
+                       .Append(" deaths in ")
+                       .Decimal(task.plan.restart_seconds)
+                       .Append(" s"));
     return GiveUp(task);
   }
-  Warn(line.Append("; restarting as generation ").Decimal(task.generation + 1));
+  reporter_.Warn(line.Append("; restarting as generation ").Decimal(task.generation + 1));
   if (const auto restarted = Restart(task); !restarted) {
-    Warn(LogLine(task.plan.name)
-             .Append(" cannot be restarted, given up: ")
-             .Append(restarted.error().view()));
+    reporter_.Warn(LogLine(task.plan.name)
+                       .Append(" cannot be restarted, given up: ")
+                       .Append(restarted.error().view()));
     return GiveUp(task);
   }
   // A console that died while it wrote out the rest may have forgotten the
@@ -136,114 +162,15 @@ void Supervisor::GiveUp(TaskEntry& task) {
   if (vm == nullptr) return BeginPowerOff(kExitFailed);
   // A guest whose device is gone would hang in the middle of an instruction:
   // its VM ends instead.
-  if (vm->state != VmEntry::State::kOn) return;
-  const Status stopped = kernel_.StopVm(abi::Handle{vm->plan.slot}, {.state = VmState::kCrashed});
-  if (!IsOk(stopped)) OnVmEnd(*vm,
-                              VmEntry::State::kCrashed);  // else its state change is signalled
-}
-
-void Supervisor::LookAtVms() {
-  for (VmEntry& vm : vms_.entries()) {
-    if (vm.state != VmEntry::State::kOn) continue;
-    const auto reply = kernel_.GetVmState(abi::Handle{vm.plan.slot});
-    if (!reply.has_value()) continue;
-    switch (reply->state) {
-      case VmState::kOff: OnVmEnd(vm, VmEntry::State::kOff); break;
-      case VmState::kCrashed: OnVmEnd(vm, VmEntry::State::kCrashed); break;
-      case VmState::kReset:
-        if (const auto reset = ResetVm(vm); !reset) {
-          Warn(LogLine("VM ")
-                   .Append(vm.plan.name)
-                   .Append(" cannot be reset: ")
-                   .Append(reset.error().view()));
-          OnVmEnd(vm, VmEntry::State::kCrashed);
-        }
-        break;
-      case VmState::kCreated:
-      case VmState::kRunning: break;
-    }
-  }
-}
-
-void Supervisor::OnVmEnd(VmEntry& vm, VmEntry::State state) {
-  vm.state = state;
-  const LogLine line = LogLine("VM ").Append(vm.plan.name);
-  if (state == VmEntry::State::kCrashed) {
-    Warn(LogLine(line).Append(" crashed"));
-  } else {
-    Info(LogLine(line).Append(" is off"));
-  }
-  const auto vms = vms_.entries();
-  const auto is = [](VmEntry::State wanted) {
-    return [wanted](const VmEntry& entry) { return entry.state == wanted; };
-  };
-  if (std::ranges::any_of(vms, is(VmEntry::State::kOn))) return;
-  BeginPowerOff(std::ranges::any_of(vms, is(VmEntry::State::kCrashed)) ? kExitFailed : kExitOk);
-}
-
-// ---- reset of a VM
-// ------------------------------------------------------------------------------
-
-Checked<void> Supervisor::ResetVm(VmEntry& vm) {
-  Info(LogLine("VM ").Append(vm.plan.name).Append(" starts afresh"));
-  for (TaskEntry& task : tasks_.entries()) {
-    if (task.plan.vm != vm.plan.slot) continue;
-    task.state = TaskEntry::State::kStopped;
-    if (const Status status = kernel_.KillTask(abi::Handle{task.plan.slot}); !IsOk(status)) {
-      return std::unexpected(LogLine(task.plan.name).Append(": ").Append(StatusName(status)));
-    }
-  }
-  if (auto ok = ClearVmMemory(vm); !ok) return ok;
-  if (const Status status = kernel_.ResetVm(abi::Handle{vm.plan.slot}); !IsOk(status)) {
-    return std::unexpected(LogLine("kernel: ").Append(StatusName(status)));
-  }
-  return StartVmTasks(vm);
-}
-
-// Journals and shared rings: what the plan says lives as long as the VM's
-// uptime.
-Checked<void> Supervisor::ClearVmMemory(const VmEntry& vm) {
-  Checked<PlanReader> reader = PlanReader::Open(plan_);
-  atoll_PlanRecord record;
-  while (reader) {
-    const Checked<bool> more = reader->Next(record);
-    if (!more) return std::unexpected(more.error());
-    if (!*more) return {};
-    const atoll_PlanMemory& memory = record.record.memory;
-    if (record.which_record != atoll_PlanRecord_memory_tag || memory.vm != vm.plan.slot) continue;
-    if (const Status status = objects_.Clear(memory.slot, 0, memory.bytes); !IsOk(status)) {
-      return std::unexpected(PlanProblem(reader->index(), StatusName(status)));
-    }
-  }
-  return std::unexpected(reader.error());
-}
-
-// In the plan's order of starts, as if the machine had just been turned on.
-Checked<void> Supervisor::StartVmTasks(const VmEntry& vm) {
-  Checked<PlanReader> reader = PlanReader::Open(plan_);
-  atoll_PlanRecord record;
-  while (reader) {
-    const Checked<bool> more = reader->Next(record);
-    if (!more) return std::unexpected(more.error());
-    if (!*more) return {};
-    if (record.which_record != atoll_PlanRecord_start_tag) continue;
-    TaskEntry* task = tasks_.Find(record.record.start.task);
-    if (task == nullptr || task->plan.vm != vm.plan.slot) continue;
-    if (auto ok = loader_.Refresh(task->plan); !ok) return ok;
-    task->generation = 0;
-    if (auto ok = loader_.Start(task->plan, 0); !ok) return ok;
-    task->state = TaskEntry::State::kRunning;
-  }
-  return std::unexpected(reader.error());
+  life_.GiveUp(*vm);
 }
 
 // ---- end
 // ----------------------------------------------------------------------------------------
 
 void Supervisor::StopAllVms() {
-  for (VmEntry& vm : vms_.entries()) {
-    if (vm.state != VmEntry::State::kOn) continue;
-    vm.state = VmEntry::State::kOff;
+  for (const VmEntry& vm : vms_.entries()) {
+    if (!vm.runs()) continue;
     // FAILED_PRECONDITION: it does not run, which is what is wanted.
     (void)kernel_.StopVm(abi::Handle{vm.plan.slot}, {.state = VmState::kOff});
   }
@@ -254,18 +181,14 @@ void Supervisor::BeginPowerOff(uint32_t status) {
   ending_ = status;
   log_.Pass();
   if (!IsOk(kernel_.SetSignal(supervisor_manifest::kConsoleFlush))) return PowerOff();
-  const uint64_t deadline = kernel_.Ticks() + kFlushSeconds * kernel_.TicksPerSecond();
-  if (!IsOk(kernel_.SetTimer({.deadline = deadline}))) PowerOff();
+  flush_deadline_ = kernel_.Ticks() + kFlushSeconds * kernel_.TicksPerSecond();
+  SetTimer(flush_deadline_);
 }
 
 void Supervisor::PowerOff() {
-  (void)kernel_.SetTimer({.deadline = kNoDeadline});
+  SetTimer(VmLife::kNever);
   log_.Stop();
   kernel_.PowerOff({.status = *ending_});
-}
-
-void Supervisor::Info(const LogLine& line) {
-  if (!quiet_) kernel_.Log(line.view());
 }
 
 }  // namespace atoll

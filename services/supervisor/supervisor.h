@@ -1,5 +1,5 @@
 // The supervisor's behaviour: start everything, restart what dies, end when the
-// VMs have ended.
+// VMs have ended for good.
 #ifndef ATOLL_SERVICES_SUPERVISOR_SUPERVISOR_H_
 #define ATOLL_SERVICES_SUPERVISOR_SUPERVISOR_H_
 
@@ -9,6 +9,7 @@
 #include <span>
 
 #include "services/supervisor/archive.h"
+#include "services/supervisor/dma_windows.h"
 #include "services/supervisor/kernel_calls.h"
 #include "services/supervisor/log_line.h"
 #include "services/supervisor/log_relay.h"
@@ -16,9 +17,11 @@
 #include "services/supervisor/page_allocator.h"
 #include "services/supervisor/plan.h"
 #include "services/supervisor/plan_executor.h"
+#include "services/supervisor/reporter.h"
 #include "services/supervisor/resources.h"
 #include "services/supervisor/tables.h"
 #include "services/supervisor/task_loader.h"
+#include "services/supervisor/vm_life.h"
 
 namespace atoll {
 
@@ -52,11 +55,9 @@ class Supervisor {
   void GiveUp(TaskEntry& task);
   Checked<void> Restart(TaskEntry& task);
 
-  void LookAtVms();
-  void OnVmEnd(VmEntry& vm, VmEntry::State state);
-  Checked<void> ResetVm(VmEntry& vm);
-  Checked<void> ClearVmMemory(const VmEntry& vm);
-  Checked<void> StartVmTasks(const VmEntry& vm);
+  // Goes on with what is under way, and sets the timer for the rest.
+  void Continue();
+  void SetTimer(uint64_t deadline);
 
   void StopAllVms();
   // Lets the console write out what it has, then powers off; at once when there
@@ -64,22 +65,24 @@ class Supervisor {
   void BeginPowerOff(uint32_t status);
   void PowerOff();
 
-  void Info(const LogLine& line);
-  void Warn(const LogLine& line) { kernel_.Log(line.view()); }
-
   KernelCalls& kernel_;
+  Reporter reporter_{kernel_};
   PageAllocator pages_;
   Objects objects_{kernel_, pages_};
   Resources resources_;
   Archive archive_;
   TaskTable tasks_;
   VmTable vms_;
+  DmaWindows dma_{kernel_, objects_};
   TaskLoader loader_{kernel_, objects_, archive_};
-  PlanExecutor executor_{kernel_, objects_, resources_, archive_, loader_, tasks_, vms_};
+  PlanExecutor executor_{kernel_, objects_, resources_, archive_, loader_, tasks_, vms_, dma_};
+  VmLife life_{kernel_, objects_, executor_, tasks_, vms_, dma_, reporter_};
   LogRelay log_{kernel_};
   std::span<const std::byte> plan_;
-  bool quiet_ = false;
+  bool started_ = false;
   std::optional<uint32_t> ending_;  // the status to power off with, while the console writes
+  uint64_t flush_deadline_ = VmLife::kNever;  // its time for that
+  uint64_t timer_ = VmLife::kNever;           // what the timer is set to
 };
 
 }  // namespace atoll

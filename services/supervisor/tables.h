@@ -8,7 +8,10 @@
 #include <cstdint>
 #include <span>
 
+#include "proto/kernel.atoll.h"
 #include "proto/plan.pb.h"
+#include "services/supervisor/teardown.h"
+#include "services/supervisor/vm_builder.h"
 
 namespace atoll {
 
@@ -51,13 +54,31 @@ struct TaskEntry {
 };
 
 struct VmEntry {
-  enum class State : uint8_t { kOn, kOff, kCrashed };
+  enum class State : uint8_t {
+    kOn,
+    kClosing,      // ended; a driver has its memory still
+    kDismantling,  // ended; being given back
+    kWaiting,      // nothing is left of it; it starts again at `deadline`
+    kBuilding,     // starting again
+    kOff,
+    kCrashed,
+  };
 
   atoll_PlanVm plan{};
   State state = State::kOn;
+  VmState why = VmState::kCreated;  // how it ended last: kOff, kReset, kCrashed
+  uint64_t deadline = 0;            // ticks
+  uint64_t started = 0;             // ticks
+  uint32_t starts = 1;
+  uint64_t bytes = 0;  // of its memory, when it ended
+  Teardown teardown;
+  VmBuilder builder;
+
+  bool runs() const { return state == State::kOn || state == State::kBuilding; }
+  bool is_final() const { return state == State::kOff || state == State::kCrashed; }
 };
 
-// Entries with a slot in their plan, in the order of the plan.
+// Entries with a slot in their plan, in the order of the plan until one is removed.
 template <typename Entry, size_t kCapacity>
 class Table {
  public:
@@ -74,7 +95,10 @@ class Table {
     }
     return nullptr;
   }
+  // The last entry takes its place.
+  void Remove(size_t index) { entries_[index] = entries_[--count_]; }
   std::span<Entry> entries() { return std::span(entries_).first(count_); }
+  std::span<const Entry> entries() const { return std::span(entries_).first(count_); }
 
  private:
   std::array<Entry, kCapacity> entries_{};

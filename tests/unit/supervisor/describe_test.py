@@ -487,7 +487,7 @@ class Plans(ToolCase):
     def test_supervisor_and_console_share_the_log(self):
         records, machine = self.one()
         own = [m for m in self.of(records, "mapping") if m.space == 1]
-        self.assertEqual([m.address for m in own], [machine.services["supervisor"].addresses["log"]])
+        self.assertEqual([m.address for m in own], [machine.services["supervisor"].addresses[name] for name in ("log", "vms")])
         console = self.slot_of(records, "console")
         log = next(m for m in self.of(records, "mapping") if m.space == console and m.memory == own[0].memory)
         self.assertEqual((log.address, log.bytes), (machine.services["console"].addresses["log"], own[0].bytes))

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -48,7 +49,7 @@ class FakeKernel final : public KernelCalls {
   };
 
   explicit FakeKernel(std::vector<std::byte> archive) : archive_bytes_(archive.size()) {
-    std::ranges::fill(ram_, std::byte{0xa5});  // whatever an earlier user left there
+    std::memset(ram_.data(), 0xa5, ram_.size());  // whatever an earlier user left there
     std::ranges::copy(archive, ram_.begin() + kArchiveOffset);
     Use(kRamBase + kArchiveOffset, AlignUp(archive.size(), kPageSize), "boot archive");
     objects_[1] = {.request = {.type = ObjectType::kTask}, .free_tables = 2};
@@ -68,6 +69,7 @@ class FakeKernel final : public KernelCalls {
     const auto found = grants_.find({task, slot});
     return found == grants_.end() ? nullptr : &found->second;
   }
+  size_t used_pages() const { return used_.size(); }
   // The bytes that a task sees at an address; empty if nothing is mapped there.
   std::span<std::byte> Look(uint32_t space, VirtAddr address, uint64_t bytes) {
     for (const auto& [start, mapping] : spaces_[space]) {
@@ -97,7 +99,12 @@ class FakeKernel final : public KernelCalls {
   std::vector<uint64_t> timers;
   std::vector<uint32_t> signalled;  // objects, through the supervisor's own slots
   std::vector<std::string> bindings;
-  std::vector<uint32_t> killed, reset;
+  std::vector<uint32_t> killed;
+  std::vector<uint32_t> destroyed;
+  std::map<uint32_t, SetScheduleRequest> schedules;
+  std::map<uint32_t, Status> refuse_destroy;  // by slot
+  uint64_t ticks_per_call = 0;                // how time passes for the supervisor
+  uint64_t work = 0;                          // calls since the last look
   std::map<std::pair<uint32_t, uint32_t>, Grant> grants_;
   std::vector<GetResourceReply> resources_;
   uint64_t now = 1000;
@@ -113,6 +120,7 @@ class FakeKernel final : public KernelCalls {
   // -------------------------------------------------------------------------------
   Status CreateObject(const CreateObjectRequest& request) override {
     if (objects_.contains(request.slot)) return Status::kAlreadyExists;
+    Spend();
     const uint64_t pages = request.backing & (kPageSize - 1);
     const uint64_t needed = request.type == ObjectType::kVm     ? 40
                             : request.type == ObjectType::kTask ? 4
@@ -130,13 +138,58 @@ class FakeKernel final : public KernelCalls {
     objects_[request.slot] = {.request = request, .free_tables = pages - needed};
     return Status::kOk;
   }
+  // As the kernel: nothing may refer to it any more.
+  Status DestroyObject(abi::Handle handle) override {
+    Spend();
+    const uint32_t slot = handle.slot;
+    if (!objects_.contains(slot)) return Status::kNotFound;
+    if (refuse_destroy.contains(slot)) return refuse_destroy[slot];
+    const Object object = objects_.at(slot);
+    if (object.task_state == TaskState::kRunning) return Status::kFailedPrecondition;
+    if (object.vm_state == VmState::kRunning) return Status::kFailedPrecondition;
+    for (const auto& [other, entry] : objects_) {
+      if (entry.request.owner == slot) return Status::kFailedPrecondition;
+    }
+    for (const auto& [place, grant] : grants_) {
+      if (grant.object == slot) return Status::kFailedPrecondition;
+    }
+    for (const auto& [vm, target] : bound_) {
+      if (target == slot) return Status::kFailedPrecondition;
+    }
+    if (!spaces_[slot].empty()) return Status::kFailedPrecondition;
+    for (const auto& [space, mappings] : spaces_) {
+      for (const auto& [address, mapping] : mappings) {
+        if (mapping.memory == slot) return Status::kFailedPrecondition;
+      }
+    }
+    std::erase_if(bound_, [&](const auto& binding) { return binding.first == slot; });
+    std::erase_if(grants_, [&](const auto& entry) { return entry.first.first == slot; });
+    const uint64_t pages = object.request.backing & (kPageSize - 1);
+    Unuse(AlignDown(object.request.backing, kPageSize), pages * kPageSize);
+    if (object.request.type == ObjectType::kMemory && (object.request.a & 3) == 0 &&
+        !InArchive(object.request.a)) {
+      Unuse(object.request.a, object.request.b);
+    }
+    for (const auto& [base, bytes] : tables_[slot]) Unuse(base, bytes);
+    tables_.erase(slot);
+    spaces_.erase(slot);
+    objects_.erase(slot);
+    destroyed.push_back(slot);
+    return Status::kOk;
+  }
   Status GrantHandle(abi::Handle object, const GrantHandleRequest& request) override {
+    Spend();
     if (!objects_.contains(object.slot) || !objects_.contains(request.task))
       return Status::kNotFound;
-    grants_[{request.task, request.slot}] = {object.slot, request.rights, request.badge};
+    if (request.rights == 0) {
+      grants_.erase({request.task, request.slot});
+    } else {
+      grants_[{request.task, request.slot}] = {object.slot, request.rights, request.badge};
+    }
     return Status::kOk;
   }
   Result<MapMemoryReply> MapMemory(abi::Handle memory, const MapMemoryRequest& request) override {
+    Spend();
     if (!objects_.contains(memory.slot) || !objects_.contains(request.space)) {
       return std::unexpected(Status::kNotFound);
     }
@@ -163,6 +216,7 @@ class FakeKernel final : public KernelCalls {
   }
   Result<MapMemoryReply> UnmapMemory(abi::Handle space,
                                      const UnmapMemoryRequest& request) override {
+    Spend();
     auto& mappings = spaces_[space.slot];
     const auto found = mappings.find(request.address);
     if (found == mappings.end()) return std::unexpected(Status::kNotFound);
@@ -171,20 +225,23 @@ class FakeKernel final : public KernelCalls {
     mappings.erase(found);
     mapping.offset += bytes;
     mapping.bytes -= bytes;
+    ++objects_.at(space.slot).free_tables;
     if (mapping.bytes != 0) mappings[request.address + bytes] = mapping;
     return MapMemoryReply{.bytes = bytes};
   }
   Result<MapMemoryReply> ClearMemory(abi::Handle memory,
                                      const ClearMemoryRequest& request) override {
+    Spend();
     if (!objects_.contains(memory.slot)) return std::unexpected(Status::kNotFound);
     const uint64_t bytes = std::min(request.bytes, kClearBytesPerCall);
-    std::ranges::fill(Ram(objects_.at(memory.slot).base() + request.offset, bytes), std::byte{0});
+    std::memset(Ram(objects_.at(memory.slot).base() + request.offset, bytes).data(), 0, bytes);
     return MapMemoryReply{.bytes = bytes};
   }
   Status DonateTables(abi::Handle space, const DonateTablesRequest& request) override {
     const uint64_t pages = request.backing & (kPageSize - 1);
     Use(AlignDown(request.backing, kPageSize), pages * kPageSize, "tables");
     objects_.at(space.slot).free_tables += pages;
+    tables_[space.slot].emplace_back(AlignDown(request.backing, kPageSize), pages * kPageSize);
     return Status::kOk;
   }
   Status BindMmio(abi::Handle vm, const BindMmioRequest& request) override {
@@ -205,7 +262,9 @@ class FakeKernel final : public KernelCalls {
     return Status::kOk;
   }
   Status KillTask(abi::Handle task) override {
+    if (!objects_.contains(task.slot)) return Status::kNotFound;
     objects_.at(task.slot).task_state = TaskState::kDead;
+    objects_.at(task.slot).death = {.state = TaskState::kDead, .cause = DeathCause::kKilled};
     killed.push_back(task.slot);
     return Status::kOk;
   }
@@ -215,17 +274,19 @@ class FakeKernel final : public KernelCalls {
     return InspectTaskReply{.state = object.task_state};
   }
   Status StopVm(abi::Handle vm, const StopVmRequest& request) override {
+    if (!objects_.contains(vm.slot)) return Status::kNotFound;
     Object& object = objects_.at(vm.slot);
     if (object.vm_state != VmState::kRunning) return Status::kFailedPrecondition;
     object.vm_state = request.state;
     return Status::kOk;
   }
-  Status ResetVm(abi::Handle vm) override {
-    objects_.at(vm.slot).vm_state = VmState::kCreated;
-    reset.push_back(vm.slot);
+  Status SetSchedule(abi::Handle thread, const SetScheduleRequest& request) override {
+    if (!objects_.contains(thread.slot)) return Status::kNotFound;
+    schedules[thread.slot] = request;
     return Status::kOk;
   }
   Result<GetVmStateReply> GetVmState(abi::Handle vm) override {
+    if (!objects_.contains(vm.slot)) return std::unexpected(Status::kNotFound);
     return GetVmStateReply{.state = objects_.at(vm.slot).vm_state};
   }
   Result<GetResourceReply> GetResource(const GetResourceRequest& request) override {
@@ -276,7 +337,7 @@ class FakeKernel final : public KernelCalls {
  private:
   std::span<std::byte> Ram(uint64_t base, uint64_t bytes) {
     EXPECT_TRUE(InBounds(base - kRamBase, bytes, kRamBytes));
-    return std::span(ram_).subspan(base - kRamBase, bytes);
+    return ram_.subspan(base - kRamBase, bytes);
   }
   bool InArchive(uint64_t address) const {
     return address - kRamBase - kArchiveOffset < archive_bytes_;
@@ -289,15 +350,31 @@ class FakeKernel final : public KernelCalls {
           << "page " << page << " given for " << for_what << " is " << used_[page] << " already";
     }
   }
+  void Unuse(uint64_t base, uint64_t bytes) {
+    for (uint64_t page = base; page < base + bytes; page += kPageSize) {
+      EXPECT_EQ(used_.erase(page), 1u) << "page " << page << " was not in use";
+      // Nobody may count on what is left there.
+      std::memset(Ram(page, kPageSize).data(), 0x5a, kPageSize);
+    }
+  }
+  void Spend() {
+    now += ticks_per_call;
+    ++work;
+  }
   Status Bind(const char* what, uint32_t vm, uint32_t target) {
     if (!objects_.contains(vm) || !objects_.contains(target)) return Status::kNotFound;
+    bound_.emplace_back(vm, target);
     bindings.emplace_back(what);
     return Status::kOk;
   }
 
   uint64_t archive_bytes_;
-  std::vector<std::byte> ram_ = std::vector<std::byte>(kRamBytes);
+  // Not a vector, which a test without optimization would spend its time on making.
+  std::unique_ptr<std::byte[]> memory_{new std::byte[kRamBytes]};
+  std::span<std::byte> ram_{memory_.get(), kRamBytes};
   std::map<uint64_t, const char*> used_;
+  std::map<uint32_t, std::vector<std::pair<uint64_t, uint64_t>>> tables_;
+  std::vector<std::pair<uint32_t, uint32_t>> bound_;  // VM, endpoint or signal
   std::map<uint32_t, Object> objects_;
   std::map<uint32_t, std::map<uint64_t, Mapping>> spaces_;
 };

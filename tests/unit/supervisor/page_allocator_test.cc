@@ -23,9 +23,46 @@ TEST(PageAllocator, TakesTheFirstPlaceThatFits) {
 TEST(PageAllocator, AlignsAndKeepsWhatIsInFront) {
   PageAllocator pages;
   ASSERT_EQ(pages.Free(kBase + kPageSize, 4 * kBlockSize), Status::kOk);
-  EXPECT_EQ(pages.Allocate(kBlockSize, kBlockSize), kBase + kBlockSize);
+  EXPECT_EQ(pages.Allocate(kPageSize, 16 * kPageSize), kBase + 16 * kPageSize);
   EXPECT_EQ(pages.Allocate(kPageSize), kBase + kPageSize);
-  EXPECT_EQ(pages.free_bytes(), 3 * kBlockSize - kPageSize);
+  EXPECT_EQ(pages.free_bytes(), 4 * kBlockSize - 2 * kPageSize);
+}
+
+TEST(PageAllocator, TakesBlocksFromTheEndOfTheSmallestRange) {
+  PageAllocator pages;
+  ASSERT_EQ(pages.Free(kBase + kPageSize, 4 * kBlockSize), Status::kOk);
+  ASSERT_EQ(pages.Free(kBase + 8 * kBlockSize, 2 * kBlockSize), Status::kOk);
+  ASSERT_EQ(pages.Free(kBase + 16 * kBlockSize, 9 * kBlockSize), Status::kOk);
+  EXPECT_EQ(pages.Allocate(2 * kBlockSize, kBlockSize), kBase + 8 * kBlockSize);
+  EXPECT_EQ(pages.Allocate(kBlockSize, kBlockSize), kBase + 3 * kBlockSize);
+  EXPECT_EQ(pages.Allocate(2 * kBlockSize, kBlockSize), kBase + kBlockSize);
+  EXPECT_EQ(pages.Allocate(kBlockSize, kBlockSize), kBase + 24 * kBlockSize);
+  EXPECT_EQ(pages.Allocate(9 * kBlockSize, kBlockSize).error(), Status::kResourceExhausted);
+}
+
+// Two VMs that come and go, in any order, with small things made and kept in between: always room for both.
+TEST(PageAllocator, WhatIsSmallLeavesTheRoomOfAVmWhole) {
+  PageAllocator pages;
+  ASSERT_EQ(pages.Free(kBase, 17 * kBlockSize), Status::kOk);
+  const uint64_t a_bytes = 8 * kBlockSize, b_bytes = 6 * kBlockSize;
+  auto a = pages.Allocate(a_bytes, kBlockSize), b = pages.Allocate(b_bytes, kBlockSize);
+  std::mt19937 random(3);
+  for (int round = 0; round < 200; ++round) {
+    ASSERT_TRUE(a.has_value() && b.has_value()) << round;
+    const bool both = random() % 2 != 0;
+    if (both || random() % 2 != 0) {
+      ASSERT_EQ(pages.Free(*a, a_bytes), Status::kOk);
+      a = PhysAddr{0};
+    }
+    if (both || *a != PhysAddr{0}) {
+      ASSERT_EQ(pages.Free(*b, b_bytes), Status::kOk);
+      b = PhysAddr{0};
+    }
+    ASSERT_TRUE(pages.Allocate(kPageSize * (1 + random() % 3)).has_value());
+    if (random() % 2 != 0 && *b == PhysAddr{0}) b = pages.Allocate(b_bytes, kBlockSize);
+    if (*a == PhysAddr{0}) a = pages.Allocate(a_bytes, kBlockSize);
+    if (*b == PhysAddr{0}) b = pages.Allocate(b_bytes, kBlockSize);
+  }
 }
 
 TEST(PageAllocator, SaysWhenThereIsNone) {
@@ -77,9 +114,10 @@ TEST(PageAllocator, HasRoomForManyHolesAndSaysWhenItHasNot) {
   for (uint64_t i = 0; i < PageAllocator::kMaxRanges; ++i) {
     ASSERT_EQ(pages.Free(kBase + 2 * i * kPageSize, kPageSize), Status::kOk);
   }
-  EXPECT_EQ(pages.Free(kBase + 1000 * kPageSize, kPageSize), Status::kResourceExhausted);
+  constexpr uint64_t kFar = 3 * PageAllocator::kMaxRanges * kPageSize;
+  EXPECT_EQ(pages.Free(kBase + kFar, kPageSize), Status::kResourceExhausted);
   EXPECT_EQ(pages.Free(kBase + kPageSize, kPageSize), Status::kOk);  // joins two
-  EXPECT_EQ(pages.Free(kBase + 1000 * kPageSize, kPageSize), Status::kOk);
+  EXPECT_EQ(pages.Free(kBase + kFar, kPageSize), Status::kOk);
 }
 
 TEST(PageAllocator, NeverGivesAPageTwiceAndLosesNone) {

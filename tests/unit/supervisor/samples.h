@@ -114,9 +114,12 @@ class ArchiveBuilder {
 // Records one after another, each with its length.
 class PlanBuilder {
  public:
+  uint32_t owner = 0;  // of what is added: a VM's slot
+
   atoll_PlanRecord& Add(pb_size_t which) {
     records_.push_back(atoll_PlanRecord_init_zero);
     records_.back().which_record = which;
+    records_.back().owner_vm = owner;
     return records_.back();
   }
   std::vector<atoll_PlanRecord>& records() { return records_; }

@@ -119,7 +119,9 @@ TEST(NetFeatures, NET_08_NET_12_NET_13_configuration_layout) {
 TEST(NetFeatures, NET_09_NET_10_configuration_is_read_only_and_stable) {
   Wire wire;
   NetMachine m(wire);
-  const auto config = [&m] { return std::pair(m.Load(virtio::kConfig, 8), m.Read(virtio::kConfig + 8)); };
+  const auto config = [&m] {
+    return std::pair(m.Load(virtio::kConfig, 8), m.Read(virtio::kConfig + 8));
+  };
   const auto before = config();
   EXPECT_EQ(before.first & kMacMask, kMac);
   for (uint32_t i = 0; i < 12; ++i) m.Store(virtio::kConfig + i, 1, 0x5a);

@@ -112,14 +112,12 @@ class NetMachine : public NetBase {
     std::ranges::copy(net::View(bytes), At(address, bytes.size()));
     return address;
   }
-  Bytes Fetch(uint64_t address, size_t bytes) {
-    return net::Copy({At(address, bytes), bytes});
-  }
+  Bytes Fetch(uint64_t address, size_t bytes) { return net::Copy({At(address, bytes), bytes}); }
   using NetBase::Store;
 
   // Makes header and frame available in pieces of these lengths, the last of which repeats.
-  void Send(const Bytes& frame, const NetHeader& header = {}, std::vector<size_t> pieces = {12, 70000},
-            uint32_t pair = 0) {
+  void Send(const Bytes& frame, const NetHeader& header = {},
+            std::vector<size_t> pieces = {12, 70000}, uint32_t pair = 0) {
     Bytes all = net::Copy(std::as_bytes(std::span(&header, 1)));
     net::Append(all, frame);
     std::vector<Buffer> chain;

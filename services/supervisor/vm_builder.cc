@@ -1,0 +1,32 @@
+#include "services/supervisor/vm_builder.h"
+
+#include "services/supervisor/plan_executor.h"
+
+namespace atoll {
+
+Checked<VmBuilder> VmBuilder::Open(std::span<const std::byte> plan, Owner vm) {
+  const Checked<PlanReader> reader = PlanReader::Open(plan);
+  if (!reader) return std::unexpected(reader.error());
+  VmBuilder builder;
+  builder.reader_ = *reader;
+  builder.vm_ = vm;
+  return builder;
+}
+
+Checked<bool> VmBuilder::Step(PlanExecutor& executor) {
+  Checked<void> done;
+  if (!bulk_.done()) {
+    done = executor.Continue(bulk_);
+  } else {
+    atoll_PlanRecord record;
+    const Checked<bool> more = reader_.Next(record);
+    if (!more) return std::unexpected(more.error());
+    if (!*more) return true;
+    // PlanVm, which is the system's, names a VM for ever.
+    if (record.owner_vm == vm_) done = executor.Begin(record, bulk_);
+  }
+  if (!done) return std::unexpected(PlanProblem(reader_.index(), done.error().view()));
+  return false;
+}
+
+}  // namespace atoll

@@ -1,0 +1,35 @@
+// Starts a VM again: executes the records of the plan that belong to it, in small steps.
+#ifndef ATOLL_SERVICES_SUPERVISOR_VM_BUILDER_H_
+#define ATOLL_SERVICES_SUPERVISOR_VM_BUILDER_H_
+
+#include <cstddef>
+#include <span>
+
+#include "services/supervisor/ledger.h"
+#include "services/supervisor/log_line.h"
+#include "services/supervisor/objects.h"
+#include "services/supervisor/plan.h"
+
+namespace atoll {
+
+class PlanExecutor;
+
+class VmBuilder {
+ public:
+  constexpr VmBuilder() = default;
+
+  // Of a plan that was executed once already.
+  static Checked<VmBuilder> Open(std::span<const std::byte> plan, Owner vm);
+
+  // Bounded: one record, or a piece of one. True when all is done.
+  Checked<bool> Step(PlanExecutor& executor);
+
+ private:
+  PlanReader reader_;
+  Owner vm_ = kMachine;
+  Bulk bulk_;
+};
+
+}  // namespace atoll
+
+#endif  // ATOLL_SERVICES_SUPERVISOR_VM_BUILDER_H_
