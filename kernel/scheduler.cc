@@ -234,8 +234,10 @@ void SetHome(Thread& thread, uint32_t home_cpu) {
   }
   for (Cpu& cpu : OnlineCpus()) {
     if (cpu.current != &thread || &cpu == &home) continue;
-    Unschedule(thread);
-    MakeReady(thread);
+    // It goes by itself when it is next scheduled: it may be on its way into the kernel with a call, which must not
+    // be lost.
+    thread.work |= kWorkMove;
+    if (&cpu != &Cpu::This()) Interrupt(cpu);
   }
   if (thread.WaitsForReply()) thread.work |= kWorkElsewhere;
 }
@@ -260,6 +262,15 @@ Thread* Schedule(Cpu& cpu) {
     if (next == nullptr) {
       Idle(cpu);
       continue;
+    }
+    if ((next->work & kWorkMove) != 0) {
+      next->work &= ~kWorkMove;
+      Cpu& home = CpuFor(*next);
+      if (&home != &cpu) {
+        BlockCurrent(cpu);
+        Enter(home, *next);
+        continue;
+      }
     }
     if ((next->work & kWorkBudget) != 0) {
       next->work &= ~kWorkBudget;

@@ -18,19 +18,20 @@ void Count(uint32_t word, uint64_t) {
 // ---- where it runs -------------------------------------------------------------------------------
 
 TEST(a_home_is_one_of_the_machines_cpus) {
+  constexpr uint32_t kAnyCpu = 255;
   EXPECT_RANGE(CpuCount(), 1, kMostCpus);
   const Child child = MakeChild(Count);
-  for (uint32_t cpu = 0; cpu < CpuCount(); ++cpu)
-    EXPECT_OK(kernel::SetSchedule({child.task}, {.priority = 1, .cpu = cpu}));
-  for (const uint32_t cpu : {CpuCount(), 8u, 64u, 255u, 256u, ~0u}) {
-    EXPECT_EQ(kernel::SetSchedule({child.task}, {.priority = 1, .cpu = cpu}),
-              Status::kInvalidArgument);
-  }
   const uint32_t vcpu = CreateVcpu(CreateVm(), 0);
-  for (uint32_t cpu = 0; cpu < CpuCount(); ++cpu)
-    EXPECT_OK(kernel::SetSchedule({vcpu}, {.priority = 1, .cpu = cpu}));
-  EXPECT_EQ(kernel::SetSchedule({vcpu}, {.priority = 1, .cpu = CpuCount()}),
-            Status::kInvalidArgument);
+  for (const uint32_t thread : {child.task, vcpu}) {
+    const auto set = [&](uint32_t cpu) {
+      return kernel::SetSchedule({thread}, {.priority = 1, .cpu = cpu});
+    };
+    for (uint32_t cpu = 0; cpu < CpuCount(); ++cpu) EXPECT_OK(set(cpu));
+    for (const uint32_t cpu : {CpuCount(), kMostCpus, 64u, 254u})
+      EXPECT_EQ(set(cpu), Status::kOutOfRange);
+    for (const uint32_t cpu : {256u, ~0u}) EXPECT_EQ(set(cpu), Status::kInvalidArgument);
+    EXPECT_EQ(set(kAnyCpu), thread == vcpu ? Status::kOutOfRange : Status::kOk);
+  }
 }
 
 TEST(each_cpu_runs_its_own) {
