@@ -48,7 +48,7 @@ inline constexpr uint32_t kWorkSuspend = 4;     // vCPU: wait as in WFI before i
 inline constexpr uint32_t kWorkDebug = 16;      // vCPU: its debug registers are in use
 inline constexpr uint32_t kWorkBudget = 8;      // its budget ran out while a server worked for it
 inline constexpr uint32_t kWorkTurn = 32;       // its turn ended while a server worked for it
-inline constexpr uint32_t kWorkMmio = 64;  // vCPU: the fast path cannot complete its device access
+inline constexpr uint32_t kWorkMmio = 64;   // vCPU: the fast path cannot complete its device access
 inline constexpr uint32_t kWorkMove = 512;  // its home has changed while it ran
 inline constexpr uint32_t kWorkElsewhere =
     128;  // it waits for a server that took its call on another CPU
