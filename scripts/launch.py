@@ -18,6 +18,9 @@ BUILD = pathlib.Path(os.environ.get("ATOLL_BUILD", ROOT / "build"))
 IMAGES = BUILD / "guests"
 TARGET = BUILD / "target"
 DEMO = ROOT / "guests/demo.textproto"
+# Descriptions whose files are the demo's images, and the disk that the machine has if no other is given. These disks
+# are made once and keep what guests write to them.
+OWN_DISKS = {DEMO: IMAGES / "data.ext4", ROOT / "guests/two-vms.textproto": IMAGES / "two-vms.img"}
 MACHINE_OVERHEAD_MIB = 160   # kernel, services, page tables, and room around the archive
 MACHINE_MIN_MIB, MACHINE_STEP_MIB = 512, 64
 # One instruction is one nanosecond, and nothing of the host shows: two runs are equal to the instruction.
@@ -79,6 +82,12 @@ def make_images() -> None:
         raise InputError(f"the demo's images cannot be made: {made.stderr.strip()}")
 
 
+def own_disk(description: pathlib.Path) -> machine_devices.Disk:
+    path = OWN_DISKS[description]
+    say(f"the machine's disk is {path}: what guests write there stays (--disk for another)")
+    return machine_devices.Disk(str(path))
+
+
 def demo_files() -> dict[str, str]:
     return {"linux": str(IMAGES / "vmlinuz"), "initramfs": str(IMAGES / "initramfs.cpio"),
             "disk": str(IMAGES / "disk.ext4")}  # never written
@@ -133,6 +142,10 @@ def shorthand(options: Options, folder: pathlib.Path) -> tuple[str, dict[str, st
     if is_demo:
         make_images()
         images = demo_files()
+        if options.batch is None:
+            options.net = True
+            if not options.disks and options.machine_disk is None:
+                options.machine_disk = own_disk(DEMO)
     kernel = options.kernel if options.kernel is not None else images["linux"]
     check_kernel(existing(kernel, "--kernel"))
     initrd = options.initrd if options.initrd is not None else (images["initramfs"] if is_demo else None)
@@ -175,9 +188,11 @@ class Machine:
         if options.config is not None:
             path = existing(options.config, "--config")
             files = dict(options.files)
-            if path.resolve() == DEMO:
+            if path.resolve() in OWN_DISKS:
                 make_images()
                 files = demo_files() | files
+                if options.machine_disk is None:
+                    options.machine_disk = own_disk(path.resolve())
             return path, files
         text, files = shorthand(options, self.folder)
         path = self.folder / "system.textproto"

@@ -87,6 +87,7 @@ class Planner:
             self._bindings(instance)
         self._grants(self.supervisor.name, self.supervisor, None, SUPERVISOR_TASK_SLOT)
         self._mappings(self.supervisor.name, self.supervisor, None, SUPERVISOR_TASK_SLOT)
+        self._schedules(order)
         self._dma_windows()
         for instance in order:
             self.add("start", self._vm_slot(instance), task=self.task_slots[instance.label])

@@ -58,7 +58,15 @@ void CheckAllCameBack() {
 }
 
 void EndTest() {
-  DiscardEverything();
+  if (root.open != 0) Close();
+  inventory::TakeBack();
+  root.next = root.first;
+  root.next_slot = root.first_slot;
+  CheckAllCameBack();
+  inventory::Forget();
+  root.next = root.first;
+  root.next_slot = root.first_slot;
+  root.children = 0;
   static_cast<void>(kernel::SetTimer({.deadline = ~uint64_t{0}}));
   while (WaitFor(~kTimerBit, 1) != 0) {
   }  // no signal of this test reaches the next one
@@ -110,18 +118,6 @@ void RunTests() {
 }
 
 }  // namespace
-
-void DiscardEverything() {
-  if (root.open != 0) Close();
-  inventory::TakeBack();
-  root.next = root.first;
-  root.next_slot = root.first_slot;
-  CheckAllCameBack();
-  inventory::Forget();
-  root.next = root.first;
-  root.next_slot = root.first_slot;
-  root.children = 0;
-}
 
 void ReportFailure(std::string_view text) {
   Failures() = Failures() + 1;

@@ -1,7 +1,7 @@
 """The demo at a terminal: a shell that takes commands, power-off, Ctrl-A X, and nothing left over for the next run."""
 import unittest
 
-from machine import LIMIT_SECONDS, RUN, Terminal
+from machine import LIMIT_SECONDS, ROOT, RUN, Terminal
 
 PROMPT = b"/ # "
 LINES = 40
@@ -9,9 +9,16 @@ LINES = 40
 
 class Interactive(unittest.TestCase):
     def setUp(self):
-        self.shell = Terminal(*RUN, "--timeout", str(LIMIT_SECONDS))
+        self.start()
+
+    def start(self, *options: str):
+        self.shell = Terminal(*RUN, "--timeout", str(LIMIT_SECONDS), *options)
         self.addCleanup(self.shell.close)
         self.shell.expect(PROMPT)
+
+    def leave(self):
+        self.shell.type(b"\x01x")
+        self.assertEqual(self.shell.wait(), 0)
 
     def test_commands_then_poweroff(self):
         self.shell.type(b"echo $((6 * 7)) >/mark; uname -m; cat /mark\r")
@@ -22,12 +29,42 @@ class Interactive(unittest.TestCase):
         self.shell.expect(b"VM linux is off")
         self.assertEqual(self.shell.wait(), 0)
 
-    def test_next_run_starts_clean_and_ctrl_a_x_leaves(self):
-        self.shell.type(b"ls /mark; mount /dev/vda /mnt && ls -A /mnt\r")
+    def test_next_run_starts_clean_and_finds_its_disk(self):
+        self.shell.type(b"ls /mark; mount /dev/vda /mnt && echo $((6 * 7)) >/mnt/kept && sync && ls -A /mnt\r")
         self.shell.expect(b"No such file")
         self.shell.expect(b"lost+found")
         self.shell.expect(PROMPT)
-        self.shell.type(b"\x01x")
+        self.leave()
+        self.start()
+        self.shell.type(b"ls /mark; mount /dev/vda /mnt && cat /mnt/kept && rm /mnt/kept\r")
+        self.shell.expect(b"No such file")
+        self.shell.expect(b"42\r")
+        self.shell.type(b"poweroff\r")
+        self.assertEqual(self.shell.wait(), 0)
+
+    def test_network(self):
+        self.shell.type(b"ping -c 2 10.0.2.2\r")
+        self.shell.expect(b"2 packets transmitted, 2 packets received")
+        self.shell.expect(PROMPT)
+        self.leave()
+
+    def test_two_vms_and_the_key_that_goes_from_one_to_the_other(self):
+        self.leave()
+        self.start("--config", str(ROOT / "guests/two-vms.textproto"))
+        self.shell.type(b"cat /proc/cmdline\r")
+        self.shell.expect(b"10.0.2.15/24")
+        self.shell.expect(PROMPT)
+        self.shell.type(b"\x012")
+        self.shell.type(b"\rcat /proc/cmdline\r")
+        self.shell.expect(b"10.0.2.16/24")
+        self.shell.expect(PROMPT)
+        self.shell.type(b"poweroff\r")
+        self.shell.expect(b"VM right is off")
+        self.shell.type(b"\x011ping -c 1 -W 1 10.0.2.16\r")
+        self.shell.expect(b"0 packets received")
+        self.shell.expect(PROMPT)
+        self.shell.type(b"poweroff\r")
+        self.shell.expect(b"VM left is off")
         self.assertEqual(self.shell.wait(), 0)
 
     def test_typing_ahead_loses_nothing(self):

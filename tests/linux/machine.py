@@ -64,7 +64,10 @@ class Terminal:
         if self.pid:
             os.kill(self.pid, 15)
             os.waitpid(self.pid, 0)
-        os.close(self.terminal)
+            self.pid = 0
+        if self.terminal >= 0:
+            os.close(self.terminal)
+            self.terminal = -1
 
     def _read(self, seconds: float) -> bool:
         ready, _, _ = select.select([self.terminal], [], [], max(seconds, 0))

@@ -106,6 +106,13 @@ class BadDescriptions(ToolCase):
             self.refuse_vm(f"network {{ queue_pairs: {pairs} }}", "vm linux.network[0].queue_pairs", f"{pairs} is not in 1..8")
         self.refuse_vm('device: "virtio-net"', "vm linux.device")
 
+    def test_too_many_networks(self):
+        text = ONE_VM % ("network { } " * 9)
+        self.refuse(text + text.replace("linux", "b"), "vm b.network[7]", "16 networks")
+        self.refuse(ONE_VM % 'network { mac: "52:54:00:00:00:01" }'
+                    + ONE_VM.replace("linux", "b") % 'network { } network { mac: "52:54:00:00:00:01" }',
+                    "vm b.network", "52:54:00:00:00:01", "as vm linux has")
+
     def test_schedules(self):
         for cpu in (8, 4294967295):
             self.refuse_vm(f"cpu: 0 cpu: {cpu}", "vm linux.cpu", f"{cpu} is not in 0..7")
@@ -233,7 +240,7 @@ class Plans(ToolCase):
                 named = {name: str(self.folder / "disk") for name in ("linux", "initramfs", "disk", "bare")}
                 plan, machine = describe.describe(path, [SERVICES], named)
                 self.assertGreater(len(self.decode(plan)), 20)
-                self.assertEqual(len(machine.vms), 1)
+                self.assertEqual(len(machine.vms), 2 if path.stem == "two-vms" else 1)
 
     def test_header_counts_records(self):
         records, _ = self.one()
@@ -433,6 +440,61 @@ class Plans(ToolCase):
         self.assertEqual({w.signal for w in windows.values()}, {machine.services["supervisor"].slots["blk_dma"]})
         spaces = {m.space for m in self.of(records, "mapping") if m.memory in (own.target, own.table)}
         self.assertEqual(spaces, {driver})
+
+    def test_networks(self):
+        first = ONE_VM % 'vcpus: 3 disk { null_mib: 1 } network { mtu: 9000 queue_pairs: 2 } network { mac_filter: true }'
+        second = 'vm { name: "b" kernel: "kernel" vcpus: 2 network { mac: "52:54:00:AB:cd:01" } }'
+        records, machine = self.describe(first + second)
+        tasks = ["virtio-net.linux.1", "virtio-net.linux.2", "virtio-net.b.0"]
+        configs = [self.config_of(records, task, "NetworkConfig") for task in tasks]
+        self.assertEqual([(c.mac.hex(), c.mtu, c.queue_pairs) for c in configs],
+                         [("0261746c0000", 9000, 2), ("0261746c0001", 1500, 3), ("525400abcd01", 1500, 2)])
+        ports = self.config_of(records, "vswitch", "SwitchConfig").port
+        self.assertEqual([(p.name, p.mac.hex(), p.filter, p.present) for p in ports],
+                         [("linux.1", "0261746c0000", False, True), ("linux.2", "0261746c0001", True, True),
+                          ("b.0", "525400abcd01", False, True)])
+        switch, client = machine.services["vswitch"], machine.services["virtio-net"]
+        grants = {(g.task, g.slot): g for g in self.of(records, "grant")}
+        mappings = {(m.space, m.address): m.memory for m in self.of(records, "mapping")}
+        ring = next(p for p in switch.manifest.mapping if p.name == "ring")
+        for index, task in enumerate(tasks):
+            slot = self.slot_of(records, task)
+            self.assertEqual(grants[slot, client.slots["switch"]].badge, switch.signal_mask("port", index))
+            self.assertEqual(mappings[slot, client.addresses["ring"]],
+                             mappings[self.slot_of(records, "vswitch"), switch.addresses["ring"] + index * ring.bytes])
+        # The switch maps rings alone, no memory of a guest.
+        spaces = {m.memory: m.space for m in self.of(records, "mapping")}
+        rams = {memory for memory, space in spaces.items() if space in {v.slot for v in self.of(records, "vm")}}
+        mapped = {m.memory for m in self.of(records, "mapping") if m.space == self.slot_of(records, "vswitch")}
+        self.assertFalse(mapped & rams)
+        self.assertEqual(len(mapped), 4)  # three ports, one uplink
+        self.assertIn("net-driver", [t.name for t in self.of(records, "task")])
+
+    def test_no_network_no_switch(self):
+        records, _ = self.one()
+        self.assertFalse({"vswitch", "net-driver"} & {t.name for t in self.of(records, "task")})
+
+    def test_a_network_for_each_vm_that_has_none(self):
+        self.system.write_text(ONE_VM % "network { } network { }" + ONE_VM.replace("linux", "b") % "")
+        _, machine = describe.describe(self.system, [self.manifests], {}, net=True)
+        self.assertEqual([i.label for i in machine.instances if i.network],
+                         ["virtio-net.linux.0", "virtio-net.linux.1", "virtio-net.b.0"])
+
+    def test_schedules(self):
+        text = ONE_VM % "vcpus: 3 cpu: 1 cpu: 0 budget_ms: 5 period_ms: 20 priority: 3"
+        records, _ = self.describe(text + 'vm { name: "b" kernel: "kernel" vcpus: 2 disk { null_mib: 1 } }')
+        vms = {v.name: v.slot for v in self.of(records, "vm")}
+        schedules = {s.slot: s for s in self.of(records, "schedule")}
+
+        def of(name):
+            vcpus = [o.slot for o in self.of(records, "object") if o.type == 4 and o.owner == vms[name]]
+            return [(s.cpu, s.spread, s.priority, s.budget, s.period) for s in map(schedules.get, vcpus)]
+
+        self.assertEqual(of("linux"), [(1, False, 3, 5, 20), (0, False, 3, 5, 20), (1, False, 3, 5, 20)])
+        self.assertEqual(of("b"), [(3, True, 8, 0, 0), (4, True, 8, 0, 0)])
+        vmm, console = self.slot_of(records, "vmm.b"), self.slot_of(records, "console")
+        self.assertEqual((schedules[vmm].cpu, schedules[vmm].spread, schedules[vmm].budget), (3, True, 0))
+        self.assertNotIn(console, schedules)
 
     def test_a_table_that_nobody_tells_of(self):
         self.edit_manifest("supervisor", 'bit: "dma"', 'bit: "client"')
