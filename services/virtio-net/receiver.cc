@@ -104,14 +104,16 @@ void Receiver::Drain() {
 
 void Receiver::Recover(uint32_t index, SplitQueue& queue) {
   const auto last = std::bit_cast<Transfer>(state_.receiving);
-  if (!ring_.has_value() || ring_->position() != last.ring || last.queue == 0) return;
-  if (last.queue == Transfer::kSegments) {
-    ++state_.counters.repeated;
-  } else if (last.queue != index + 1) {
-    return;
-  } else if (queue.position().next != last.position && ring_->Next().has_value()) {
-    ring_->Consume();
-    ++state_.counters.finished;
+  if (!ring_.has_value() || (last.what & Transfer::kQueue) != index + 1) return;
+  if (ring_->position() == last.ring) {
+    const bool segment = (last.what & Transfer::kSegment) != 0;
+    const bool whole = !segment || (last.what & Transfer::kLast) != 0;
+    if (whole && queue.position().next != last.position) {
+      if (ring_->Next().has_value()) ring_->Consume();
+      ++state_.counters.finished;
+    } else if (segment) {
+      ++state_.counters.repeated;
+    }
   }
   Note({});
 }
@@ -152,14 +154,13 @@ Receiver::Outcome Receiver::DeliverWhole(const net::Frame& frame, uint64_t offlo
     return Drop(state_.counters.received_bad);
   }
   if (!partial || (offloads & kFeatureGuestCsum) != 0) {
-    return Put(place, HeaderFor(frame.header), Parts(frame.bytes), true);
+    return Put(place, HeaderFor(frame.header), Parts(frame.bytes), 0);
   }
   const size_t at = size_t{frame.header.checksum_start} + frame.header.checksum_offset;
   if (at + sizeof(uint16_t) > frame.bytes.size()) return Drop(state_.counters.received_bad);
   const std::array<std::byte, 2> checksum = net::FinalChecksum(frame.header, frame.bytes);
   return Put(place, {},
-             Parts(frame.bytes.first(at), checksum, frame.bytes.subspan(at + checksum.size())),
-             true);
+             Parts(frame.bytes.first(at), checksum, frame.bytes.subspan(at + checksum.size())), 0);
 }
 
 Receiver::Outcome Receiver::DeliverSegments(const net::Frame& frame, uint64_t offloads,
@@ -176,9 +177,9 @@ Receiver::Outcome Receiver::DeliverSegments(const net::Frame& frame, uint64_t of
   for (;;) {
     if (!segment_.has_value()) segment_ = segmenter_->Next();
     if (!segment_.has_value()) break;
-    const bool last = segmenter_->NextBytes() == 0;
+    const uint16_t part = Transfer::kSegment | (segmenter_->NextBytes() == 0 ? Transfer::kLast : 0);
     const Outcome outcome =
-        Put(place, HeaderFor(segment_->header), Parts(segment_->head, segment_->payload), last);
+        Put(place, HeaderFor(segment_->header), Parts(segment_->head, segment_->payload), part);
     if (outcome != Outcome::kDone) return outcome;
     segment_.reset();
   }
@@ -186,7 +187,7 @@ Receiver::Outcome Receiver::DeliverSegments(const net::Frame& frame, uint64_t of
   return Outcome::kDone;
 }
 
-Receiver::Outcome Receiver::Put(const Place& place, NetHeader header, Parts parts, bool last) {
+Receiver::Outcome Receiver::Put(const Place& place, NetHeader header, Parts parts, uint16_t part) {
   SplitQueue& queue = place.queue;
   const SplitQueue::Position start = queue.position();
   const auto give_up = [&](Outcome outcome) {
@@ -224,7 +225,7 @@ Receiver::Outcome Receiver::Put(const Place& place, NetHeader header, Parts part
     (void)queue.chain(first_).CopyToWritable(0, std::as_bytes(std::span(&header, 1)));
     Note({.ring = ring_->position(),
           .position = start.next,
-          .queue = last ? static_cast<uint16_t>(place.index + 1) : Transfer::kSegments});
+          .what = static_cast<uint16_t>(part | (place.index + 1))});
     queue.Publish();
     ++state_.counters.received;
     return Outcome::kDone;

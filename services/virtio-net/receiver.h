@@ -65,9 +65,9 @@ class Receiver {
   Outcome Deliver(const net::Frame& frame, const ReceiveTarget& target);
   Outcome DeliverWhole(const net::Frame& frame, uint64_t offloads, const Place& place);
   Outcome DeliverSegments(const net::Frame& frame, uint64_t offloads, const Place& place);
-  // Puts one packet into as many buffers as it needs, and shows them to the driver. kDone with the
-  // counter increased: it is longer than the driver's buffers.
-  Outcome Put(const Place& place, NetHeader header, Parts parts, bool last);
+  // Puts one packet into as many buffers as it needs, and shows them to the driver; drops one that
+  // is longer than these. part: 0, or kSegment and kLast of Transfer.
+  Outcome Put(const Place& place, NetHeader header, Parts parts, uint16_t part);
   Outcome Drop(uint64_t& counter) const;
   void Note(Transfer transfer);
 

@@ -37,11 +37,14 @@ struct MacTable {
 // A frame that is passing between a queue and the ring, stored as one word before the first of the
 // two moves on, and cleared after the second did. By comparing, a successor finds what was done.
 struct Transfer {
-  static constexpr uint16_t kSegments = ~uint16_t{0};
+  static constexpr uint16_t kQueue = 0xff;  // its index + 1; 0: no transfer
+  // The frame is delivered in segments, of which some may be delivered; and this one is the last.
+  static constexpr uint16_t kSegment = 0x100;
+  static constexpr uint16_t kLast = 0x200;
 
   uint32_t ring = 0;      // this side's index in the ring before the frame
   uint16_t position = 0;  // of the queue before it
-  uint16_t queue = 0;     // its index + 1; 0: no transfer; kSegments: some segments were delivered
+  uint16_t what = 0;
 };
 static_assert(sizeof(Transfer) == sizeof(uint64_t));
 

@@ -81,10 +81,10 @@ Transmitter::Outcome Transmitter::Send(uint32_t index, SplitQueue& queue, uint64
     flows->Note(frame, index / 2);
   }
   // Between the two stores of `sending` a successor can tell whether the frame is out.
-  virtio::StoreRelease(
-      state_.sending, std::bit_cast<uint64_t>(Transfer{.ring = ring_->position(),
-                                                       .position = queue.position().next,
-                                                       .queue = static_cast<uint16_t>(index + 1)}));
+  virtio::StoreRelease(state_.sending,
+                       std::bit_cast<uint64_t>(Transfer{.ring = ring_->position(),
+                                                        .position = queue.position().next,
+                                                        .what = static_cast<uint16_t>(index + 1)}));
   ring_->Publish(*header);
   ++state_.counters.sent;
   const Outcome outcome = use();
@@ -123,7 +123,7 @@ std::optional<FrameHeader> Transmitter::HeaderOf(const Chain& chain, uint64_t fe
 
 void Transmitter::Recover(uint32_t index, SplitQueue& queue) {
   const auto last = std::bit_cast<Transfer>(state_.sending);
-  if (last.queue != index + 1) return;
+  if (last.what != index + 1) return;
   const bool sent = ring_.has_value() && ring_->position() != last.ring;
   if (sent && queue.position().next == last.position &&
       queue.Fetch(record_) == SplitQueue::Fetched::kChain) {

@@ -106,7 +106,7 @@ TEST(NetFeatures, NET_03_NET_04_NET_05_NET_06_prerequisites) {
 TEST(NetFeatures, NET_08_NET_12_NET_13_configuration_layout) {
   Wire wire;
   NetMachine m(wire, {.mac = kMac, .mtu = 9000, .pairs = 4});
-  const uint8_t mac[] = {2, 2, 3, 4, 5, 6};
+  const uint8_t mac[] = {2, 0x12, 0x22, 0x32, 0x42, 0x52};
   for (uint32_t i = 0; i < 6; ++i) EXPECT_EQ(m.Load(virtio::kConfig + i, 1), mac[i]);
   EXPECT_EQ(m.Load(virtio::kConfig + 6, 2), 1u);
   EXPECT_EQ(m.Load(virtio::kConfig + 8, 2), 4u);

@@ -19,7 +19,7 @@ using net::Bytes;
 using net::FrameHeader;
 using virtio::Buffer;
 
-inline constexpr Mac kMac = 0x0605'0403'0202;  // 02:02:03:04:05:06
+inline constexpr Mac kMac = 0x5242'3222'1202;  // 02:12:22:32:42:52, as in packets.h
 inline constexpr uint64_t kBase = virtio::kFeatureVersion1;
 inline constexpr uint64_t kAllFeatures =
     kBase | virtio::kFeatureIndirectDesc | virtio::kFeatureEventIdx | kFeatureCsum |
@@ -54,6 +54,11 @@ class Wire {
     std::ranges::copy(net::View(frame), room.begin());
     to_.Publish(header);
     return true;
+  }
+  // As the switch after a restart, or after the memory was put back.
+  void Attach() {
+    from_ = net::FrameReader::Attach(memory_.span().first(net::kRingBytes)).value();
+    to_ = net::FrameWriter::Attach(memory_.span().subspan(net::kRingBytes)).value();
   }
   net::FrameReader& from_device() { return from_; }
   net::FrameWriter& to_device() { return to_; }
