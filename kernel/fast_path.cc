@@ -50,10 +50,11 @@ inline constexpr uint64_t kSmcccLabel = abi::MakeLabel(HypercallInterface::kSmcc
 inline constexpr uint64_t kIssValid = 1u << 24;
 inline constexpr uint64_t kIssSignExtend = 1u << 21;
 inline constexpr uint64_t kIssSixtyFour = 1u << 15;
-inline constexpr uint64_t kIssUnusual = 0xfu << 7;  // FnV, EA, CM, S1PTW
 inline constexpr uint64_t kIssWrite = 1u << 6;
-inline constexpr uint64_t kIssFaultType = 0xfu << 2;
-inline constexpr uint64_t kIssTranslationFault = 1u << 2;
+// [10:2] but for WnR: FnV, EA, CM and S1PTW, which are 0 in a plain access, and the kind of fault without its level.
+inline constexpr unsigned kIssFaultShift = 2;
+inline constexpr uint64_t kIssFaultBits = 0x1ff;
+inline constexpr uint64_t kTranslationFault = 1;
 constexpr uint32_t SizeLog2(uint64_t esr) { return static_cast<uint32_t>(esr >> 22) & 3; }
 constexpr uint32_t Register(uint64_t esr) { return static_cast<uint32_t>(esr >> 16) & 31; }
 
@@ -210,11 +211,12 @@ ATOLL_ENTRY void FastReplyWait(ATOLL_MESSAGE) {
 
 // x0 = ESR_EL2; all registers of the thread are in its frame.
 ATOLL_ENTRY void FastDataAbort(ATOLL_MESSAGE) {
-  // A valid syndrome is given for Stage-2 aborts only, so this is a vCPU.
-  if ((x0 & (kIssValid | kIssUnusual | kIssFaultType)) != (kIssValid | kIssTranslationFault))
-      [[unlikely]] {
+  // A valid syndrome is given for Stage-2 aborts only, so this is a vCPU. In two steps: the masks together are no
+  // immediate operand.
+  uint64_t fault = (x0 & ~kIssWrite) >> kIssFaultShift & kIssFaultBits;
+  asm("" : "+r"(fault));  // keeps the compiler from joining them again
+  if (fault != kTranslationFault || (x0 & kIssValid) == 0) [[unlikely]]
     return SlowExit();
-  }
   Cpu& cpu = Cpu::This();
   Vcpu& vcpu = *static_cast<Vcpu*>(cpu.current);
   // What else than PC an instruction changes when it is done: IT state and its own length (AArch32), BTYPE. A

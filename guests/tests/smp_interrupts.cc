@@ -305,6 +305,8 @@ TEST(GIC_053_no_interrupt_is_lost_while_its_route_changes) {
   Meet();
   UnmaskInterrupts();
   for (uint32_t i = 1; i <= kTimes; ++i) {
+    const uint32_t before = moves;
+    if (i % 4 == 1) EXPECT(Patiently([=] { return moves != before; }));
     SetGicBit(kSetPending, kSpi);
     REQUIRE(EXPECT(Patiently([=] { return TakenByAll(kSpi) >= i; })));
     EXPECT_EQ(TakenByAll(kSpi), i);
@@ -312,7 +314,6 @@ TEST(GIC_053_no_interrupt_is_lost_while_its_route_changes) {
   MaskInterrupts();
   EXPECT(StopTakers());
   EXPECT_EQ(TakenByAll(kSpi), kTimes);
-  EXPECT(moves > 0);
   SetRoute(kSpi, 0);
   DisableInterrupt(kSpi);
 }

@@ -92,6 +92,7 @@ uint32_t NetDriver::ReceiveFrames() {
 }
 
 uint32_t NetDriver::SendFrames() {
+  (void)interface_->Reap();
   blocked_ = false;
   for (uint32_t count = 0; count < kBatch; ++count) {
     const std::optional<Frame> frame = ports_.from_switch.Next();

@@ -67,6 +67,7 @@ Status Queue::Add(std::span<const Buffer> readable, std::span<const Buffer> writ
   const uint16_t head = indirect_ ? AddIndirect(readable, writable) : AddDirect(readable, writable);
   Chain& chain = chains_[head];
   chain.token = token;
+  chain.position = added_;
   chain.descriptors = static_cast<uint16_t>(indirect_ ? 1 : buffers);
   chain.writable_bytes = 0;
   for (const Buffer& buffer : writable) chain.writable_bytes += buffer.bytes;
@@ -141,6 +142,11 @@ bool Queue::Publish() {
   return static_cast<uint16_t>(added_ - avail_event - 1) < static_cast<uint16_t>(added_ - before);
 }
 
+bool Queue::IsOut(uint32_t id) const {
+  if (id >= size_ || chains_[id].descriptors == 0) return false;
+  return static_cast<int16_t>(published_ - chains_[id].position) > 0;
+}
+
 std::optional<Completion> Queue::Pop() {
   if (broken_) return std::nullopt;
   const uint16_t index = Load16(used() + kRingIndex);
@@ -153,8 +159,7 @@ std::optional<Completion> Queue::Pop() {
   asm volatile("" ::: "memory");  // read once
   // Chains come back once each, so never more than are out.
   const uint16_t out = static_cast<uint16_t>(published_ - popped_);
-  const bool known = static_cast<uint16_t>(index - popped_) <= out && element.id < size_ &&
-                     chains_[element.id].descriptors != 0;
+  const bool known = static_cast<uint16_t>(index - popped_) <= out && IsOut(element.id);
   if (!known || element.length > chains_[element.id].writable_bytes) {
     broken_ = true;
     return std::nullopt;

@@ -75,6 +75,7 @@ class Queue {
   struct Chain {
     uint32_t token = 0;
     uint32_t writable_bytes = 0;
+    uint16_t position = 0;     // in the avail ring, free-running
     uint16_t descriptors = 0;  // 0: this descriptor is the head of no chain in flight
     uint16_t next = 0;         // of any descriptor: the following one of the chain or free list
   };
@@ -84,6 +85,8 @@ class Queue {
     return AlignUp(AvailOffset(size) + virtio::AvailBytes(size), virtio::kUsedAlignment);
   }
 
+  // `id` is the head of a chain that the device has seen.
+  bool IsOut(uint32_t id) const;
   std::byte* descriptors() const { return rings_.bytes.data(); }
   std::byte* avail() const { return rings_.bytes.data() + AvailOffset(size_); }
   std::byte* used() const { return rings_.bytes.data() + UsedOffset(size_); }

@@ -58,15 +58,7 @@ void CheckAllCameBack() {
 }
 
 void EndTest() {
-  if (root.open != 0) Close();
-  inventory::TakeBack();
-  root.next = root.first;
-  root.next_slot = root.first_slot;
-  CheckAllCameBack();
-  inventory::Forget();
-  root.next = root.first;
-  root.next_slot = root.first_slot;
-  root.children = 0;
+  DiscardEverything();
   static_cast<void>(kernel::SetTimer({.deadline = ~uint64_t{0}}));
   while (WaitFor(~kTimerBit, 1) != 0) {
   }  // no signal of this test reaches the next one
@@ -118,6 +110,18 @@ void RunTests() {
 }
 
 }  // namespace
+
+void DiscardEverything() {
+  if (root.open != 0) Close();
+  inventory::TakeBack();
+  root.next = root.first;
+  root.next_slot = root.first_slot;
+  CheckAllCameBack();
+  inventory::Forget();
+  root.next = root.first;
+  root.next_slot = root.first_slot;
+  root.children = 0;
+}
 
 void ReportFailure(std::string_view text) {
   Failures() = Failures() + 1;

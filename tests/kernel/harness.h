@@ -180,6 +180,8 @@ Child StartChild(Entry entry, uint32_t argument = 0, const ChildOptions& options
 Child StartServer(Entry entry, uint32_t argument = 0, ChildOptions options = {});
 // Kills it and destroys all of its objects. Nobody may hold a handle on them.
 void Discard(const Child& child);
+// Destroys everything that the test has made so far, as after a test: all memory must have come back.
+void DiscardEverything();
 InspectTaskReply Inspect(const Child& child);
 bool IsDead(const Child& child);
 Status Kill(const Child& child);

@@ -145,6 +145,15 @@ TEST_P(QueueTest, a_chain_that_comes_back_twice_breaks_the_queue) {
   EXPECT_EQ(queue_.Pop()->token, 3u);
 }
 
+TEST_P(QueueTest, a_chain_that_the_device_has_not_been_given_breaks_the_queue) {
+  ASSERT_EQ(Add(1, 1, 0), Status::kOk);
+  (void)queue_.Publish();
+  ASSERT_EQ(Add(2, 1, 0), Status::kOk);  // its head is 1; not published
+  device_.Give(0, 1, 0);
+  EXPECT_FALSE(queue_.Pop().has_value());
+  EXPECT_TRUE(queue_.broken());
+}
+
 TEST_P(QueueTest, more_written_than_there_was_room_for_breaks_the_queue) {
   for (const uint32_t written : {129u, 0x8000'0000u, ~0u}) {
     Start();
