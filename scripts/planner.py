@@ -282,7 +282,8 @@ class Planner:
         self._check_size(instance, mapping, instance.disk.bytes)
         if instance.disk.file:
             return self._file(instance.disk.file)
-        return self.memory(self._vm_slot(instance), bytes=instance.disk.bytes, alignment=manifest.BLOCK)
+        # The machine's, as a file's pages are: a VM that starts again finds what it wrote.
+        return self.memory(bytes=instance.disk.bytes, alignment=manifest.BLOCK)
 
     def _device(self, mapping) -> int:
         resource = self._resource(mapping.resource)

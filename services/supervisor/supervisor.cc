@@ -59,6 +59,7 @@ Checked<void> Supervisor::ExecutePlan() {
     if (const auto done = executor_.Execute(record); !done) {
       return std::unexpected(PlanProblem(reader->index(), done.error().view()));
     }
+    if (VmEntry* vm = vms_.Find(record.owner_vm)) vm->last_record = reader->index();
   }
   reporter_.Info(LogLine("started ")
                      .Decimal(tasks_.entries().size())

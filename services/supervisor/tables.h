@@ -65,6 +65,7 @@ struct VmEntry {
   };
 
   atoll_PlanVm plan{};
+  uint32_t last_record = 0;  // of the plan's that belong to it
   State state = State::kOn;
   VmState why = VmState::kCreated;  // how it ended last: kOff, kReset, kCrashed
   uint64_t deadline = 0;            // ticks

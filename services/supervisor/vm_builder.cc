@@ -4,12 +4,13 @@
 
 namespace atoll {
 
-Checked<VmBuilder> VmBuilder::Open(std::span<const std::byte> plan, Owner vm) {
+Checked<VmBuilder> VmBuilder::Open(std::span<const std::byte> plan, Owner vm, uint32_t last) {
   const Checked<PlanReader> reader = PlanReader::Open(plan);
   if (!reader) return std::unexpected(reader.error());
   VmBuilder builder;
   builder.reader_ = *reader;
   builder.vm_ = vm;
+  builder.last_ = last;
   return builder;
 }
 
@@ -26,7 +27,8 @@ Checked<bool> VmBuilder::Step(PlanExecutor& executor) {
     if (record.owner_vm == vm_) done = executor.Begin(record, bulk_);
   }
   if (!done) return std::unexpected(PlanProblem(reader_.index(), done.error().view()));
-  return false;
+  // Not at the end of the plan: its guest may run from now on.
+  return bulk_.done() && reader_.index() >= last_;
 }
 
 }  // namespace atoll

@@ -3,6 +3,7 @@
 #define ATOLL_SERVICES_SUPERVISOR_VM_BUILDER_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "services/supervisor/ledger.h"
@@ -18,8 +19,8 @@ class VmBuilder {
  public:
   constexpr VmBuilder() = default;
 
-  // Of a plan that was executed once already.
-  static Checked<VmBuilder> Open(std::span<const std::byte> plan, Owner vm);
+  // Of a plan that was executed once already; `last` is the number of the VM's last record.
+  static Checked<VmBuilder> Open(std::span<const std::byte> plan, Owner vm, uint32_t last);
 
   // Bounded: one record, or a piece of one. True when all is done.
   Checked<bool> Step(PlanExecutor& executor);
@@ -27,6 +28,7 @@ class VmBuilder {
  private:
   PlanReader reader_;
   Owner vm_ = kMachine;
+  uint32_t last_ = 0;
   Bulk bulk_;
 };
 

@@ -224,7 +224,7 @@ void VmLife::AfterEnd(VmEntry& vm, uint64_t now) {
 }
 
 void VmLife::Begin(VmEntry& vm) {
-  const Checked<VmBuilder> builder = VmBuilder::Open(plan_, vm.plan.slot);
+  const Checked<VmBuilder> builder = VmBuilder::Open(plan_, vm.plan.slot, vm.last_record);
   ++vm.starts;
   Set(vm, VmEntry::State::kBuilding);
   if (builder) {
