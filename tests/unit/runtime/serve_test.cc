@@ -23,13 +23,18 @@ class FakeDevice : public MmioDevice {
  public:
   Result<uint64_t> Access(const RegisterAccess& access) override {
     accesses.push_back(access);
+    if (access.offset < busy_below) return std::unexpected(Status::kUnavailable);
     if (access.offset >= 0x1000) return std::unexpected(Status::kOutOfRange);
     return access.write ? 0 : access.offset + 1;
   }
-  void OnSignals(uint64_t bits) override { signals.push_back(bits); }
+  void OnSignals(uint64_t bits) override {
+    signals.push_back(bits);
+    if (bits < 0x1000) busy_below = bits;
+  }
 
   std::vector<RegisterAccess> accesses;
   std::vector<uint64_t> signals;
+  uint64_t busy_below = 0;  // accesses below this offset cannot be finished now
 };
 
 class FakeVmm final : public HypercallServer, public SignalHandler {
@@ -117,6 +122,38 @@ TEST_F(ServeDevice, caller_that_is_gone_is_forgotten) {
   EXPECT_EQ(kernel_.replies[1].token, 9u);
   EXPECT_EQ(kernel_.replies[2].token, 0u);
   EXPECT_EQ(device_.signals, (std::vector<uint64_t>{2}));
+}
+
+TEST_F(ServeDevice, CORE_20_access_that_cannot_be_finished_is_answered_later) {
+  device_.busy_below = 0x100;
+  kernel_.incoming = {CallOf(7, DeviceInterface::kMmioAccess, {0x70, 4, 1, 0}),
+                      CallOf(8, DeviceInterface::kMmioAccess, {0x90, 4, 0, 0}),
+                      CallOf(9, DeviceInterface::kMmioAccess, {0x200, 4, 0, 0}),
+                      SignalsOf(0xff), SignalsOf(0x80), SignalsOf(0), SignalsOf(0)};
+  Run();
+  std::vector<uint64_t> answered;
+  for (const auto& reply : kernel_.replies) {
+    if (reply.token != 0) answered.push_back(reply.token);
+  }
+  EXPECT_EQ(answered, (std::vector<uint64_t>{9, 8, 7}));  // others are not held up
+  for (const auto& reply : kernel_.replies) {
+    if (reply.token == 8) EXPECT_EQ(reply.message.words[0], 0x91u);
+    if (reply.token == 7) EXPECT_EQ(ReplyStatus(reply.message), Status::kOk);
+  }
+}
+
+TEST_F(ServeDevice, more_held_accesses_than_vcpus_are_refused) {
+  device_.busy_below = 0x100;
+  for (uint64_t token = 1; token <= 9; ++token) {
+    kernel_.incoming.push_back(CallOf(token, DeviceInterface::kMmioAccess, {0x70, 4, 1, 0}));
+  }
+  kernel_.incoming.push_back(SignalsOf(0));
+  Run();
+  ASSERT_EQ(kernel_.replies.at(9).token, 9u);
+  EXPECT_EQ(ReplyStatus(kernel_.replies[9].message), Status::kUnavailable);
+  size_t answered = 0;
+  for (const auto& reply : kernel_.replies) answered += reply.token != 0 ? 1 : 0;
+  EXPECT_EQ(answered, 9u);
 }
 
 TEST_F(ServeDevice, refusal_by_the_kernel_ends_the_task) {
