@@ -129,7 +129,10 @@ TEST_F(ServeDevice, CORE_20_access_that_cannot_be_finished_is_answered_later) {
   kernel_.incoming = {CallOf(7, DeviceInterface::kMmioAccess, {0x70, 4, 1, 0}),
                       CallOf(8, DeviceInterface::kMmioAccess, {0x90, 4, 0, 0}),
                       CallOf(9, DeviceInterface::kMmioAccess, {0x200, 4, 0, 0}),
-                      SignalsOf(0xff), SignalsOf(0x80), SignalsOf(0), SignalsOf(0)};
+                      SignalsOf(0xff),
+                      SignalsOf(0x80),
+                      SignalsOf(0),
+                      SignalsOf(0)};
   Run();
   std::vector<uint64_t> answered;
   for (const auto& reply : kernel_.replies) {

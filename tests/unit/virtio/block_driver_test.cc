@@ -318,7 +318,7 @@ TEST(VirtioBlkDriver, BLK_36_errors_of_the_disk_reach_the_guest) {
   EXPECT_EQ(request(kIn, kOk), Done(kStatusOk, 513));
 }
 
-TEST(VirtioBlkDriver, BLK_36_BLK_61_a_disk_that_has_failed) {
+TEST(VirtioBlkDriver, BLK_36_a_disk_that_has_failed) {
   DriverMachine m;
   BlockQueue queue = m.Live();
   const uint64_t buffer = m.Allocate(512);
