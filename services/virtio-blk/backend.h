@@ -17,6 +17,8 @@ class BlockBackend {
  public:
   virtual uint64_t size() const = 0;  // does not change
   virtual bool read_only() const = 0;
+  // False: neither Read nor Write does anything, so that they need not be called.
+  virtual bool has_content() const { return true; }
 
   virtual Status Read(uint64_t offset, std::span<std::byte> to) = 0;
   virtual Status Write(uint64_t offset, std::span<const std::byte> from) = 0;

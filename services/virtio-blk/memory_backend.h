@@ -39,18 +39,16 @@ class MemoryBackend final : public BlockBackend {
   bool read_only_;
 };
 
-// For benchmarks of everything but the copy from the disk: reads give zero, writes are dropped.
+// For benchmarks of everything but the data: reads leave the guest's memory as it was, writes are dropped.
 class NullBackend final : public BlockBackend {
  public:
   NullBackend(uint64_t size, bool read_only) : size_(size), read_only_(read_only) {}
 
   uint64_t size() const override { return size_; }
   bool read_only() const override { return read_only_; }
+  bool has_content() const override { return false; }
 
-  Status Read(uint64_t offset, std::span<std::byte> to) override {
-    std::memset(to.data(), 0, to.size());
-    return Status::kOk;
-  }
+  Status Read(uint64_t offset, std::span<std::byte> to) override { return Status::kOk; }
   Status Write(uint64_t offset, std::span<const std::byte> from) override { return Status::kOk; }
   Status Flush() override { return Status::kOk; }
   Status Discard(uint64_t offset, uint64_t bytes) override { return Status::kOk; }

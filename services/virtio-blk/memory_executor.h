@@ -15,6 +15,7 @@ class MemoryExecutor final : public RequestExecutor {
   MemoryExecutor(BlockBackend& backend, uint32_t& flush_failed)
       : backend_(backend),
         flush_failed_(flush_failed),
+        has_content_(backend.has_content()),
         limits_{.sectors = backend.size() / kSectorBytes, .read_only = backend.read_only()} {}
 
   DiskLimits limits() const override { return limits_; }
@@ -33,6 +34,7 @@ class MemoryExecutor final : public RequestExecutor {
 
   BlockBackend& backend_;
   uint32_t& flush_failed_;
+  const bool has_content_;
   const DiskLimits limits_;
 };
 

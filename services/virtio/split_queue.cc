@@ -6,6 +6,46 @@ namespace {
 // A chain may describe at most 2^32 bytes (VIRTIO 2.7.5.2).
 constexpr uint64_t kMaxChainBytes = uint64_t{1} << 32;
 
+// The segments of a chain as they come. Its counts are its own until the end, so that they stay in registers: large
+// requests have hundreds of segments.
+class SegmentList {
+ public:
+  SegmentList(ChainRecord& chain, const GuestMemory& memory)
+      : chain_(chain), base_(memory.base().value), size_(memory.size()) {}
+
+  // False: no driver may make such a chain.
+  [[gnu::always_inline]] bool Add(const Descriptor& descriptor) {
+    if (count_ == kMaxSegments || descriptor.length == 0) return false;
+    if ((descriptor.flags & kDescriptorWrite) == 0) {
+      if (readable_segments_ != count_) return false;  // 2.7.4.2: readable ones come first
+      ++readable_segments_;
+      readable_bytes_ += descriptor.length;
+    }
+    bytes_ += descriptor.length;  // at most kMaxSegments * 2^32: cannot wrap
+    if (bytes_ > kMaxChainBytes) return false;
+    if (!InBounds(descriptor.address - base_, descriptor.length, size_)) unreachable_ = 1;
+    chain_.segments[count_++] = {.address = descriptor.address, .length = descriptor.length};
+    return true;
+  }
+
+  void Finish() {
+    chain_.readable_segments = static_cast<uint16_t>(readable_segments_);
+    chain_.writable_segments = static_cast<uint16_t>(count_ - readable_segments_);
+    chain_.readable_bytes = readable_bytes_;
+    chain_.writable_bytes = bytes_ - readable_bytes_;
+    chain_.unreachable = unreachable_;
+  }
+
+ private:
+  ChainRecord& chain_;
+  const uint64_t base_, size_;
+  uint32_t count_ = 0;
+  uint32_t readable_segments_ = 0;
+  uint16_t unreachable_ = 0;
+  uint64_t readable_bytes_ = 0;
+  uint64_t bytes_ = 0;
+};
+
 }  // namespace
 
 void SplitQueue::Initialize(QueueState& state, const GuestMemory& memory, uint32_t max_size) {
@@ -89,12 +129,7 @@ SplitQueue::Fetched SplitQueue::Fetch(ChainRecord& record) {
 
 bool SplitQueue::ParseChain(uint16_t head, ChainRecord& chain) const {
   chain.head = head;
-  chain.readable_segments = 0;
-  chain.writable_segments = 0;
-  chain.unreachable = 0;
-  chain.readable_bytes = 0;
-  chain.writable_bytes = 0;
-
+  SegmentList list(chain, *memory_);
   const std::byte* table = descriptors_;
   uint64_t entries = size_;
   uint64_t steps_left =
@@ -115,33 +150,18 @@ bool SplitQueue::ParseChain(uint16_t head, ChainRecord& chain) const {
       if (!range.has_value()) return false;
       table = range->data();
       entries = descriptor.length / sizeof(Descriptor);
-      steps_left = entries;  // AddSegment bounds the work for tables longer than any chain
+      steps_left = entries;  // SegmentList bounds the work for tables longer than any chain
       index = 0;
       in_table = true;
       continue;
     }
-    if (!AddSegment(descriptor, chain)) return false;
-    if ((descriptor.flags & kDescriptorNext) == 0) return true;
+    if (!list.Add(descriptor)) return false;
+    if ((descriptor.flags & kDescriptorNext) == 0) {
+      list.Finish();
+      return true;
+    }
     index = descriptor.next;
   }
-}
-
-bool SplitQueue::AddSegment(const Descriptor& descriptor, ChainRecord& chain) const {
-  const uint32_t count = uint32_t{chain.readable_segments} + chain.writable_segments;
-  if (count == kMaxSegments || descriptor.length == 0) return false;
-  if ((descriptor.flags & kDescriptorWrite) != 0) {
-    ++chain.writable_segments;
-    chain.writable_bytes += descriptor.length;
-  } else {
-    if (chain.writable_segments != 0) return false;  // 2.7.4.2: readable ones come first
-    ++chain.readable_segments;
-    chain.readable_bytes += descriptor.length;
-  }
-  // At most kMaxSegments * 2^32: cannot wrap.
-  if (chain.readable_bytes + chain.writable_bytes > kMaxChainBytes) return false;
-  if (!memory_->Range(GuestPhys(descriptor.address), descriptor.length)) chain.unreachable = 1;
-  chain.segments[count] = {.address = descriptor.address, .length = descriptor.length};
-  return true;
 }
 
 void SplitQueue::Push(uint16_t head, uint32_t written) {

@@ -112,7 +112,6 @@ class SplitQueue {
   void StoreCursor(Cursor cursor) { StoreRelease(state_->cursor, std::bit_cast<uint64_t>(cursor)); }
   bool ResolveAreas();
   bool ParseChain(uint16_t head, ChainRecord& chain) const;
-  bool AddSegment(const Descriptor& descriptor, ChainRecord& chain) const;
   void TakeUpPosition();
 
   QueueState* state_ = nullptr;
