@@ -1,8 +1,5 @@
-// Microbenchmarks as a guest sees them. Under -icount shift=0 the counter shows instructions of all exception
-// levels together (1 ns each); each row is an average over many operations, the loop subtracted.
-//
-// Prints one line per row: BENCH <name> <hundredths of an instruction>.
-#include "guests/bare/bare.h"
+// Operations as a guest sees them: each row is an average over many, the loop subtracted.
+#include "guests/bench/bench.h"
 
 namespace {
 
@@ -11,20 +8,6 @@ using namespace bare;
 inline constexpr uint64_t kOperations = 10'000;
 inline constexpr uint64_t kFewer = 1'000;
 inline constexpr uint64_t kLoopInstructions = 2;  // subs, b.ne
-
-uint64_t nanoseconds_per_tick;
-
-void Report(std::string_view name, uint64_t hundredths) {
-  Print("BENCH ");
-  Print(name);
-  Print(" ");
-  PrintNumber(hundredths);
-  Print("\n");
-}
-
-uint64_t Hundredths(uint64_t ticks, uint64_t operations) {
-  return ticks * nanoseconds_per_tick * 100 / operations;
-}
 
 // Repeats one instruction sequence with nothing else in the loop but its counter.
 #define MEASURE(name, setup, body, ...)                                     \
@@ -49,12 +32,6 @@ void MeasureAccesses() {
   MEASURE("id_register_read", "", "mrs x9, id_aa64pfr0_el1", "r"(0ull));
 }
 
-// The leanest handler there is (guests/bench/vectors.S): x9 scratch, x10 = counter at entry, x11 counts, x13 != 0
-// turns the virtual timer off. All in registers, so what is measured is not the guest's own.
-extern "C" char bench_vectors[];
-
-#define REGISTERS "x9", "x10", "x11", "x12", "x13", "x14", "memory", "cc"
-
 void MeasureSgi() {
   EnableInterrupt(1);
   uint64_t count = kFewer;
@@ -65,7 +42,7 @@ void MeasureSgi() {
       "2:\tcmp x11, x12\n\tb.eq 2b\n\tsubs %0, %0, #1\n\tb.ne 1b\n\tmsr daifset, #2"
       : "+r"(count)
       : "r"(uint64_t{1} << 24 | 1)
-      : REGISTERS);
+      : BENCH_REGISTERS);
   const uint64_t ticks = Counter() - start;
   DisableInterrupt(1);
   Report("sgi_to_self", Hundredths(ticks, kFewer) - kLoopInstructions * 100);
@@ -87,14 +64,14 @@ void MeasureTimer(std::string_view name, bool wait) {
           "1:\tdsb sy\n\twfi\n\tcbz x11, 1b\n\tmsr daifset, #2\n\tsub %0, x10, %1"
           : "=r"(late)
           : "r"(deadline)
-          : REGISTERS);
+          : BENCH_REGISTERS);
     } else {
       asm volatile(
           "mov x11, #0\n\tmov x13, #1\n\tmsr daifclr, #2\n"
           "1:\tcbz x11, 1b\n\tmsr daifset, #2\n\tsub %0, x10, %1"
           : "=r"(late)
           : "r"(deadline)
-          : REGISTERS);
+          : BENCH_REGISTERS);
     }
     total += late;
   }
@@ -114,7 +91,6 @@ void MeasureFirstTouch() {
 }  // namespace
 
 extern "C" void GuestMain(uint64_t) {
-  nanoseconds_per_tick = 1'000'000'000 / BARE_READ("cntfrq_el0");
   InitializeGic();
   MeasureFirstTouch();
   MeasureAccesses();
