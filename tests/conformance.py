@@ -17,7 +17,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LISTS = ROOT / "docs/conformance"
 SOURCES = ["tests", "guests/tests"]
-COMPLETE = {"virtio-core", "virtio-blk"}
+COMPLETE = {"virtio-core", "virtio-blk", "virtio-net"}
 
 ROW = re.compile(r"(?P<id>[A-Z][A-Z0-9]*-\d+) (?P<title>\S.*)")
 REASON = re.compile(r"(?P<id>[A-Z][A-Z0-9]*-\d+): (?P<reason>\S.*)")
