@@ -37,7 +37,10 @@ class BlockMachine {
 
   explicit BlockMachine(std::vector<DiskRange> ranges = {{.first_sector = 0, .sectors = 1024},
                                                          {.first_sector = 1024, .sectors = 1024}})
-      : ranges_(std::move(ranges)) {
+      : memory((1 + ranges.size()) * kGuestBytes), ranges_(std::move(ranges)) {
+    device.granted = [this](uint64_t physical, uint64_t bytes) {
+      return IsGranted(physical, bytes);
+    };
     for (size_t i = 0; i < ranges_.size(); ++i) {
       rings_.push_back(std::make_unique<AlignedMemory<block::kRingBytes>>());
       clients.push_back(std::make_unique<ClientSide>(rings_.back()->span()));
@@ -69,7 +72,7 @@ class BlockMachine {
   void Settle() {
     for (int i = 0; i < 1000; ++i) {
       const bool served = device.Serve();
-      if (device.interrupt_status != 0) {
+      if (device.TakeEdge()) {
         driver_->OnSignals(kIrqSignal);
       } else if (timer.Expire(counter.ticks)) {
         driver_->OnSignals(kTimerSignal);
@@ -141,7 +144,7 @@ class BlockMachine {
   }
   std::span<std::byte> RingBytes(uint32_t client) { return rings_[client]->span(); }
 
-  PhysicalMemory memory{18 << 20};
+  PhysicalMemory memory;
   FakeDisk device{memory, kDiskSectors};
   bool has_disk = true;
   bool settled = true;
@@ -152,6 +155,20 @@ class BlockMachine {
   virtio_driver::FakeLog log;
 
  private:
+  // The driver's own memory, and that of guests until the driver has let go of it.
+  bool IsGranted(uint64_t physical, uint64_t bytes) {
+    const uint64_t offset = physical - virtio_driver::kPhysicalBase;
+    if (InBounds(offset, bytes, PhysicalDisk::kDmaBytes)) return true;
+    for (uint32_t i = 0; i < clients.size(); ++i) {
+      const bool open = !IsClosed(i, Window(i).generation);
+      if (open && offset >= GuestOffset(i) &&
+          InBounds(offset - GuestOffset(i), bytes, kGuestBytes)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   std::vector<DiskRange> ranges_;
   std::vector<std::unique_ptr<AlignedMemory<block::kRingBytes>>> rings_;
   std::unique_ptr<DmaTable> windows_ = std::make_unique<DmaTable>();

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
-#include <map>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -106,7 +106,10 @@ class FakeDevice : public DevicePort {
         ++notified;
         OnNotify(value);
         break;
-      case virtio::kInterruptAck: interrupt_status &= ~value; break;
+      case virtio::kInterruptAck:
+        interrupt_status &= ~value;
+        if (interrupt_status == 0) line_seen_high_ = false;
+        break;
       case virtio::kStatus: WriteStatus(value); break;
       case virtio::kQueueDescLow: selected().descriptors = value; break;
       case virtio::kQueueDriverLow: selected().avail = value; break;
@@ -153,6 +156,15 @@ class FakeDevice : public DevicePort {
     std::memset(memory_.At(ring.used), value, 6 + 8 * ring.size);
   }
 
+  // Whether the interrupt line has risen since the last time: an edge, so a driver that leaves it
+  // high hears no more.
+  bool TakeEdge() {
+    const bool high = interrupt_status != 0;
+    const bool rose = high && !line_seen_high_;
+    line_seen_high_ = high;
+    return rose;
+  }
+
   template <typename T>
   T Get(uint64_t physical) {
     T value{};
@@ -165,6 +177,7 @@ class FakeDevice : public DevicePort {
   }
 
   // ---- how it behaves
+  std::function<bool(uint64_t physical, uint64_t bytes)> granted;  // none: all memory is
   uint32_t magic = virtio::kMagic;
   uint32_t version = virtio::kMmioVersion;
   uint32_t device_id;
@@ -194,7 +207,7 @@ class FakeDevice : public DevicePort {
   virtual void OnReset() {}
 
   bool Reachable(uint64_t physical, uint64_t bytes) {
-    if (memory_.Has(physical, bytes)) return true;
+    if (memory_.Has(physical, bytes) && (!granted || granted(physical, bytes))) return true;
     ++bad_addresses;
     return false;
   }
@@ -225,6 +238,7 @@ class FakeDevice : public DevicePort {
     status = 0;
     accepted = 0;
     interrupt_status = 0;
+    line_seen_high_ = false;
     queues_ = {};
     OnReset();
   }
@@ -253,6 +267,7 @@ class FakeDevice : public DevicePort {
   uint32_t device_sel_ = 0;
   uint32_t driver_sel_ = 0;
   uint32_t queue_sel_ = 0;
+  bool line_seen_high_ = false;
 };
 
 class FakeLog final : public EventLog {

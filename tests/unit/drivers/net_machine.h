@@ -107,7 +107,7 @@ class NetMachine {
   void Settle() {
     for (int i = 0; i < 1000; ++i) {
       const bool served = device.Serve();
-      if (device.interrupt_status != 0) {
+      if (device.TakeEdge()) {
         driver_->OnSignals(kIrqSignal);
       } else if (timer.Expire(counter.ticks)) {
         driver_->OnSignals(kTimerSignal);
