@@ -9,6 +9,10 @@ using block::Operation;
 using block::SlotState;
 using virtio::Chain;
 
+// The capacity of a disk that is missing or ends before this part of it: large enough for a guest to
+// see that it cannot be read, which an empty disk would hide.
+constexpr uint64_t kSectorsOfNothing = kPageSize / kSectorBytes;
+
 // Where the data of an IN or OUT begins in its part of the chain.
 uint64_t DataOffset(const RequestRecord& request) {
   return request.done() + (request.type == kOut ? sizeof(RequestHeader) : 0);
@@ -39,18 +43,20 @@ DriverExecutor::DriverExecutor(block::RequestRingClient ring, BlockState& state,
                                Ports ports)
     : ring_(ring), state_(state), read_only_(read_only), ports_(ports) {
   // What the driver said once is enough for taking up the journal; what it says now comes with Collect.
-  if (state_.disk.features == 0) (void)DriverSays(state_.disk);
+  if (state_.disk.sectors == 0) (void)DriverSays(state_.disk);
   for (uint32_t slot = 0; slot < block::kSlots; ++slot) {
     if (ring_.State(slot) == SlotState::kSubmitted) ring_.Remind(slot);
   }
 }
 
-// Whether the disk is ready; then what it is.
+// Whether there is something to be told of the disk; then what.
 bool DriverExecutor::DriverSays(DiskRecord& disk) const {
   const block::Disk said = ring_.disk();
-  if (said.state != block::DiskState::kReady) return false;
+  const bool failed_at_once = said.state == block::DiskState::kFailed && state_.disk.sectors == 0;
+  if (said.state != block::DiskState::kReady && !failed_at_once) return false;
   // At most what 64 bits of bytes can count.
-  disk.sectors = std::min(said.sectors, ~uint64_t{0} / kSectorBytes);
+  disk.sectors =
+      said.sectors == 0 ? kSectorsOfNothing : std::min(said.sectors, ~uint64_t{0} / kSectorBytes);
   disk.features = ((said.flags & block::kReadOnly) != 0 ? kFeatureRo : 0) |
                   ((said.flags & block::kFlush) != 0 ? kFeatureFlush : 0) |
                   ((said.flags & block::kDiscard) != 0 ? kFeatureDiscard : 0) |

@@ -360,6 +360,25 @@ TEST(VirtioBlkDriver, BLK_02_BLK_24_CORE_25_CORE_27_capacity_comes_from_the_driv
   EXPECT_EQ(m.Request(queue, kIn, 8191, {{buffer, 512, true}}), Done(kStatusOk, 513));
 }
 
+TEST(VirtioBlkDriver, BLK_36_missing_and_short_disks_give_errors) {
+  for (const DiskState state : {DiskState::kFailed, DiskState::kReady}) {
+    DriverMachine m(0, 1, std::nullopt);
+    m.driver.Announce(state, 0);
+    m.Signal();
+    const uint64_t sectors = m.Load(virtio::kConfig, 8);
+    EXPECT_EQ(sectors, 8u);  // not 0: a guest would see an empty disk and no error
+    BlockQueue queue = m.Live(virtio::kFeatureVersion1);
+    const uint64_t buffer = m.Allocate(512);
+    EXPECT_EQ(m.Request(queue, kIn, 0, {{buffer, 512, true}}).status, kStatusIoErr);
+    EXPECT_EQ(m.failures.count, 1);
+    m.driver.content.resize(64 * 512);  // it is there after all
+    m.driver.Announce(DiskState::kReady);
+    m.Signal();
+    EXPECT_EQ(m.Load(virtio::kConfig, 8), 64u);
+    EXPECT_EQ(m.Request(queue, kIn, 63, {{buffer, 512, true}}), Done(kStatusOk, 513));
+  }
+}
+
 TEST(VirtioBlkDriver, CORE_16_BLK_59_features_stay_acceptable_when_driver_and_service_die) {
   DriverMachine m;
   BlockQueue queue = m.Live();
