@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "services/runtime/format.h"
+
 namespace atoll {
 namespace {
 
 constexpr char kEscape = 0x01;  // Ctrl-A
 
 constexpr std::string_view kHelp =
-    "Ctrl-A 1..8: guest, Ctrl-A x: power off, Ctrl-A Ctrl-A: a Ctrl-A, Ctrl-A ?: this";
+    "Ctrl-A 1..8: guest, Ctrl-A n: the next one, Ctrl-A l: list, Ctrl-A x: power off, "
+    "Ctrl-A Ctrl-A: a Ctrl-A, Ctrl-A ?: this";
 
 // Bytes in one turn of the event loop, so that commands are seen under endless output and the
 // reverse.
@@ -59,6 +62,7 @@ void Console::Start() {
 
 void Console::OnSignals(uint64_t bits) {
   if ((bits & kFlushSignal) != 0) state_.flushing = 1;
+  LookAtVms();
   const bool input_has_room = ReceiveInput();
   ports_.uart.EnableReceiveInterrupt(input_has_room);
   Progress output = SendOutput();
@@ -100,7 +104,7 @@ bool Console::ReceiveInput() {
 
 // Room for a byte, or no hope for it: then input is dropped for the sake of the commands among it.
 bool Console::HasRoom(uint32_t guest) {
-  if (guest_count_ == 0 || guests_[guest]->line.input.Free() != 0) {
+  if (guest_count_ == 0 || !IsUp(guest) || guests_[guest]->line.input.Free() != 0) {
     full_since_.reset();
     return true;
   }
@@ -121,10 +125,15 @@ void Console::TakeByte(std::byte byte, bool& delivered) {
     return;
   }
   if (guest_count_ != 0) {
-    if (guests_[state_.focus]->line.input.Put(byte) != 0) {
+    if (IsUp(state_.focus) && guests_[state_.focus]->line.input.Put(byte) != 0) {
       delivered = true;
     } else {
       ++state_.dropped_input;
+      if (!IsUp(state_.focus) && !told_dropped_) {
+        told_dropped_ = true;
+        SayLine(guests_[state_.focus]->name, ": ", StateName(state_.focus),
+                "; what you type is dropped");
+      }
     }
   }
   state_.command = 0;
@@ -133,6 +142,10 @@ void Console::TakeByte(std::byte byte, bool& delivered) {
 void Console::Command(char key) {
   if (key >= '1' && key <= '9') {
     SetFocus(static_cast<uint32_t>(key - '1'));
+  } else if ((key == 'n' || key == 'N') && guest_count_ != 0) {
+    SetFocus((state_.focus + 1) % guest_count_);
+  } else if (key == 'l' || key == 'L') {
+    SayGuests();
   } else if (key == 'x' || key == 'X') {
     state_.power_off = 1;
     SayLine("power off");
@@ -149,7 +162,83 @@ void Console::SetFocus(uint32_t guest) {
   }
   state_.focus = guest;
   full_since_.reset();
-  SayLine(guests_[guest]->name);
+  told_dropped_ = false;
+  if (IsUp(guest)) {
+    SayLine(guests_[guest]->name);
+  } else {
+    SayLine(guests_[guest]->name, ": ", StateName(guest));
+  }
+}
+
+// One line for each guest: its number, whether it has the focus, its name, its state, how much output waits.
+void Console::SayGuests() {
+  if (guest_count_ == 0) SayLine("there are no guests");
+  for (uint32_t guest = 0; guest < guest_count_; ++guest) {
+    std::array<char, 96> line;
+    TextWriter text(line);
+    text.Put(guest + 1);
+    text.Put(guest == state_.focus ? "* " : "  ");
+    text.Put(guests_[guest]->name);
+    text.Put(": ");
+    text.Put(StateName(guest));
+    ListedVm* const vm = Listed(guest);
+    if (vm != nullptr && vm->Starts() > 1) {
+      text.Put(", start ");
+      text.Put(vm->Starts());
+    }
+    const size_t held = guests_[guest]->line.output.Available();
+    if (guest != state_.focus && held != 0) {
+      text.Put(", ");
+      text.Put(held);
+      text.Put(" bytes wait");
+    }
+    SayLine(text.text());
+  }
+}
+
+// ---- the guests' VMs -------------------------------------------------------------------------------------------
+
+ListedVm* Console::Listed(uint32_t guest) {
+  if (ports_.vms == nullptr) return nullptr;
+  for (ListedVm& vm : *ports_.vms) {
+    if (vm.IsNamed(guests_[guest]->name)) return &vm;
+  }
+  return nullptr;
+}
+
+// A reader of its input may be there.
+bool Console::IsUp(uint32_t guest) {
+  ListedVm* const vm = Listed(guest);
+  if (vm == nullptr) return true;
+  const ListedState state = vm->State();
+  return state == ListedState::kOn || state == ListedState::kStarting ||
+         state == ListedState::kNone;
+}
+
+std::string_view Console::StateName(uint32_t guest) {
+  ListedVm* const vm = Listed(guest);
+  switch (vm == nullptr ? ListedState::kOn : vm->State()) {
+    case ListedState::kEnding: return "ending";
+    case ListedState::kWaiting: return "off, will start again";
+    case ListedState::kStarting: return "starting";
+    case ListedState::kOff: return "off";
+    case ListedState::kCrashed: return "crashed";
+    case ListedState::kNone:
+    case ListedState::kOn: break;
+  }
+  return "on";
+}
+
+// What was typed for a VM that has ended is not for the one that comes.
+void Console::LookAtVms() {
+  for (uint32_t guest = 0; guest < guest_count_; ++guest) {
+    if (IsUp(guest)) {
+      if (guest == state_.focus) told_dropped_ = false;
+      continue;
+    }
+    ByteRingWriter& input = guests_[guest]->line.input;
+    if (input.Free() != input.capacity()) input.Discard();
+  }
 }
 
 Console::Progress Console::SendOutput() {
@@ -273,14 +362,6 @@ bool Console::SendText() {
   }
   text_begin_ = text_end_ = 0;
   return true;
-}
-
-// A line of its own.
-void Console::SayLine(std::string_view text) {
-  Say("\r\n[console] ");
-  Say(text);
-  Say("\r\n");
-  state_.mid_line = 0;
 }
 
 void Console::Say(std::string_view text) {

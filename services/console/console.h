@@ -6,6 +6,9 @@
 // dropped. Input that the guest in focus does not take stays in its ring, and beyond that in the
 // UART; only if the guest takes none for seconds it is dropped, since commands come the same way.
 //
+// A VM that has ended keeps its place: what it printed last is there when it gets the focus, what is typed for it is
+// dropped, and when it starts again nothing typed before reaches it.
+//
 // The kernel's log is one more source of output, printed whatever has the focus, line by line and between
 // the guests' lines. A guest that leaves its line unfinished (a prompt) gets an end of line after a while.
 #ifndef ATOLL_SERVICES_CONSOLE_CONSOLE_H_
@@ -20,6 +23,7 @@
 #include "services/console/line.h"
 #include "services/console/state.h"
 #include "services/console/uart.h"
+#include "services/console/vm_list.h"
 #include "services/runtime/ports.h"
 
 namespace atoll {
@@ -30,6 +34,7 @@ class Console {
   // output.
   static constexpr uint64_t kFlushSignal = 1u << 2;
   static constexpr uint64_t kLogSignal = 1u << 3;
+  static constexpr uint64_t kVmsSignal = 1u << 4;
   static constexpr size_t kMaxGuests = 8;
 
   struct Guest {
@@ -41,10 +46,11 @@ class Console {
     Uart& uart;
     DeadlineTimer& timer;
     const Counter& counter;
-    Notifier& power_off;  // the user wants the machine off
-    Notifier& flushed;    // everything that was in the rings is on the wire
-    ByteRingReader log;   // whole lines of the kernel's log, each ended by a line feed
-    Notifier& log_room;   // `log` is empty again
+    Notifier& power_off;    // the user wants the machine off
+    Notifier& flushed;      // everything that was in the rings is on the wire
+    ByteRingReader log;     // whole lines of the kernel's log, each ended by a line feed
+    Notifier& log_room;     // `log` is empty again
+    VmList* vms = nullptr;  // what the supervisor says of the VMs; null: nothing
   };
 
   Console(const Ports& ports, ConsoleState& state) : ports_(ports), state_(state) {}
@@ -67,6 +73,13 @@ class Console {
   void TakeByte(std::byte byte, bool& delivered);
   void Command(char key);
   void SetFocus(uint32_t guest);
+  void SayGuests();
+
+  // The guest's VM in the supervisor's list; null if it is not there.
+  ListedVm* Listed(uint32_t guest);
+  bool IsUp(uint32_t guest);
+  std::string_view StateName(uint32_t guest);
+  void LookAtVms();
 
   Progress SendOutput();
   Progress SendFrom(uint32_t guest, size_t& budget);
@@ -76,7 +89,13 @@ class Console {
   bool TakeOver(uint32_t writer);  // false: the UART is full
   bool SendText();                 // false: the UART is full
   std::optional<uint32_t> NextWriter();
-  void SayLine(std::string_view text);
+  // A line of its own.
+  void SayLine(auto... parts) {
+    Say("\r\n[console] ");
+    (Say(parts), ...);
+    Say("\r\n");
+    state_.mid_line = 0;
+  }
   void Say(std::string_view text);
 
   void SetTimer(Progress output, bool input_has_room);
@@ -88,6 +107,8 @@ class Console {
   std::optional<uint64_t> full_since_;  // ticks: the guest in focus has no room for input
   // Bit per guest: without focus, but its ring is printed until it is empty.
   uint32_t spilling_ = 0;
+
+  bool told_dropped_ = false;  // that what is typed is dropped: once for each time that it is
 
   std::optional<uint64_t> log_since_;  // ticks: the log waits for the end of a guest's line
 

@@ -19,6 +19,8 @@ namespace atoll {
 namespace manifest = console_manifest;
 static_assert(Console::kFlushSignal == manifest::kFlushSignal);
 static_assert(Console::kLogSignal == manifest::kLogSignal);
+static_assert(Console::kVmsSignal == manifest::kVmsSignal);
+static_assert(sizeof(VmList) <= manifest::kVmsBytes);
 static_assert(Console::kMaxGuests == manifest::kGuestBitCount);
 static_assert(Console::kMaxGuests <= ConsoleState::kLogWriter);
 static_assert(manifest::kRingCount == manifest::kGuestBitCount);
@@ -78,7 +80,8 @@ void ServiceMain(const StartInfo& start) {
   const Result<ByteRingReader> log = ByteRingReader::Attach(
       {reinterpret_cast<std::byte*>(manifest::kLogAddress.value), manifest::kLogBytes});
   if (!log.has_value()) Panic("log: ", log.error());
-  Console console({uart, timer, counter, power_off, flushed, *log, log_room}, **state);
+  auto* const vms = reinterpret_cast<VmList*>(manifest::kVmsAddress.value);
+  Console console({uart, timer, counter, power_off, flushed, *log, log_room, vms}, **state);
 
   std::array<std::optional<KernelNotifier>, Console::kMaxGuests> notifiers;
   for (uint32_t slot = 0; slot < config.guest_count; ++slot) {

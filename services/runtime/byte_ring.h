@@ -58,6 +58,8 @@ class ByteRing {
     At(index).store(value, std::memory_order_release);
   }
 
+  void PublishReader(uint32_t value) { At(kReaderIndex).store(value, std::memory_order_release); }
+
   size_t Offset(uint32_t index) const { return index & (data_.size() - 1); }
 
   std::span<std::byte> header_;
@@ -99,6 +101,10 @@ class ByteRingWriter : public ByteRing {
     Publish(kWriterIndex, own_ + static_cast<uint32_t>(count));
     return count;
   }
+
+  // Drops what the reader has not taken. Only while there is no reader, whose index this changes: the next one takes
+  // up there.
+  void Discard() { PublishReader(own_); }
 
   // Writes one byte; returns how many the ring then holds, 0 if it had no room.
   size_t Put(std::byte byte) {

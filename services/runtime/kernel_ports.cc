@@ -20,7 +20,10 @@ void KernelInterruptLine::Set(bool level) {
   LogFailure("SetIrqLine", line_, kernel::SetIrqLine(line_, {.level = level}));
 }
 
-void KernelNotifier::Notify() { LogFailure("SetSignal", signal_, kernel::SetSignal(signal_)); }
+void KernelNotifier::Notify() {
+  const Status status = kernel::SetSignal(signal_);
+  if (status != Status::kNotFound) LogFailure("SetSignal", signal_, status);
+}
 
 uint64_t SystemCounter::Ticks() const {
   uint64_t ticks;

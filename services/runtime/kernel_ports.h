@@ -21,7 +21,8 @@ class KernelInterruptLine final : public InterruptLine {
   std::optional<bool> level_;  // nullopt: what an earlier instance left, which nobody knows
 };
 
-// Sets the bits of a handle's badge in another task's signal.
+// Sets the bits of a handle's badge in another task's signal. Nothing happens when the handle is empty: the peer's VM is
+// off, and a new instance of the peer looks at everything by itself.
 class KernelNotifier final : public Notifier {
  public:
   constexpr explicit KernelNotifier(abi::Handle signal) : signal_(signal) {}
