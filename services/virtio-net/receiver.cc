@@ -29,6 +29,8 @@ NetHeader HeaderFor(const FrameHeader& frame) {
     header.flags = FrameHeader::kNeedsChecksum;
     header.csum_start = frame.checksum_start;
     header.csum_offset = frame.checksum_offset;
+  } else {
+    header.flags = frame.flags & FrameHeader::kDataValid;  // which the switch answers for
   }
   if (frame.gso_type != FrameHeader::kGsoNone) {
     header.gso_type = frame.gso_type;
@@ -153,9 +155,10 @@ Receiver::Outcome Receiver::DeliverWhole(const net::Frame& frame, uint64_t offlo
   } else if (!partial || frame.header.gso_size == 0) {
     return Drop(state_.counters.received_bad);
   }
-  if (!partial || (offloads & kFeatureGuestCsum) != 0) {
+  if ((offloads & kFeatureGuestCsum) != 0) {
     return Put(place, HeaderFor(frame.header), Parts(frame.bytes), 0);
   }
+  if (!partial) return Put(place, {}, Parts(frame.bytes), 0);
   const size_t at = size_t{frame.header.checksum_start} + frame.header.checksum_offset;
   if (at + sizeof(uint16_t) > frame.bytes.size()) return Drop(state_.counters.received_bad);
   const std::array<std::byte, 2> checksum = net::FinalChecksum(frame.header, frame.bytes);

@@ -43,12 +43,13 @@ TEST(NetRestart, NET_73_what_the_driver_set_survives) {
 // The device's ring to the switch and its journal, the guest's RAM: what outlives an instance.
 class NetDeath : public testing::Test {
  protected:
-  static constexpr uint64_t kRam = 20480;
-  static constexpr size_t kWatched = 4096 + 1024;  // of each ring: its header and the first data
-
-  std::vector<std::span<std::byte>> Watched(NetMachine& m) {
-    return {m.ram().first(kRam), m.journal_bytes(), wire_.port().first(kWatched),
-            wire_.port().subspan(net::kRingBytes, kWatched)};
+  static std::vector<std::span<std::byte>> Watched(NetMachine& m, size_t ram) {
+    std::vector<std::span<std::byte>> watched = {m.ram().first(ram), m.journal_bytes()};
+    for (const size_t ring : {size_t{0}, net::kRingBytes}) {
+      watched.push_back(m.wire().port().subspan(ring, 128));
+      watched.push_back(m.wire().port().subspan(ring + 4096, 1024));
+    }
+    return watched;
   }
   Wire wire_;
 };
@@ -63,7 +64,7 @@ TEST_F(NetDeath, NET_33_NET_74_each_transmit_buffer_is_used_and_each_frame_sent_
     for (uint32_t i = 0; i < kCount; ++i) {
       m.tx().Add({{m.Allocate(12), 12, false}, {m.Store(MakeFrame(i, 64)), 64, false}});
     }
-    MemoryStates states(Watched(m), 400);
+    MemoryStates states(Watched(m, 4096), 400);
     ASSERT_TRUE(states.Run([&m] { m.Doorbell(1); }));
     ASSERT_GT(states.size(), 10u);
     for (size_t state = 0; state < states.size(); ++state) {
@@ -101,7 +102,7 @@ TEST_F(NetDeath, NET_74_NET_75_each_frame_is_received_once_and_whole) {
     // With MRG_RXBUF each takes three buffers.
     m.GiveBuffers(9, features == kBase ? 512 : 100);
     for (uint32_t i = 0; i < kCount; ++i) ASSERT_TRUE(wire_.Give(MakeFrame(kMac, 200 + i)));
-    MemoryStates states(Watched(m), 400);
+    MemoryStates states(Watched(m, 8192), 400);
     ASSERT_TRUE(states.Run([&m] { m.SignalOfSwitch(); }));
     ASSERT_GT(states.size(), 10u);
     for (size_t state = 0; state < states.size(); ++state) {
@@ -133,7 +134,7 @@ TEST_F(NetDeath, NET_74_segments_are_repeated_at_most) {
   const net::TcpFrame tcp{.payload = 700};
   m.GiveBuffers(12, 512);
   ASSERT_TRUE(wire_.Give(tcp.Make(), tcp.Header(256)));
-  MemoryStates states(Watched(m), 600);
+  MemoryStates states(Watched(m, 10240), 600);
   ASSERT_TRUE(states.Run([&m] { m.SignalOfSwitch(); }));
   for (size_t state = 0; state < states.size(); ++state) {
     SCOPED_TRACE(state);
@@ -177,7 +178,7 @@ TEST_F(NetDeath, NET_62_NET_76_a_command_in_flight_is_answered_once) {
     m.Fill(ack, 1, 0xaa);
     m.control().Add(
         {{m.Store(command), static_cast<uint32_t>(command.size()), false}, {ack, 1, true}});
-    MemoryStates states(Watched(m), 400);
+    MemoryStates states(Watched(m, 20480), 400);
     ASSERT_TRUE(states.Run([&m] { m.Doorbell(2); }));
     for (size_t state = 0; state < states.size(); ++state) {
       SCOPED_TRACE(state);
