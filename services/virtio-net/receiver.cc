@@ -17,9 +17,6 @@ using virtio::Chain;
 using virtio::SplitQueue;
 using virtio::Work;
 
-// What one call of Run does at most, before other events have their turn.
-constexpr uint32_t kPassFrames = 128;
-
 // More frames than a ring holds.
 constexpr uint32_t kDrainFrames = net::kRingBytes / net::kMinFrameBytes;
 

@@ -48,6 +48,9 @@ class Receiver {
   void Recover(uint32_t index, virtio::SplitQueue& queue);
 
  private:
+  // What one call of Run does at most, before other events have their turn.
+  static constexpr uint32_t kPassFrames = 128;
+
   enum class Outcome {
     kDone,       // delivered or dropped: the frame leaves the ring
     kNoBuffers,  // to be tried again when the driver gave more

@@ -15,9 +15,6 @@ using virtio::Chain;
 using virtio::SplitQueue;
 using virtio::Work;
 
-// What one call of Run does at most, before other events have their turn.
-constexpr uint32_t kPassFrames = 128;
-
 }  // namespace
 
 Work Transmitter::Run(uint32_t index, SplitQueue& queue, uint64_t features, FlowTable* flows) {

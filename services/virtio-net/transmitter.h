@@ -37,6 +37,9 @@ class Transmitter {
   bool waits() const { return waits_; }
 
  private:
+  // What one call of Run does at most, before other events have their turn.
+  static constexpr uint32_t kPassFrames = 128;
+
   enum class Outcome { kUsed, kNoRoom, kBroken };
   // What the header asks for, checked; nullopt: the frame is to be dropped.
   std::optional<net::FrameHeader> HeaderOf(const virtio::Chain& chain, uint64_t features) const;

@@ -56,7 +56,7 @@ class NetDeath : public testing::Test {
 
 TEST_F(NetDeath, NET_33_NET_74_each_transmit_buffer_is_used_and_each_frame_sent_once) {
   if (!MemoryStates::kSupported) GTEST_SKIP();
-  constexpr uint16_t kCount = 3;
+  constexpr uint16_t kCount = 2;
   for (const uint64_t features : {kBase, kAllFeatures}) {
     NetMachine m(wire_);
     ASSERT_TRUE(m.Live(features, 16));
@@ -95,7 +95,7 @@ TEST_F(NetDeath, NET_33_NET_74_each_transmit_buffer_is_used_and_each_frame_sent_
 
 TEST_F(NetDeath, NET_74_NET_75_each_frame_is_received_once_and_whole) {
   if (!MemoryStates::kSupported) GTEST_SKIP();
-  constexpr uint32_t kCount = 3;
+  constexpr uint32_t kCount = 2;
   for (const uint64_t features : {kBase, kAllFeatures}) {
     NetMachine m(wire_);
     ASSERT_TRUE(m.Live(features, 32));
@@ -230,7 +230,7 @@ TEST(NetRestart, NET_77_the_switch_starts_anew) {
 }
 
 TEST(NetRestart, a_journal_that_no_device_wrote) {
-  for (uint32_t seed = 0; seed < 200; ++seed) {
+  for (uint32_t seed = 0; seed < 60; ++seed) {
     Wire wire;
     NetMachine m(wire);
     ASSERT_TRUE(m.Live());
