@@ -65,9 +65,9 @@ struct SchedulingContext {
   uint32_t budget = 0;    // ticks per period; 0: unlimited
   uint32_t period = 0;
   uint32_t used = 0;            // in the current period
-  bool throttled = false;       // used up; waits for its next period
   uint32_t home_cpu = kAnyCpu;  // tasks: kAnyCpu
   uint32_t account = 0;         // VMID of the VM that it belongs to; 0: none
+  bool throttled = false;       // used up; waits for its next period
 };
 
 inline constexpr uint32_t kPriorities = 32;
@@ -107,11 +107,11 @@ struct alignas(64) Thread {
 
   // --- scheduling --------------------------------------------------------------------------------
   SchedulingContext schedule;
+  uint32_t payer = 0;  // on whose account it works for signals now (see RaiseSignal)
   ListNode<Thread> run_node;
   Cpu* ready_on = nullptr;    // with `ready`: in whose run queue
   uint32_t run_priority = 0;  // the queue it is in
   bool ready = false;         // in a run queue
-  uint32_t payer = 0;         // on whose account it works for signals now (see RaiseSignal)
   bool stopped = true;        // dead task, vCPU that is off
   bool waiting_for_interrupt = false;
   const bool vcpu;

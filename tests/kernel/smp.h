@@ -17,7 +17,10 @@ inline uint32_t CpuCount() {
   }
 }
 
-inline uint32_t CpuOf(uint32_t number) { return number % CpuCount(); }
+inline uint32_t CpuOf(uint32_t number) {
+  const uint32_t count = CpuCount();
+  return count == 0 ? 0 : number % count;
+}
 
 inline void MoveTo(uint32_t thread, uint32_t cpu, uint32_t priority) {
   EXPECT_OK(kernel::SetSchedule({thread}, {.priority = priority, .cpu = CpuOf(cpu)}));
