@@ -79,7 +79,8 @@ void WriteSignals(Thread& receiver, uint64_t bits) {
   receiver.frame.x[10] = 0;
 }
 
-void CompleteCall(Thread& caller, uint64_t label, const abi::Words& words) ATOLL_KERNEL_LOCKED {
+void CompleteCall(Thread& caller, uint64_t label, const abi::Words& words,
+                  Place place = Place::kLast) ATOLL_KERNEL_LOCKED {
   caller.server = nullptr;
   caller.work &= ~kWorkElsewhere;
   switch (caller.blocked_on) {
@@ -92,7 +93,7 @@ void CompleteCall(Thread& caller, uint64_t label, const abi::Words& words) ATOLL
       CompleteHypercall(static_cast<Vcpu&>(caller), abi::LabelCode(label) == 0, words);
       break;
   }
-  MakeReady(caller);
+  MakeReady(caller, place);
 }
 
 // The call under way fails without having been answered.
@@ -173,9 +174,11 @@ Status Reply(Task& server, uint64_t token, uint64_t label, const abi::Words& wor
   if (abi::LabelBytes(label) > abi::kIpcBytes) return Status::kInvalidArgument;
   Thread* const caller = FindServed(server, token);
   if (caller == nullptr) return Status::kCancelled;
+  // The server ran on the time of the caller whose call it took last, which goes on with its turn as on the fast path.
+  const Place place = server.serving == caller ? Place::kFirst : Place::kLast;
   Unlink(server, *caller);
   CopyBuffer(server, *caller, label);
-  CompleteCall(*caller, label, words);
+  CompleteCall(*caller, label, words, place);
   return Status::kOk;
 }
 

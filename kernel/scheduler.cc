@@ -161,10 +161,14 @@ void NoticeReady(Cpu& cpu, const Thread& thread) ATOLL_KERNEL_LOCKED {
   if (&cpu != &Cpu::This() && (cpu.idle || cpu.current != nullptr)) Interrupt(cpu);
 }
 
-void Enter(Cpu& cpu, Thread& thread) ATOLL_KERNEL_LOCKED {
+void Enter(Cpu& cpu, Thread& thread, Place place = Place::kLast) ATOLL_KERNEL_LOCKED {
   thread.ready_on = &cpu;
   if (thread.serving != nullptr) NoteServed(*thread.serving, cpu);
-  cpu.run_queue.PushBack(thread, EffectivePriority(thread));
+  if (place == Place::kFirst) {
+    cpu.run_queue.PushFront(thread, EffectivePriority(thread));
+  } else {
+    cpu.run_queue.PushBack(thread, EffectivePriority(thread));
+  }
   NoticeReady(cpu, thread);
 }
 
@@ -198,11 +202,12 @@ void Reprioritize(Thread& thread) {
   }
 }
 
-void MakeReady(Thread& thread) {
+void MakeReady(Thread& thread, Place place) {
   if (thread.stopped || thread.ready || thread.schedule.throttled) return;
   Cpu& cpu = CpuFor(thread);
   if (cpu.current == &thread) return;
-  Enter(cpu, thread);
+  const bool turn_goes_on = &cpu == &Cpu::This() && (thread.work & kWorkTurn) == 0;
+  Enter(cpu, thread, turn_goes_on ? place : Place::kLast);
 }
 
 uint32_t CurrentPayer(const Cpu& cpu) {

@@ -24,8 +24,10 @@ uint32_t EffectivePriority(const Thread& thread) ATOLL_KERNEL_LOCKED;
 void Reprioritize(Thread& thread) ATOLL_KERNEL_LOCKED;
 
 // Puts a thread that can go on into the run queue of the CPU that is to run it, and interrupts that CPU if it runs
-// something less urgent. No effect on a stopped, throttled or queued one.
-void MakeReady(Thread& thread) ATOLL_KERNEL_LOCKED;
+// something less urgent. No effect on a stopped, throttled or queued one. First of its equals: one whose turn goes on
+// because this CPU worked for it until now, unless the turn ended meanwhile.
+enum class Place { kFirst, kLast };
+void MakeReady(Thread& thread, Place place = Place::kLast) ATOLL_KERNEL_LOCKED;
 
 // VMID on whose account the current thread works; 0: nobody's.
 uint32_t CurrentPayer(const Cpu& cpu) ATOLL_KERNEL_LOCKED;
