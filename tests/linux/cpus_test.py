@@ -2,7 +2,7 @@
 import unittest
 
 from machine import ROOT, run_batch
-from scripted import System, Vm, amount
+from scripted import LONG, System, Vm, amount
 
 VCPUS = 4
 SCRIPT = (f"cpus={VCPUS} rounds={amount(6, 100)} seconds={amount(4, 120)}\n"
@@ -15,6 +15,7 @@ class Cpus(unittest.TestCase):
         done = run_batch(SCRIPT, "--vcpus", str(VCPUS), "--machine-cpus", str(machine_cpus), limit=LIMIT)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
+    @unittest.skipUnless(LONG, "batch_test has several vCPUs on one CPU")
     def test_over_one_cpu(self):
         self.one(1)
 

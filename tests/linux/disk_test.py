@@ -131,20 +131,40 @@ class Disk(unittest.TestCase):
         mib = 1 << 20
         self.assertEqual(self.image.read_bytes(), bytes(mib) + b"a" * mib + bytes(mib) + b"b" * 2 * mib)
 
-    def test_missing_and_short_disks(self):
-        script = "dd if=/dev/vda of=/dev/null bs=4k count=1; echo status $?"
-        disk = "disk { physical { %s } }"
-        for fields, image_mib in (("", None), ("first_mib: 8", 4)):
-            machine_disk = None
-            if image_mib:
-                with self.image.open("wb") as file:
-                    file.truncate(image_mib << 20)
-                machine_disk = machine_devices.Disk(str(self.image))
-            with System(Vm("guest", script, disk % fields), machine_disk=machine_disk) as system:
-                system.start()
-                self.assertEqual(system.wait(LIMIT), 0, system.output)
-                status, output = system.result("guest")
-            self.assertEqual((status, "status 1\n" in output), (0, True), output)
+    def failing(self, part: str, image_mib: int | None) -> tuple[str, str]:
+        """(what the guest printed, what the machine printed) with a disk that has less than the description says."""
+        script = """
+            blockdev --getsz /dev/vda
+            dd if=/dev/zero of=/dev/vda bs=1M count=8 conv=fsync; echo "wrote $?"
+            dd if=/dev/vda of=/dev/null bs=1M; echo "read $?"
+            """
+        disk = None
+        if image_mib:
+            with self.image.open("wb") as file:
+                file.truncate(image_mib << 20)
+            disk = machine_devices.Disk(str(self.image))
+        with System(Vm("guest", script, f"disk {{ physical {{ {part} }} }}"), machine_disk=disk) as system:
+            system.start()
+            self.assertEqual(system.wait(LIMIT), 0, system.output)
+            status, output = system.result("guest")
+            self.assertEqual(status, 0, system.output)
+            return output, system.output
+
+    def test_a_missing_disk_fails(self):
+        # Nobody knows its size if the description does not: then it shows a page.
+        for part, image_mib, sectors in (("", None, 8), ("mib: 8", None, 16384), ("first_mib: 8", 4, 8)):
+            output, log = self.failing(part, image_mib)
+            self.assertRegex(output, rf"(?m)^{sectors}\n")
+            self.assertRegex(output, r"Input/output error\nread 1\n")
+            self.assertRegex(output, r"(?m)^wrote 1\n")
+            self.assertEqual(len(re.findall("(?m)^.* disk fails: the guest gets I/O errors$", log)), 1, log)
+
+    def test_a_short_disk_fails_beyond_its_end(self):
+        output, log = self.failing("first_mib: 2 mib: 8", 4)
+        self.assertRegex(output, r"(?m)^16384\n")
+        self.assertRegex(output, r"Input/output error\nread 1\n")
+        self.assertRegex(output, r"(?m)^wrote 1\n")
+        self.assertEqual(len(re.findall("(?m)^.* disk fails: the guest gets I/O errors$", log)), 1, log)
 
     def test_one_image_cannot_be_two_machines_disk(self):
         make_file_system(self.image, 16)

@@ -72,6 +72,7 @@ class System:
         self.kill()
         if self.process:
             self.reader.join()
+            self.process.stdin.close()
             self.process.stdout.close()
         self.machine.__exit__()
 
@@ -79,7 +80,7 @@ class System:
         return f"{self.machine.marker}-{name}"
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.machine.command(["-serial", "stdio"]), stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen(self.machine.command(["-serial", "stdio"]), stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -97,6 +98,10 @@ class System:
             status = launch.TIMEOUT_STATUS
         self.reader.join()
         return status
+
+    def type(self, keys: bytes) -> None:
+        self.process.stdin.write(keys)
+        self.process.stdin.flush()
 
     def kill(self) -> None:
         """As if the power went."""
