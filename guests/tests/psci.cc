@@ -190,8 +190,7 @@ TEST(PSCI_09_PSCI_51_PSCI_53_what_linux_calls) {
     EXPECT_EQ(Psci(kFeatures, function), 0);
     EXPECT_EQ(Psci(kFeatures, function | k64), 0);
   }
-  for (const uint32_t function :
-       {0x8400'000eu, 0xc400'000eu, 0x8400'0012u, 0xc400'0012u}) {  // SYSTEM_SUSPEND, RESET2
+  for (const uint32_t function : {0x8400'000eu, 0xc400'000eu}) {  // SYSTEM_SUSPEND
     EXPECT_EQ(Psci(kFeatures, function), kPsciNotSupported);
     EXPECT_EQ(Psci(function), kPsciNotSupported);
   }
@@ -338,6 +337,15 @@ TEST(PSCI_39_PSCI_40_PSCI_41_PSCI_42_bad_affinity_info) {
   }
   for (const uint64_t level : {1ull, 3ull, 4ull, 64ull, 0xffull, 1ull << 32, 1ull << 63}) {
     EXPECT_EQ(Psci(kAffinityInfo | k64, 0, level), kPsciInvalidParameters);
+  }
+}
+
+TEST(PSCI_49_system_reset2_refuses_what_is_no_warm_reset) {
+  for (const uint32_t function : {0x8400'0012u, 0xc400'0012u}) {
+    EXPECT_EQ(Psci(kFeatures, function), 0);
+    EXPECT_EQ(Psci(function, 1), kPsciInvalidParameters);
+    EXPECT_EQ(Psci(function, 0x8000'0000), kPsciInvalidParameters);
+    EXPECT_EQ(Psci(function, ~uint64_t{0}), kPsciInvalidParameters);
   }
 }
 

@@ -2,6 +2,7 @@
 #include <pb_decode.h>
 
 #include "proto/rtc_config.pb.h"
+#include "services/pl031/config.h"
 #include "services/pl031/manifest.h"
 #include "services/pl031/pl031.h"
 #include "services/pl031/registers.h"

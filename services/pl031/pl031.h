@@ -2,7 +2,7 @@
 //
 // It counts seconds of the system counter from an origin given once per start of the VM. Choices
 // that the specification leaves open:
-//   - the clock runs from the start with the machine's UTC time; RTCCR reads 1;
+//   - the clock runs from the start with the machine's UTC time and the VM's offset; RTCCR reads 1;
 //   - RTCLR takes effect at once and keeps the phase of the second;
 //   - what RTCLR set survives a restart of the service, not a reset of the VM;
 //   - narrow stores are zero-extended.

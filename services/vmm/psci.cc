@@ -22,6 +22,9 @@ constexpr int64_t kAffinityOff = 1;
 // MIGRATE_INFO_TYPE: no Trusted OS, or one that needs no migration.
 constexpr int64_t kNoMigration = 2;
 
+// SYSTEM_RESET2: reset_type, 32 bits. The only one that is not the vendor's.
+constexpr uint32_t kWarmReset = 0;
+
 // A64 instructions are words.
 constexpr uint64_t kInstructionBytes = 4;
 
@@ -41,6 +44,7 @@ struct Psci::Table {
     table[0x08] = {&Psci::SystemOff, false};
     table[0x09] = {&Psci::SystemReset, false};
     table[0x0a] = {&Psci::Features, false};
+    table[0x12] = {&Psci::SystemReset2, true};
     return table;
   }();
 };
@@ -120,6 +124,12 @@ SmcccAnswer Psci::AffinityInfo(const SmcccCall& call) {
 SmcccAnswer Psci::SystemOff(const SmcccCall&) { return StopVm(VmState::kOff); }
 
 SmcccAnswer Psci::SystemReset(const SmcccCall&) { return StopVm(VmState::kReset); }
+
+// A warm reset may be as thorough as a cold one (DEN0022 5.13); nothing of the VM's memory is kept.
+SmcccAnswer Psci::SystemReset2(const SmcccCall& call) {
+  if (static_cast<uint32_t>(call.arguments[0]) != kWarmReset) return kInvalidParameters;
+  return StopVm(VmState::kReset);
+}
 
 // Compares whole values: reserved bits that are set match no vCPU.
 std::optional<uint32_t> Psci::FindVcpu(uint64_t affinity) const {

@@ -70,6 +70,7 @@ class Psci {
   SmcccAnswer MigrateInfoType(const SmcccCall& call);
   SmcccAnswer SystemOff(const SmcccCall& call);
   SmcccAnswer SystemReset(const SmcccCall& call);
+  SmcccAnswer SystemReset2(const SmcccCall& call);
   SmcccAnswer Features(const SmcccCall& call);
 
   std::optional<uint32_t> FindVcpu(uint64_t affinity) const;

@@ -21,6 +21,8 @@ bool Exists(uint64_t id) {
     case kCpuSuspend:
     case kCpuOn:
     case kAffinityInfo:
+    case kSystemReset2:
+    case kSystemReset2 | k64:
     case kCpuSuspend | k64:
     case kCpuOn | k64:
     case kAffinityInfo | k64: return true;
@@ -76,9 +78,9 @@ TEST(Psci, PSCI_08_PSCI_09_features_and_calls_agree_for_every_id) {
   }
 }
 
-TEST(Psci, PSCI_10_PSCI_49_PSCI_50_PSCI_51_PSCI_54_PSCI_55_optional_functions_are_not_supported) {
+TEST(Psci, PSCI_10_PSCI_50_PSCI_51_PSCI_54_PSCI_55_optional_functions_are_not_supported) {
   Machine m;
-  for (uint64_t number : {0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x1f}) {
+  for (uint64_t number : {0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x13, 0x14, 0x15, 0x1f}) {
     for (uint64_t id : {0x84000000 + number, 0xc4000000 + number}) {
       EXPECT_EQ(m.Call(0, id, 0, kEntry.value), kNotSupported) << std::hex << id;
       EXPECT_EQ(m.Call(0, kPsciFeatures, id), kNotSupported) << std::hex << id;
@@ -275,6 +277,20 @@ TEST(Psci, PSCI_45_PSCI_46_system_off_and_reset_are_not_answered) {
     EXPECT_EQ(m.Call(1, id, ~0UL, ~0UL, ~0UL), std::nullopt);
     EXPECT_EQ(m.vm.state, state);
     for (const auto& vcpu : m.vm.vcpus) EXPECT_EQ(vcpu.state, VcpuState::kOff);
+  }
+}
+
+TEST(Psci, PSCI_49_system_reset2_resets_or_names_the_mistake) {
+  for (const uint64_t id : {kSystemReset2, kSystemReset2 | k64}) {
+    Machine m;
+    for (const uint64_t type :
+         {1UL, 2UL, 0x7fff'ffffUL, 0x100UL, 0x8000'0000UL, 0x8000'0001UL, ~0UL}) {
+      EXPECT_EQ(m.Call(0, id, type), kInvalidParameters) << std::hex << type;
+    }
+    EXPECT_EQ(m.vm.state, VmState::kRunning);
+    // The type has 32 bits in either form; the cookie is the vendor's.
+    EXPECT_EQ(m.Call(0, id, 0x5'0000'0000UL, ~0UL), std::nullopt);
+    EXPECT_EQ(m.vm.state, VmState::kReset);
   }
 }
 
