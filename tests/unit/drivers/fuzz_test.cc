@@ -17,12 +17,12 @@ std::vector<std::byte> RandomBytes(std::mt19937_64& random, size_t limit) {
 
 TEST(DriverFuzz, random_clients) {
   std::mt19937_64 random(20261122);
-  for (int i = 0; i < 30; ++i) FuzzDriverClient(RandomBytes(random, 4000));
+  for (int i = 0; i < 15; ++i) FuzzDriverClient(RandomBytes(random, 4000));
 }
 
 TEST(DriverFuzz, random_devices) {
   std::mt19937_64 random(20261123);
-  for (int i = 0; i < 150; ++i) FuzzDriverDevice(RandomBytes(random, 600));
+  for (int i = 0; i < 100; ++i) FuzzDriverDevice(RandomBytes(random, 600));
 }
 
 }  // namespace

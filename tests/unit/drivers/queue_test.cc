@@ -96,7 +96,7 @@ TEST_P(QueueTest, chains_come_back_in_any_order_for_ever) {
   std::set<uint32_t> out;
   std::vector<std::pair<uint16_t, uint32_t>> held;
   uint32_t token = 0;
-  for (int step = 0; step < 200'000; ++step) {  // positions wrap at 65536
+  for (int step = 0; step < 150'000; ++step) {  // positions wrap at 65536
     if (random() % 2 == 0) {
       if (IsOk(Add(token, random() % 3, 1))) out.insert(token++);
       (void)queue_.Publish();
@@ -110,7 +110,7 @@ TEST_P(QueueTest, chains_come_back_in_any_order_for_ever) {
     if (const auto completion = queue_.Pop()) ASSERT_EQ(out.erase(completion->token), 1u);
     ASSERT_FALSE(queue_.broken());
   }
-  EXPECT_GT(token, 66'000u);
+  EXPECT_GT(token, 65'536u);
   EXPECT_EQ(device_.bad_addresses, 0);
 }
 
