@@ -49,16 +49,19 @@ class Receiver::Parts {
   }
   // Copies the next bytes; there are as many.
   void Take(std::span<std::byte> to) {
-    for (Bytes& part : parts_) {
-      const size_t count = std::min(part.size(), to.size());
-      if (count != 0) std::memcpy(to.data(), part.data(), count);
-      part = part.subspan(count);
-      to = to.subspan(count);
+    while (to.size() > parts_[at_].size()) {
+      const Bytes part = parts_[at_++];
+      if (!part.empty()) std::memcpy(to.data(), part.data(), part.size());
+      to = to.subspan(part.size());
     }
+    const std::byte* from = parts_[at_].data();
+    parts_[at_] = parts_[at_].subspan(to.size());
+    if (!to.empty()) std::memcpy(to.data(), from, to.size());
   }
 
  private:
   std::array<Bytes, 3> parts_;
+  size_t at_ = 0;  // the part that is being copied
 };
 
 Work Receiver::Run(const ReceiveTarget& target) {
