@@ -16,8 +16,8 @@ extern "C" void GuestMain(uint64_t) {
   for (uint64_t tick = 0; tick < kTicks; ++tick) {
     next += second / 100;
     BARE_WRITE("cntv_cval_el0", next);
-    BARE_WRITE("cntv_ctl_el0", 1);
     while (bare::Counter() < next) {
+      BARE_WRITE("cntv_ctl_el0", 1);  // also after an interrupt of the tick before
       asm volatile("wfi\n\tmsr daifclr, #2\n\tisb\n\tmsr daifset, #2" ::: "memory");
     }
     const uint64_t late = bare::Counter() - next;
