@@ -84,7 +84,7 @@ def make_images() -> None:
 
 def own_disk(description: pathlib.Path) -> machine_devices.Disk:
     path = OWN_DISKS[description]
-    say(f"the machine's disk is {path}: what guests write there stays (--disk for another)")
+    say(f"the machine's disk is {os.path.relpath(path)}: what guests write there stays (--disk for another)")
     return machine_devices.Disk(str(path))
 
 
