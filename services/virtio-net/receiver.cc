@@ -13,7 +13,6 @@ namespace atoll::virtio_net {
 namespace {
 
 using net::FrameHeader;
-using virtio::Chain;
 using virtio::SplitQueue;
 using virtio::Work;
 
