@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 
+import bench_machines
 import launch
 import prepare
 from bench_kvm import KvmHost
@@ -37,7 +38,10 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, default=launch.BUILD / "bench.json",
                         help="default %(default)s")
     parser.add_argument("--no-build", action="store_true", help="use what was built before")
+    parser.add_argument("--profile", metavar="SERVICE", help="show, too, in which functions of the kernel and of this service "
+                        "the instructions between the marks of guests are executed; other services' show as this one's")
     arguments = parser.parse_args()
+    bench_machines.profiled_service = arguments.profile
     table = Table(chosen(parser, arguments.row))
     if not arguments.no_build:
         prepare.build(prepare.TARGET)

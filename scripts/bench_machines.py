@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 
+import bench_profile
 import launch
 
 LIMIT_SECONDS = 240          # of one machine; only a hang takes that long
@@ -15,6 +16,7 @@ KERNEL_ELF = launch.TARGET / "kernel/kernel.elf"
 # Of EL0 programs, all of them services while no program of a guest lies there (ipc/abi.h: from the image's base to the
 # stack's end); of the kernel, all that it has (kernel/kernel.ld).
 SERVICES, KERNEL = (0x40_0000, 0x1000_0000), (0xffff_ffc0_0000_0000, 0xffff_ffc1_0000_0000)
+MARK_BEGIN, MARK_END = 100, 101
 VECTORS_FROM_BELOW = (0x400, 0x480)  # synchronous and interrupt, AArch64 (DDI0487, D1.3.1)
 
 
@@ -41,10 +43,10 @@ class Marks:
     seen: list[tuple[int, Span]]
 
     def spans(self) -> list[Span]:
-        """From each mark 100 to the next 101."""
+        """From each begin to the next end."""
         result, begin = [], None
         for number, at in self.seen:
-            if number == 100:
+            if number == MARK_BEGIN:
                 begin = at
             elif begin is not None:
                 result.append(between(begin, at))
@@ -82,16 +84,30 @@ def counter_plugin() -> pathlib.Path:
     return plugin
 
 
+profiled_service = None  # set: `counted` prints where the instructions go
+
+
 def counted(run, *arguments, **options) -> tuple[str, Marks]:
     """`run` with a machine whose instructions are counted: its output and the marks."""
     with tempfile.NamedTemporaryFile(prefix="atoll-marks-", mode="r") as out:
         vectors = symbol(KERNEL_ELF, "ExceptionVectors")
         settings = [f"file={counter_plugin()}", f"out={out.name}",
                     *(f"{name}={low:x}-{high:x}" for name, (low, high) in (("services", SERVICES), ("kernel", KERNEL))),
-                    *(f"entry={vectors + offset:x}" for offset in VECTORS_FROM_BELOW)]
+                    *(f"entry={vectors + offset:x}" for offset in VECTORS_FROM_BELOW),
+                    *(["profile=on"] if profiled_service else [])]
         output = run(*arguments, extra_qemu=["-plugin", ",".join(settings)], **options)
-        rows = [[int(word) for word in line.split()] for line in out]
-        return output, Marks([(number, Span(*counts)) for number, *counts in rows])
+        seen, profiles = [], []
+        for line in out:
+            first, *rest = line.split()
+            if first.startswith("@"):
+                profiles[-1][int(first[1:], 16)] = int(rest[0])
+                continue
+            seen.append((int(first), Span(*map(int, rest))))
+            if int(first) == MARK_END:
+                profiles.append({})
+        if profiled_service:
+            bench_profile.show(profiles, profiled_service, KERNEL[0])
+        return output, Marks(seen)
 
 
 def on_atoll(**options) -> str:
