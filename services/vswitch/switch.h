@@ -49,8 +49,8 @@ class Switch {
   static constexpr uint64_t kMaxAgeSeconds = 300;
   static constexpr uint64_t kPatiencePerSecond = 100;  // 10 ms
   static constexpr uint32_t kProgressBytes = 16384;
-  static constexpr uint64_t kFloodBytesPerSecond = 64 << 20;
-  static constexpr uint64_t kFloodBurst = 4 << 20;
+  static constexpr uint64_t kFloodBytesPerSecond = 16 << 20;
+  static constexpr uint64_t kFloodBurst = 2 << 20;
 
   struct Surroundings {
     const Counter& counter;
