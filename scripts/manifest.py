@@ -81,9 +81,7 @@ def load(schemas: Schemas, path: pathlib.Path) -> Service:
         refuse("scope", "is missing: SCOPE_SYSTEM, SCOPE_VM or SCOPE_DEVICE")
     if m.rank > MAX_RANK:
         refuse("rank", f"{m.rank} is above {MAX_RANK}")
-    if m.vcpu_priority and m.priority:
-        refuse("priority", "is that of the vCPUs, as vcpu_priority says")
-    if m.name != "supervisor" and not m.vcpu_priority and not 1 <= m.priority <= MAX_PRIORITY:
+    if m.name != "supervisor" and not 1 <= m.priority <= MAX_PRIORITY:
         refuse("priority", f"{m.priority} is not in 1..{MAX_PRIORITY}")
     if m.stack_bytes % PAGE or not PAGE <= m.stack_bytes <= STACK_MAX:
         refuse("stack_bytes", f"{m.stack_bytes} is not a multiple of {PAGE} in {PAGE}..{STACK_MAX}")

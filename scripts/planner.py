@@ -121,8 +121,8 @@ class Planner:
         m = instance.manifest
         timer = next((s.bit for s in m.signal if s.timer), NO_TIMER_BIT)
         vm = self._vm_slot(instance)
-        task = self.object("TASK", vm, owner=vm, a=m.rank | self._priority(instance) << 8 | timer << 16
-                           | instance.service.handles << 32, b=self.supervisor.signal_mask("task_death"))
+        task = self.object("TASK", vm, owner=vm, a=m.rank | m.priority << 8 | timer << 16 | instance.service.handles << 32,
+                           b=self.supervisor.signal_mask("task_death"))
         self.task_slots[instance.label] = task
         config = self._config(instance)
         unlimited, never = m.restart.kind == m.restart.ALWAYS, m.restart.kind == m.restart.NEVER
@@ -325,11 +325,6 @@ class Planner:
             self.add("hypercall", vm, vm=vm, endpoint=endpoint)
 
     # ---- where and how long ---------------------------------------------------------------------
-    def _priority(self, instance: Instance) -> int:
-        if not instance.manifest.vcpu_priority:
-            return instance.manifest.priority
-        return max(vm.priority for vm in ([instance.vm] if instance.vm else self.machine.vms))
-
     def _schedules(self, order: list):
         for vm in self.machine.vms:
             for index, slot in enumerate(self.vcpu_slots[vm.name]):
@@ -343,7 +338,7 @@ class Planner:
                 cpu, spread = instance.vm.home((instance.virtio_slot or 0) % instance.vm.vcpus)
                 if cpu:
                     self.add("schedule", self._vm_slot(instance), slot=self.task_slots[instance.label],
-                             priority=self._priority(instance), cpu=cpu, spread=spread)
+                             priority=instance.manifest.priority, cpu=cpu, spread=spread)
 
     # ---- direct memory access -------------------------------------------------------------------
     def _dma_windows(self):

@@ -496,14 +496,6 @@ class Plans(ToolCase):
         self.assertEqual((schedules[vmm].cpu, schedules[vmm].spread, schedules[vmm].budget), (3, True, 0))
         self.assertNotIn(console, schedules)
 
-    def test_services_that_take_turns_with_their_vcpus(self):
-        text = ONE_VM % "network { } priority: 3" + ONE_VM.replace("linux", "b") % "network { } priority: 12"
-        records, _ = self.describe(text)
-        priorities = {o.slot: o.a >> 8 & 0xff for o in self.of(records, "object")}
-        for label, priority in (("virtio-net.linux.0", 3), ("virtio-net.b.0", 12), ("vswitch", 12), ("net-driver", 12),
-                                ("pl011.linux", 16)):
-            self.assertEqual(priorities[self.slot_of(records, label)], priority, label)
-
     def test_a_table_that_nobody_tells_of(self):
         self.edit_manifest("supervisor", 'bit: "dma"', 'bit: "client"')
         self.assert_refused(lambda: self.one("disk { physical { } }"), "supervisor/manifest.textproto", '"dma"')

@@ -22,7 +22,6 @@ class BadManifests(ToolCase):
         self.refuse(GOOD.replace("rank: 2", "rank: 4"), "rank", "above 3")
         for priority in (0, 20):
             self.refuse(GOOD.replace("priority: 16", f"priority: {priority}"), "priority", "1..19")
-        self.refuse(GOOD + "vcpu_priority: true", "priority", "vcpu_priority")
         for stack in (0, 100, 4097, 1 << 21):
             self.refuse(GOOD.replace("stack_bytes: 4096", f"stack_bytes: {stack}"), "stack_bytes")
         for journal in (1, 1 << 30):
