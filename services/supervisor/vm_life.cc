@@ -112,7 +112,7 @@ void VmLife::Work() {
   size_t idle = 0;  // VMs in a row that have nothing to do
   for (uint64_t now = begin; idle < vms.size(); now = kernel_.Ticks()) {
     if (now - begin > piece) {
-      pause_end_ = now + kPause * (now - begin);
+      pause_end_ = now + (now - begin);
       return;
     }
     VmEntry& vm = vms[turn_];

@@ -24,9 +24,8 @@ class VmLife {
  public:
   static constexpr uint64_t kNever = ~uint64_t{0};
 
-  // A piece of work takes about so long; then a pause is made of some times as long as it took.
+  // A piece of work takes about so long; then a pause is made, as long as it took.
   static constexpr uint64_t kPiecesPerSecond = 5000;
-  static constexpr uint64_t kPause = 3;
   // A VM starts again not sooner than this after its last start, and after a crash.
   static constexpr uint64_t kStartsPerSecond = 4;
   static constexpr uint64_t kCrashSeconds = 1;
