@@ -60,6 +60,7 @@ Status DestroyTask(Task& task) ATOLL_KERNEL_LOCKED {
   TaskTlb(task.asid).InvalidateAll();
   ReleaseLater(task.later_donations);
   pools.asids.Release(task.asid_tag);
+  pools.callers.Give(static_cast<uint16_t>(task.token >> 48));
   --pools.tasks;
   return Status::kOk;
 }
@@ -84,6 +85,7 @@ Status DestroyVcpu(Vcpu& vcpu) ATOLL_KERNEL_LOCKED {
   if (vcpu.power == VcpuState::kOn) return Status::kFailedPrecondition;
   SetTimer(vcpu.replenish, Timer::kNever);  // the others stopped when it was turned off
   vcpu.vm->vcpus[vcpu.index] = nullptr;
+  pools.callers.Give(static_cast<uint16_t>(vcpu.token >> 48));
   // Another one may come to lie at this address: it is not the one whose TLB entries are still there.
   std::ranges::replace(vcpu.vm->last_loaded, &vcpu, nullptr);
   Drop(*vcpu.vm);

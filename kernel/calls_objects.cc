@@ -29,7 +29,7 @@ constexpr uint32_t PackedAffinity(uint64_t mpidr) {
   return static_cast<uint32_t>((mpidr & 0xff'ffff) | (mpidr >> 32 & 0xff) << 24);
 }
 
-uint64_t NextCaller() ATOLL_KERNEL_LOCKED { return uint64_t{pools.next_caller++} << 48; }
+uint64_t NextCaller() ATOLL_KERNEL_LOCKED { return uint64_t{pools.callers.Take()} << 48; }
 
 Result<Task*> OwnerTask(Task& caller, uint32_t slot) {
   return FindObject<Task>(caller, slot, ObjectType::kTask, Right::kManage);
@@ -137,7 +137,6 @@ Result<Object*> CreateVcpu(Task& caller, const CreateObjectRequest& request,
   vcpu->index = index;
   vcpu->mpidr = request.b;
   vcpu->hypercall = (*vm)->hypercall;
-  vcpu->token = NextCaller();
   vcpu->schedule.priority = priority;
   vcpu->schedule.home_cpu = index % cpu_count;
   vcpu->schedule.account = (*vm)->vmid;
@@ -148,6 +147,7 @@ Result<Object*> CreateVcpu(Task& caller, const CreateObjectRequest& request,
   for (const uint32_t intid : {physical_gic.timers.virtual_, physical_gic.timers.physical}) {
     (*vm)->gic->vcpu(index).MapPhysical(intid, intid);
   }
+  vcpu->token = NextCaller();
   (*vm)->vcpus[index] = vcpu;
   ++(*vm)->references;
   Kick(**vm, kicks);

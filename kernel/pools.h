@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernel/boot/stacks.h"
+#include "kernel/caller_ids.h"
 #include "kernel/machine/bounded_vector.h"
 #include "kernel/memory/frame_table.h"
 #include "kernel/memory/id_allocator.h"
@@ -26,7 +27,7 @@ struct Pools {
   uint32_t vms = 0;
   uint32_t task_limit = 0;  // ids that the CPU's registers have room for
   uint32_t vm_limit = 0;
-  uint16_t next_caller = 1;  // token bits [63:48]
+  CallerIds callers;
   BoundedVector<GetResourceReply, kMaxResources> resources;
 };
 

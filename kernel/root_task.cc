@@ -118,7 +118,7 @@ Task& CreateRootTask(BootPages& pages, const PhysRange& archive) {
   ++pools.tasks;
   task.ttbr0 = TranslationBase(task.root, task.asid);
   task.hcr = kHostHcr;
-  task.token = uint64_t{pools.next_caller++} << 48;
+  task.token = uint64_t{pools.callers.Take()} << 48;
   task.schedule.priority = kPriority;
   task.port = &task.signal_port;
   task.timer.expired = OnTaskTimer;  // not a function of this file, which is gone after boot
