@@ -11,8 +11,8 @@ namespace {
 constexpr char kEscape = 0x01;  // Ctrl-A
 
 constexpr std::string_view kHelp =
-    "Ctrl-A 1..8: guest, Ctrl-A n: the next one, Ctrl-A l: list, Ctrl-A x: power off, "
-    "Ctrl-A Ctrl-A: a Ctrl-A, Ctrl-A ?: this";
+    "Ctrl-A 1..8: guest, Ctrl-A n: the next one, Ctrl-A l: list, Ctrl-A b: break, "
+    "Ctrl-A x: power off, Ctrl-A Ctrl-A: a Ctrl-A, Ctrl-A ?: this";
 
 // Bytes in one turn of the event loop, so that commands are seen under endless output and the
 // reverse.
@@ -146,6 +146,9 @@ void Console::Command(char key) {
     SetFocus((state_.focus + 1) % guest_count_);
   } else if (key == 'l' || key == 'L') {
     SayGuests();
+  } else if ((key == 'b' || key == 'B') && guest_count_ != 0) {
+    guests_[state_.focus]->line.input.PutMark();
+    guests_[state_.focus]->input.Notify();
   } else if (key == 'x' || key == 'X') {
     state_.power_off = 1;
     SayLine("power off");

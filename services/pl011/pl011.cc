@@ -102,12 +102,19 @@ void Pl011::Write(size_t index, uint32_t value) {
       break;
     case kRsr: held = 0; break;  // UARTECR: any store clears all errors
     case kLcrH:
-    case kIfls:
+    case kIfls: {
+      const bool begins_break = index == kLcrH && (value & ~held & kLcrHBreak) != 0;
       held = value;
       Configure();
+      if (loopback_ && begins_break) {
+        Raise(kInterruptBreak);
+        ReceiveLooped(kDrBreak);
+      }
       UpdateTransmit();
       UpdateReceive();
+      SendHeld();
       break;
+    }
     case kCr: {
       const uint32_t old_control = held;
       held = value;
@@ -134,7 +141,11 @@ uint32_t Pl011::ReadData() {
   if (state_.loop_entries() != 0) {
     entry = state_.loop[state_.loop_read % state_.loop.size()];
     ++state_.loop_read;
-    loop_in_use_ = loopback_ || state_.loop_entries() != 0;
+    loop_in_use_ = loopback_ || state_.loop_entries() != 0 || state_.break_waits != 0;
+  } else if (state_.break_waits != 0 && input_.IsNext(state_.break_position)) {
+    entry = kDrBreak;
+    state_.break_waits = 0;
+    loop_in_use_ = loopback_;
   } else {
     const std::optional<std::byte> byte = input_.Take();
     if (!byte.has_value()) return 0;  // the console broke its index in between
@@ -150,6 +161,7 @@ uint32_t Pl011::ReadData() {
   if (state_.receive_level == 0) gone |= kInterruptReceiveTimeout;
   Clear(gone);
   UpdateReceive();
+  SendHeld();
   if (state_.receive_level != 0) RestartReceiveTimeout();
   return entry;
 }
@@ -170,6 +182,39 @@ Result<uint64_t> Pl011::AfterWrite(size_t held) {
 }
 
 void Pl011::LoopBack(uint8_t byte) {
+  if (!IsClearToSend()) {
+    if (state_.held_entries() >= depth_) return;  // dropped, as UARTFR.TXFF says
+    state_.held[state_.held_write % state_.held.size()] = byte;
+    ++state_.held_write;
+    return UpdateTransmit();
+  }
+  ReceiveLooped(byte);
+  Raise(kInterruptTransmit);
+}
+
+// Whether the next byte may leave (UARTCR.CTSEn). Outside loopback CTS is always asserted.
+bool Pl011::IsClearToSend() const {
+  if (!loopback_ || (state_.registers[kCr] & kCrCtsFlow) == 0) return true;
+  return clear_to_send_;
+}
+
+// What waited for CTS goes on, as far as it may.
+void Pl011::SendHeld() {
+  if (state_.held_entries() == 0) return;
+  while (state_.held_entries() != 0 && IsClearToSend()) {
+    const uint8_t byte = state_.held[state_.held_read % state_.held.size()];
+    ++state_.held_read;
+    if (loopback_) {
+      ReceiveLooped(byte);
+    } else {
+      (void)AfterWrite(output_.Put(static_cast<std::byte>(byte)));
+    }
+  }
+  UpdateTransmit();
+}
+
+// An entry comes into the receive FIFO from the transmitter.
+void Pl011::ReceiveLooped(uint16_t entry) {
   const uint32_t entries = state_.loop_entries();
   if (entries >= depth_) {
     // DDI0183 UARTRSR.OE: the FIFO's content stays valid, the new byte is lost.
@@ -178,11 +223,23 @@ void Pl011::LoopBack(uint8_t byte) {
     state_.registers[kRsr] |= kRsrOverrun;
     Raise(kInterruptOverrun);
   } else {
-    state_.loop[state_.loop_write % state_.loop.size()] = byte;
+    state_.loop[state_.loop_write % state_.loop.size()] = entry;
     ++state_.loop_write;
   }
-  Raise(kInterruptTransmit);
   UpdateReceive();
+}
+
+// The console puts a break into the input: an entry of its own, before the byte at its position. One that comes before
+// the last was read takes its place.
+void Pl011::NoticeBreak() {
+  if (!receiving_) return;
+  const ByteRing::Mark mark = input_.LastMark();
+  if (mark.count == state_.breaks) return;
+  state_.break_position = mark.position;
+  state_.break_waits = 1;
+  loop_in_use_ = true;
+  Raise(kInterruptBreak);
+  state_.breaks = mark.count;
 }
 
 void Pl011::WriteControl(uint32_t old_control) {
@@ -199,13 +256,14 @@ void Pl011::WriteControl(uint32_t old_control) {
     Raise(interrupts);
   }
   UpdateReceive();  // RXE, UARTEN and LBE decide what is in the receive FIFO
+  SendHeld();
 }
 
 // What follows from UARTCR and UARTLCR_H, so that the hot paths need not look at them.
 void Pl011::Configure() {
   const uint32_t control = state_.registers[kCr];
   loopback_ = (control & kCrLoopback) != 0;
-  loop_in_use_ = loopback_ || state_.loop_entries() != 0;
+  loop_in_use_ = loopback_ || state_.loop_entries() != 0 || state_.break_waits != 0;
   write_is_announced_ = false;
   constexpr uint32_t kReceiving = kCrUartEnable | kCrReceiveEnable;
   receiving_ = (control & kReceiving) == kReceiving;
@@ -215,11 +273,14 @@ void Pl011::Configure() {
     modem_flags_ = ((control & kCrRts) != 0 ? kFrCts : 0) | ((control & kCrDtr) != 0 ? kFrDsr : 0) |
                    ((control & kCrOut1) != 0 ? kFrDcd : 0) | ((control & kCrOut2) != 0 ? kFrRi : 0);
   }
+  rts_flow_ = loopback_ && (control & kCrRtsFlow) != 0;
+  if (!rts_flow_) clear_to_send_ = (modem_flags_ & kFrCts) != 0;
   idle_flags_ = modem_flags_ | kFrTxFifoEmpty | kFrRxFifoEmpty;
 }
 
 uint32_t Pl011::Flags() const {
   uint32_t flags = modem_flags_;
+  if (rts_flow_) flags = clear_to_send_ ? flags | kFrCts : flags & ~kFrCts;
   const uint32_t sending = TransmitLevel();
   if (sending == 0) {
     flags |= kFrTxFifoEmpty;
@@ -246,20 +307,26 @@ uint32_t Pl011::TransmitTrigger() const {
 uint32_t Pl011::ReceiveLevel() const {
   if (!receiving_) return 0;
   size_t entries = state_.loop_entries();
-  if (!loopback_) entries += input_.Available();
+  if (!loopback_) entries += input_.Available() + state_.break_waits;
   return static_cast<uint32_t>(std::min<size_t>(entries, depth_));
 }
 
 uint32_t Pl011::TransmitLevel() const {
+  if (state_.held_entries() != 0) return std::min(state_.held_entries(), depth_);
   const size_t room = output_.Free();
   return room >= depth_ ? 0 : depth_ - static_cast<uint32_t>(room);
 }
 
 void Pl011::UpdateReceive() {
+  NoticeBreak();
   const uint32_t before = state_.receive_level;
   const uint32_t level = ReceiveLevel();
   const uint32_t trigger = ReceiveTrigger();
   state_.receive_level = level;
+  if (rts_flow_ && clear_to_send_ != (level < trigger)) {
+    clear_to_send_ = level < trigger;
+    Raise(kInterruptCts);
+  }
   if (level < trigger) {
     // Also when bytes went out of sight (UARTEN, RXE, LBE): an interrupt that no read can dismiss
     // must not stay.
@@ -286,7 +353,7 @@ void Pl011::UpdateTransmit() {
   }
   // Nobody says when the ring has room again: while the FIFO holds bytes it is looked at once per
   // delay.
-  if (level != 0) NotifyWithinDelay();
+  if (level != 0 && state_.held_entries() == 0) NotifyWithinDelay();
 }
 
 void Pl011::OnTimer() {

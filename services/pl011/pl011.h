@@ -8,8 +8,12 @@
 // Choices that the specification leaves open, or that differ from the part:
 //   - bytes leave at once, also while UARTEN or TXE is 0 (early code writes before it enables);
 //   - while UARTEN or RXE is 0 input waits in the ring and the receive FIFO reads as empty;
-//   - WLEN, parity, stop bits, BRK, speed, SIR, flow control and DMA are kept without effect;
-//   - outside loopback CTS, DSR and DCD are asserted and RI is not; they raise no interrupt.
+//   - WLEN, parity, stop bits, speed, SIR and DMA are kept without effect;
+//   - a break that the console sends is a zero byte with BE; the guest's own (BRK) ends in loopback
+//     as well, and has no effect outside it;
+//   - outside loopback CTS, DSR and DCD are asserted and RI is not; they raise no interrupt. So
+//     flow control never stops output, and input is held back whether RTS asks for it or not. In
+//     loopback RTS and CTS flow control work.
 #ifndef ATOLL_SERVICES_PL011_PL011_H_
 #define ATOLL_SERVICES_PL011_PL011_H_
 
@@ -58,6 +62,10 @@ class Pl011 final : public MmioDevice {
   void WriteControl(uint32_t old_control);
   uint32_t Flags() const;
   void LoopBack(uint8_t byte);
+  void ReceiveLooped(uint16_t entry);
+  bool IsClearToSend() const;
+  void SendHeld();
+  void NoticeBreak();
 
   void Configure();
   uint32_t ReceiveTrigger() const;
@@ -87,9 +95,13 @@ class Pl011 final : public MmioDevice {
 
   // Derived from UARTCR and UARTLCR_H.
   bool loopback_ = false;
-  bool loop_in_use_ = false;  // loopback, or bytes of it not read yet
+  // Something else than bytes of the input ring may be in the FIFOs: loopback, bytes of it not read
+  // yet, a break.
+  bool loop_in_use_ = false;
   bool receiving_ = false;
   uint32_t depth_ = 1;
+  bool rts_flow_ = false;  // CTS, which is RTS in loopback, follows the receive FIFO
+  bool clear_to_send_ = true;
   uint32_t modem_flags_ = 0;
   uint32_t idle_flags_ = 0;  // UARTFR with empty FIFOs
 

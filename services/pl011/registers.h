@@ -58,6 +58,7 @@ inline constexpr uint32_t kFrTxFifoEmpty = 1u << 7;
 inline constexpr uint32_t kFrRi = 1u << 8;
 
 // UARTLCR_H.
+inline constexpr uint32_t kLcrHBreak = 1u << 0;
 inline constexpr uint32_t kLcrHFifoEnable = 1u << 4;
 inline constexpr uint32_t kLcrHWordLength8 = 3u << 5;
 
@@ -70,6 +71,8 @@ inline constexpr uint32_t kCrDtr = 1u << 10;
 inline constexpr uint32_t kCrRts = 1u << 11;
 inline constexpr uint32_t kCrOut1 = 1u << 12;
 inline constexpr uint32_t kCrOut2 = 1u << 13;
+inline constexpr uint32_t kCrRtsFlow = 1u << 14;
+inline constexpr uint32_t kCrCtsFlow = 1u << 15;
 
 // UARTIFLS: trigger levels, in eighths of the FIFO.
 inline constexpr uint32_t kIflsTransmitShift = 0;
@@ -84,6 +87,7 @@ inline constexpr uint32_t kInterruptDsr = 1u << 3;
 inline constexpr uint32_t kInterruptReceive = 1u << 4;
 inline constexpr uint32_t kInterruptTransmit = 1u << 5;
 inline constexpr uint32_t kInterruptReceiveTimeout = 1u << 6;
+inline constexpr uint32_t kInterruptBreak = 1u << 9;
 inline constexpr uint32_t kInterruptOverrun = 1u << 10;
 inline constexpr uint32_t kInterruptAll = 0x7ff;
 

@@ -23,6 +23,8 @@ void Sanitize(Pl011State& state) {
   }
   state.registers[kRis] &= kInterruptAll;
   if (state.loop_entries() > state.loop.size()) state.loop_read = state.loop_write;
+  if (state.held_entries() > state.held.size()) state.held_read = state.held_write;
+  state.break_waits = state.break_waits != 0 ? 1 : 0;
 }
 
 }  // namespace

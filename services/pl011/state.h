@@ -17,7 +17,7 @@ namespace atoll {
 // derives the rest (interrupt line, deadlines, FIFO levels) from these words and from the rings. So
 // no order between them matters, except that `format` is written last when the state is made.
 struct Pl011State {
-  static constexpr uint32_t kFormat = 0x50'4c'11'01;  // "PL", part, version of this layout
+  static constexpr uint32_t kFormat = 0x50'4c'11'02;  // "PL", part, version of this layout
 
   uint32_t format = 0;
   pl011::Table::Values registers{};  // UARTDR: 0; UARTFR, UARTMIS, UARTICR: not used
@@ -30,7 +30,18 @@ struct Pl011State {
   uint32_t loop_read = 0;
   uint32_t loop_write = 0;
   uint32_t overruns = 0;  // bytes lost to a full FIFO in loopback
+  // Loopback with CTS flow control: the transmit FIFO, from which bytes go when the receiver is ready.
+  std::array<uint8_t, pl011::kFifoDepth> held{};
+  uint32_t held_read = 0;
+  uint32_t held_write = 0;
 
+  // A break that the console has put into the input and the guest has not read yet. `breaks` is written last: until
+  // then a new instance notices the same break again.
+  uint32_t break_position = 0;  // index of the input ring
+  uint32_t break_waits = 0;
+  uint32_t breaks = 0;  // of the ring's marks, those noticed
+
+  uint32_t held_entries() const { return held_write - held_read; }
   uint32_t loop_entries() const { return loop_write - loop_read; }
 };
 static_assert(std::is_trivially_copyable_v<Pl011State> && std::is_standard_layout_v<Pl011State>);

@@ -1,7 +1,7 @@
 // A byte ring in memory that two tasks share: one writes, one reads, neither trusts the other.
 //
-// Layout: the writer's index at offset 0, the reader's at offset 64 (a cache line each), the data from offset
-// 128. Its capacity is the largest power of two that fits. Indices are free-running 32-bit counts of bytes.
+// Layout: the writer's index at offset 0, its mark at 8, the reader's index at offset 64 (a cache line each), the data
+// from offset 128. Its capacity is the largest power of two that fits. Indices are free-running 32-bit counts of bytes.
 //
 // Each side publishes its own index with a release store after it has touched the data, and reads the other's
 // with an acquire load: data is written before it is announced, and read before its room is given back.
@@ -31,17 +31,25 @@ class ByteRing {
   static constexpr size_t kHeaderBytes = 128;
   static constexpr size_t kMaxCapacity = size_t{1} << 30;
 
+  // Something that is no byte comes between two bytes (a break on a serial line): before the byte of this index. The
+  // last one counts.
+  struct Mark {
+    uint32_t count = 0;  // of all marks
+    uint32_t position = 0;
+  };
+
   size_t capacity() const { return data_.size(); }
 
  protected:
   static constexpr size_t kWriterIndex = 0;
+  static constexpr size_t kMark = 8;  // count << 32 | position
   static constexpr size_t kReaderIndex = 64;
 
   ByteRing() = default;
 
-  // INVALID_ARGUMENT: the memory is not 4-byte aligned or has no room for the header and a byte.
+  // INVALID_ARGUMENT: the memory is not 8-byte aligned or has no room for the header and a byte.
   static Status Check(std::span<std::byte> memory) {
-    const bool aligned = reinterpret_cast<uintptr_t>(memory.data()) % alignof(uint32_t) == 0;
+    const bool aligned = reinterpret_cast<uintptr_t>(memory.data()) % alignof(uint64_t) == 0;
     return aligned && memory.size() > kHeaderBytes ? Status::kOk : Status::kInvalidArgument;
   }
 
@@ -64,6 +72,10 @@ class ByteRing {
 
   std::span<std::byte> header_;
   std::span<std::byte> data_;
+  std::atomic_ref<uint64_t> MarkWord() const {
+    return std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(header_.data() + kMark));
+  }
+
   uint32_t own_ = 0;  // this side's index
 
  private:
@@ -117,6 +129,12 @@ class ByteRingWriter : public ByteRing {
     return size_t{used} + 1;
   }
 
+  // Marks the place behind what was written so far.
+  void PutMark() {
+    const uint64_t count = MarkWord().load(std::memory_order_relaxed) >> 32;
+    MarkWord().store((count + 1) << 32 | own_, std::memory_order_release);
+  }
+
  private:
   explicit ByteRingWriter(std::span<std::byte> memory) : ByteRing(memory, kWriterIndex) {}
 };
@@ -136,6 +154,16 @@ class ByteRingReader : public ByteRing {
   size_t Available() const {
     const uint32_t used = Load(kWriterIndex) - own_;
     return used <= capacity() ? used : 0;
+  }
+
+  Mark LastMark() const {
+    const uint64_t word = MarkWord().load(std::memory_order_acquire);
+    return {.count = static_cast<uint32_t>(word >> 32), .position = static_cast<uint32_t>(word)};
+  }
+  // Whether a mark there comes before the next byte; also if there is no such place in the ring.
+  bool IsNext(uint32_t position) const {
+    const uint32_t distance = position - own_;
+    return distance == 0 || distance > Available();
   }
 
   // Copies the next bytes, as many as there are and fit, and leaves them in the ring.

@@ -255,6 +255,127 @@ TEST(Pl011, PL011_59_flow_control_bits_do_not_stop_output) {
   EXPECT_NE(m.Read(kFr) & kFrTxFifoEmpty, 0u);
 }
 
+TEST(Pl011, PL011_59_rts_and_cts_flow_control_in_loopback) {
+  UartMachine m;
+  m.Enable();
+  m.Write(kCr, kOn | kCrLoopback | kCrRtsFlow | kCrCtsFlow);
+  EXPECT_NE(m.Read(kFr) & kFrCts, 0u);
+  m.Write(kIcr, kInterruptAll);
+  m.Print("0123456789abcdefghijklmn");
+  // The receiver is not ready from half a FIFO on; the transmit FIFO takes what it can.
+  EXPECT_EQ(m.Read(kFr) & (kFrCts | kFrTxFifoFull | kFrBusy | kFrTxFifoEmpty),
+            kFrTxFifoFull | kFrBusy);
+  EXPECT_NE(m.Read(kRis) & kInterruptCts, 0u);
+  EXPECT_EQ(m.Read(kRis) & kInterruptOverrun, 0u);
+  m.Write(kDr, '!');  // full: dropped
+  std::string text;
+  for (int i = 0; i < 4; ++i) text.push_back(static_cast<char>(m.Read(kDr)));
+  m.Boot();
+  text += m.DrainInput();
+  EXPECT_EQ(text, "0123456789abcdefghijklmn");
+  EXPECT_NE(m.Read(kFr) & kFrCts, 0u);
+  EXPECT_NE(m.Read(kRis) & kInterruptTransmit, 0u);
+  EXPECT_EQ(m.ConsoleReads(), "");
+}
+
+TEST(Pl011, PL011_59_cts_flow_control_by_rts_in_loopback) {
+  UartMachine m;
+  m.Enable();
+  m.Write(kCr, kOn | kCrLoopback | kCrCtsFlow);  // RTS is off
+  m.Print("ab");
+  EXPECT_NE(m.Read(kFr) & kFrRxFifoEmpty, 0u);
+  EXPECT_EQ(m.Read(kFr) & kFrTxFifoEmpty, 0u);
+  m.Write(kCr, kOn | kCrLoopback | kCrCtsFlow | kCrRts);
+  EXPECT_EQ(m.DrainInput(), "ab");
+  m.Write(kCr, kOn | kCrLoopback | kCrCtsFlow);
+  m.Print("cd");
+  m.Write(kCr, kOn);  // out of loopback CTS is asserted: they leave
+  EXPECT_EQ(m.ConsoleReads(), "cd");
+  EXPECT_NE(m.Read(kFr) & kFrTxFifoEmpty, 0u);
+}
+
+TEST(Pl011, PL011_56_a_break_comes_at_its_place) {
+  UartMachine m;
+  m.Enable();
+  m.Write(kImsc, kInterruptBreak);
+  m.ConsoleWrites("ab", false);
+  m.console.input.PutMark();
+  m.ConsoleWrites("cd");
+  EXPECT_EQ(m.Read(kRis) & kInterruptBreak, kInterruptBreak);
+  EXPECT_TRUE(m.line.level);
+  m.Write(kIcr, kInterruptBreak);
+  EXPECT_FALSE(m.line.level);
+  EXPECT_EQ(m.Read(kDr), 'a');
+  EXPECT_EQ(m.Read(kDr), 'b');
+  EXPECT_EQ(m.Read(kRsr), 0u);
+  EXPECT_EQ(m.Read(kDr), kDrBreak);
+  EXPECT_EQ(m.Read(kRsr), kDrBreak >> kDrErrorShift);
+  EXPECT_EQ(m.Read(kDr), 'c');
+  EXPECT_EQ(m.Read(kRsr), 0u);
+  EXPECT_EQ(m.Read(kDr), 'd');
+  EXPECT_NE(m.Read(kFr) & kFrRxFifoEmpty, 0u);
+  EXPECT_EQ(m.Read(kRis) & kInterruptBreak, 0u);
+}
+
+TEST(Pl011, PL011_56_a_break_alone_and_over_restarts) {
+  UartMachine m;
+  m.Enable();
+  m.console.input.PutMark();
+  m.device->OnSignals(Pl011::kConsoleSignal);
+  EXPECT_EQ(m.Read(kFr) & kFrRxFifoEmpty, 0u);
+  m.PassMicroseconds(1000);
+  EXPECT_NE(m.Read(kRis) & kInterruptReceiveTimeout, 0u);
+  m.Boot();
+  EXPECT_EQ(m.Read(kFr) & kFrRxFifoEmpty, 0u);
+  EXPECT_EQ(m.Read(kDr), kDrBreak);
+  m.Boot();
+  EXPECT_NE(m.Read(kFr) & kFrRxFifoEmpty, 0u);
+  // One that came while nobody was there.
+  m.console.input.PutMark();
+  m.Boot();
+  EXPECT_EQ(m.Read(kDr), kDrBreak);
+  EXPECT_EQ(m.Read(kDr), 0u);
+}
+
+TEST(Pl011, PL011_56_a_break_waits_until_reception_is_on) {
+  UartMachine m;
+  m.console.input.PutMark();
+  m.device->OnSignals(Pl011::kConsoleSignal);
+  EXPECT_NE(m.Read(kFr) & kFrRxFifoEmpty, 0u);
+  EXPECT_EQ(m.Read(kRis), 0u);
+  m.Enable();
+  EXPECT_EQ(m.Read(kDr), kDrBreak);
+}
+
+TEST(Pl011, PL011_56_marks_that_cannot_be_are_breaks_at_once) {
+  UartMachine m;
+  m.Enable();
+  for (const uint64_t position : {uint64_t{5000}, uint64_t{0xffff'fff0}, uint64_t{100}}) {
+    m.ConsoleWrites("x", false);
+    const uint64_t word = (position + 1) << 32 | position;
+    std::memcpy(m.memory.span().data() + UartMachine::kLineBytes / 2 + 8, &word, sizeof(word));
+    m.device->OnSignals(Pl011::kConsoleSignal);
+    EXPECT_EQ(m.Read(kDr), kDrBreak);
+    EXPECT_EQ(m.Read(kDr), 'x');
+    EXPECT_NE(m.Read(kFr) & kFrRxFifoEmpty, 0u);
+  }
+}
+
+TEST(Pl011, PL011_30_PL011_56_the_guests_own_break_comes_back_in_loopback) {
+  UartMachine m;
+  m.Enable();
+  m.Write(kCr, kOn | kCrLoopback);
+  m.Print("a");
+  m.Write(kLcrH, kLcrHWordLength8 | kLcrHFifoEnable | kLcrHBreak);
+  m.Write(kLcrH, kLcrHWordLength8 | kLcrHFifoEnable | kLcrHBreak);  // one break, as long as it lasts
+  m.Write(kLcrH, kLcrHWordLength8 | kLcrHFifoEnable);
+  EXPECT_EQ(m.Read(kRis) & kInterruptBreak, kInterruptBreak);
+  EXPECT_EQ(m.Read(kDr), 'a');
+  EXPECT_EQ(m.Read(kDr), kDrBreak);
+  EXPECT_NE(m.Read(kFr) & kFrRxFifoEmpty, 0u);
+  EXPECT_EQ(m.ConsoleReads(), "");
+}
+
 TEST(Pl011, PL011_61_no_byte_lost_against_a_slow_console) {
   UartMachine m;
   m.Enable();

@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+"""Measures what a guest gets done beside a hostile one, on one CPU in deterministic time.
+
+Usage: run_neighbours.py BINARY [MODE ...] [--build FOLDER] [--table]
+
+A worker guest (guests/neighbours) computes, reads a device register, reads its disk and sleeps by its timer, for a
+while each, and prints how much it got done. Its share is what it does beside a neighbour that only computes. Beside
+each hostile neighbour it must do at least 90 % of that, and wake from sleep as often.
+"""
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+sys.dont_write_bytecode = True
+
+MODES = ["spin_masked", "device", "alarm", "gic", "sgi", "ppi", "wfi", "hvc", "uart", "lines", "doorbell", "disk"]
+WANTED = 0.9
+KINDS = ["compute", "device", "disk", "wakes"]
+TIMEOUT_SECONDS = 60
+SYSTEM = """
+vm {{ name: "worker" memory_mib: 32 kernel: "guest" command_line: "mode=worker" disk {{ zero_mib: 2 }} cpu: 0 }}
+vm {{ name: "neighbour" memory_mib: 32 kernel: "guest" command_line: "mode={}" disk {{ zero_mib: 2 }} cpu: 0 }}
+"""
+
+
+def measure(launch, binary: str, mode: str) -> dict[str, int]:
+    """What the worker did, by kind, as far as it came."""
+    options = launch.Options(config="", files={"guest": binary}, icount=True)
+    with launch.Machine(options) as machine:
+        system = machine.folder / "neighbours.textproto"
+        system.write_text(SYSTEM.format(mode))
+        options.config = str(system)
+        machine.prepare()
+        process = subprocess.Popen(machine.command(["-serial", "stdio"]), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        watchdog = threading.Timer(TIMEOUT_SECONDS, process.kill)
+        watchdog.start()
+        did = {}
+        try:
+            for raw in process.stdout:
+                line = raw.decode(errors="replace").strip()
+                if found := re.search(r"DID (\w+) (\d+)$", line):
+                    did[found[1]] = int(found[2])
+                if "FAILED" in line or "died" in line or "panic" in line:
+                    print(f"{mode}: {line}")
+                if line.endswith("DONE"):
+                    break
+        finally:
+            watchdog.cancel()
+            process.kill()
+            process.wait()
+    return did
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measures what a guest gets done beside a hostile one.")
+    parser.add_argument("binary")
+    parser.add_argument("mode", nargs="*")
+    parser.add_argument("--build", help="native build folder")
+    parser.add_argument("--jobs", type=int, default=1)
+    arguments = parser.parse_args()
+    if arguments.build:
+        os.environ["ATOLL_BUILD"] = arguments.build
+    import launch
+
+    modes = arguments.mode or MODES
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        results = list(pool.map(lambda mode: measure(launch, arguments.binary, mode), ["busy", *modes]))
+    share = results[0]
+    if set(KINDS) - set(share):
+        print(f"the worker did not come to its end beside a busy neighbour: {share}")
+        return 1
+    problems = []
+    print(f"{'neighbour':12}" + "".join(f"{kind:>10}" for kind in KINDS) + "  latest wake")
+    for mode, did in zip(["busy", *modes], results):
+        ratios = {kind: did.get(kind, 0) / share[kind] for kind in KINDS}
+        print(f"{mode:12}" + "".join(f"{ratios[kind]:10.2f}" for kind in KINDS) +
+              f"  {did.get('latest_us', 0):8} us")
+        problems += [f"{kind} beside {mode}: {ratio:.2f} of its share, less than {WANTED}"
+                     for kind, ratio in ratios.items() if ratio < WANTED]
+    print(*problems, sep="\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
