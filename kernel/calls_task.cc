@@ -42,7 +42,7 @@ template <>
 Result<Empty> Execute<KernelCall::kSetSignal>(Task&, HandleEntry* handle, const Empty&) {
   const auto signal = ObjectOf<Signal>(*handle, ObjectType::kSignal);
   if (!signal.has_value()) return std::unexpected(signal.error());
-  RaiseSignal(*(*signal)->owner, handle->badge);
+  RaiseSignalFor(CurrentPayer(Cpu::This()), *(*signal)->owner, handle->badge);
   return Empty{};
 }
 

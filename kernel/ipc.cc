@@ -182,13 +182,17 @@ Status Reply(Task& server, uint64_t token, uint64_t label, const abi::Words& wor
   return Status::kOk;
 }
 
+void RaiseSignalFor(uint32_t payer, Task& owner, uint64_t bits) {
+  if (bits != 0 && owner.port->receiver == &owner) owner.payer = payer;
+  RaiseSignal(owner, bits);
+}
+
 void RaiseSignal(Task& owner, uint64_t bits) {
   if (bits == 0) return;  // nothing to wake for
   owner.signals.fetch_or(bits, std::memory_order_release);
   Endpoint& port = *owner.port;
   if (port.receiver != &owner) return;  // it sees them when it receives next
   port.receiver = nullptr;
-  owner.payer = CurrentPayer(Cpu::This());
   WriteSignals(owner, owner.signals.exchange(0, std::memory_order_acquire));
   MakeReady(owner);
 }

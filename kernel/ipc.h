@@ -23,9 +23,12 @@ void Receive(Task& server) ATOLL_KERNEL_LOCKED;
 Status Reply(Task& server, uint64_t token, uint64_t label,
              const abi::Words& words) ATOLL_KERNEL_LOCKED;
 
-// Sets bits in a task's signal word and wakes it if it waits. What a task of no VM then does is on the account of whom
-// the current thread works for.
+// Sets bits in a task's signal word and wakes it if it waits. What a task of no VM then does is on the account that it
+// worked on last: its timers and interrupts follow from that.
 void RaiseSignal(Task& owner, uint64_t bits) ATOLL_KERNEL_LOCKED;
+
+// The same, and what it does is on the account `payer` (CurrentPayer).
+void RaiseSignalFor(uint32_t payer, Task& owner, uint64_t bits) ATOLL_KERNEL_LOCKED;
 
 // `caller` stops waiting, in a queue or for a reply; a reply that comes later gets CANCELLED.
 void CancelCall(Thread& caller) ATOLL_KERNEL_LOCKED;
