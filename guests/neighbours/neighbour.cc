@@ -189,11 +189,20 @@ struct ModeEntry {
   void (*run)();
 };
 constexpr ModeEntry kModes[] = {
-    {"worker", Work},          {"busy", Busy},           {"spin_masked", SpinMasked},
-    {"device", FloodDevice},   {"alarm", FloodAlarm},    {"gic", FloodGic},
-    {"sgi", FloodSgi},         {"ppi", FloodPpi},        {"wfi", StormWfi},
-    {"hvc", StormHvc},         {"uart", FloodUart},      {"lines", FloodLines},
-    {"doorbell", FloodDoorbell}, {"disk", FloodDisk},
+    {"worker", Work},
+    {"busy", Busy},
+    {"spin_masked", SpinMasked},
+    {"device", FloodDevice},
+    {"alarm", FloodAlarm},
+    {"gic", FloodGic},
+    {"sgi", FloodSgi},
+    {"ppi", FloodPpi},
+    {"wfi", StormWfi},
+    {"hvc", StormHvc},
+    {"uart", FloodUart},
+    {"lines", FloodLines},
+    {"doorbell", FloodDoorbell},
+    {"disk", FloodDisk},
 };
 
 }  // namespace

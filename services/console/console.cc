@@ -15,7 +15,7 @@ constexpr std::string_view kHelp =
     "Ctrl-A x: power off, Ctrl-A Ctrl-A: a Ctrl-A, Ctrl-A ?: this";
 
 // Bytes in one turn of the event loop, so that commands are seen under endless output and the
-// reverse.
+// reverse. The labels of lines count.
 constexpr size_t kOutputPerTurn = 4096;
 constexpr size_t kInputPerTurn = 256;
 
@@ -322,12 +322,13 @@ Console::Progress Console::SendFrom(uint32_t guest, size_t& budget) {
     std::array<std::byte, kChunk> chunk;
     const size_t count = ring.Peek(std::span(chunk).first(std::min(chunk.size(), budget)));
     if (count == 0) return Progress::kDone;
-    for (size_t i = 0; i < count; ++i, ++sent, --budget) {
+    for (size_t i = 0; i < count && budget != 0; ++i, ++sent, --budget) {
       if (labelled && state_.mid_line == 0) {
         Say("[");
         Say(guests_[guest]->name);
         Say("] ");
         state_.mid_line = 1;
+        budget -= std::min(budget - 1, guests_[guest]->name.size());
         if (!SendText()) return Progress::kBlocked;
       }
       if (!ports_.uart.CanSend()) return Progress::kBlocked;

@@ -65,7 +65,8 @@ class Session {
       default:
         if (a < 8) m_.Boot();
         if (a >= 128) {  // what drivers do, which random values seldom are
-          m_.Write(kCr, kCrUartEnable | kCrReceiveEnable | ((b & 1) != 0 ? kCrLoopback : 0));
+          Store(kTable.offset(kCr), 4,
+                kCrUartEnable | kCrReceiveEnable | ((b & 1) != 0 ? kCrLoopback : 0));
           m_.Write(kLcrH, (b & 2) != 0 ? kLcrHFifoEnable : 0);
         }
         m_.device->OnSignals(b);
@@ -76,7 +77,7 @@ class Session {
 
   // Everything arrives, once and in order.
   void End() {
-    m_.Write(kCr, kCrUartEnable | kCrReceiveEnable);
+    Store(kTable.offset(kCr), 4, kCrUartEnable | kCrReceiveEnable);
     while (m_.state->loop_entries() != 0) m_.Read(kDr);
     for (const char byte : m_.DrainInput()) {
       Require(!typed_.empty() && typed_.front() == static_cast<uint8_t>(byte));
@@ -92,6 +93,16 @@ class Session {
   }
 
  private:
+  // What flow control held back in loopback leaves when that ends, as far as there is room.
+  void Store(uint64_t offset, uint32_t size, uint64_t value) {
+    const Pl011State before = *m_.state;
+    size_t room = UartMachine::kRingCapacity - m_.console.output.Available();
+    m_.Store(offset, value, size);
+    if ((m_.state->registers[kCr] & kCrLoopback) != 0) return;
+    for (uint32_t i = before.held_read; i != before.held_write && room != 0; ++i, --room)
+      printed_.push_back(before.held[i % before.held.size()]);
+  }
+
   // An access, with the streams followed as a guest can tell from the registers.
   void Raw(uint64_t offset, uint32_t size, bool write, uint64_t value) {
     const bool data = offset == kTable.offset(kDr) && size <= 4;
@@ -99,7 +110,7 @@ class Session {
     const uint32_t looped = m_.state->loop_entries();
     const uint32_t flags = m_.Read(kFr);
     if (write) {
-      m_.Store(offset, value, size);
+      Store(offset, size, value);
       if (data && !loopback && (flags & kFrTxFifoFull) == 0)
         printed_.push_back(static_cast<uint8_t>(value));
     } else {

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Measures what a guest gets done beside a hostile one, on one CPU in deterministic time.
 
-Usage: run_neighbours.py BINARY [MODE ...] [--build FOLDER] [--table]
+Usage: run_neighbours.py BINARY [MODE ...] [--build FOLDER]
 
 A worker guest (guests/neighbours) computes, reads a device register, reads its disk and sleeps by its timer, for a
 while each, and prints how much it got done. Its share is what it does beside a neighbour that only computes. Beside
@@ -22,6 +22,7 @@ sys.dont_write_bytecode = True
 
 MODES = ["spin_masked", "device", "alarm", "gic", "sgi", "ppi", "wfi", "hvc", "uart", "lines", "doorbell", "disk"]
 WANTED = 0.9
+NOISE = re.compile(r"\[neighbour\] |[xy\r\n]")
 KINDS = ["compute", "device", "disk", "wakes"]
 TIMEOUT_SECONDS = 60
 SYSTEM = """
@@ -42,21 +43,21 @@ def measure(launch, binary: str, mode: str) -> dict[str, int]:
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         watchdog = threading.Timer(TIMEOUT_SECONDS, process.kill)
         watchdog.start()
-        did = {}
+        text = ""
         try:
             for raw in process.stdout:
-                line = raw.decode(errors="replace").strip()
-                if found := re.search(r"DID (\w+) (\d+)$", line):
-                    did[found[1]] = int(found[2])
-                if "FAILED" in line or "died" in line or "panic" in line:
-                    print(f"{mode}: {line}")
-                if line.endswith("DONE"):
+                # What the neighbour prints may come between any two bytes of the worker.
+                text += NOISE.sub("", raw.decode(errors="replace"))
+                if "DONE" in text:
                     break
         finally:
             watchdog.cancel()
             process.kill()
             process.wait()
-    return did
+    for word in ("FAILED", "died", "panic"):
+        if word in text:
+            print(f"{mode}: {text}")
+    return {kind: int(number) for kind, number in re.findall(r"DID ([a-z_]+) (\d+)", text)}
 
 
 def main() -> int:

@@ -178,6 +178,27 @@ TEST(Console, power_off_key) {
   }
 }
 
+TEST(Console, PL011_56_break_key) {
+  ConsoleMachine m;
+  m.Type("ab");
+  const uint32_t before = m.guests[0].line.input.LastMark().count;
+  m.guests[0].input.Taken();
+  m.Type(
+      "\x01"
+      "b");
+  EXPECT_EQ(m.guests[0].line.input.LastMark().count, before + 1);
+  EXPECT_EQ(m.guests[0].input.Taken(), 1);
+  EXPECT_EQ(m.guests[1].line.input.LastMark().count, 0u);
+  m.Type("c");
+  EXPECT_EQ(m.guests[0].Read(2), "ab");
+  EXPECT_TRUE(m.guests[0].line.input.IsNext(m.guests[0].line.input.LastMark().position));
+  EXPECT_EQ(m.guests[0].Read(), "c");
+  ConsoleMachine without(0);
+  without.Type(
+      "\x01"
+      "b");
+}
+
 TEST(Console, escaped_escape_and_help) {
   ConsoleMachine m;
   m.Type(

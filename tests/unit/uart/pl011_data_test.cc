@@ -367,7 +367,8 @@ TEST(Pl011, PL011_30_PL011_56_the_guests_own_break_comes_back_in_loopback) {
   m.Write(kCr, kOn | kCrLoopback);
   m.Print("a");
   m.Write(kLcrH, kLcrHWordLength8 | kLcrHFifoEnable | kLcrHBreak);
-  m.Write(kLcrH, kLcrHWordLength8 | kLcrHFifoEnable | kLcrHBreak);  // one break, as long as it lasts
+  m.Write(kLcrH,
+          kLcrHWordLength8 | kLcrHFifoEnable | kLcrHBreak);  // one break, as long as it lasts
   m.Write(kLcrH, kLcrHWordLength8 | kLcrHFifoEnable);
   EXPECT_EQ(m.Read(kRis) & kInterruptBreak, kInterruptBreak);
   EXPECT_EQ(m.Read(kDr), 'a');
