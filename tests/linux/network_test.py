@@ -84,7 +84,7 @@ class Network(unittest.TestCase):
 
     def test_pings_then_tcp_in_both_directions(self):
         self.transfer(f"send 5001 {MIB}; receive {RIGHT} 5002; meet_here",
-                      f"ping_all {LEFT} {PINGS} || exit 1; receive {LEFT} 5001; send 5002 {MIB}; meet_at {LEFT}")
+                      f"ping_all {LEFT} {PINGS}; pings=$?; receive {LEFT} 5001; send 5002 {MIB}; meet_at {LEFT}; exit $pings")
 
     def test_several_vcpus_and_cpus_and_both_directions_at_once(self):
         script = f"send %d {MIB} >/tmp/send & receive %s %d; wait; cat /tmp/send; "
