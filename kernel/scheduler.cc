@@ -233,18 +233,16 @@ void SetHome(Thread& thread, uint32_t home_cpu) {
   thread.schedule.home_cpu = home_cpu;
   if (home_cpu >= cpu_count) return;
   Cpu& home = cpus[home_cpu];
+  // It goes by itself when it is next scheduled: it may be on its way into the kernel with a call, which must not be
+  // lost. Until then no reply may let it go on by the fast path: a vCPU's registers are on the CPU that it leaves.
+  thread.work |= kWorkMove;
   if (thread.ready) {
     thread.ready_on->run_queue.Remove(thread);
     Enter(home, thread);
   }
   for (Cpu& cpu : OnlineCpus()) {
-    if (cpu.current != &thread || &cpu == &home) continue;
-    // It goes by itself when it is next scheduled: it may be on its way into the kernel with a call, which must not
-    // be lost.
-    thread.work |= kWorkMove;
-    if (&cpu != &Cpu::This()) Interrupt(cpu);
+    if (cpu.current == &thread && &cpu != &home && &cpu != &Cpu::This()) Interrupt(cpu);
   }
-  if (thread.WaitsForReply()) thread.work |= kWorkElsewhere;
 }
 
 void NoteServed(Thread& caller, const Cpu& cpu) {

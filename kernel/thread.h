@@ -49,7 +49,7 @@ inline constexpr uint32_t kWorkDebug = 16;      // vCPU: its debug registers are
 inline constexpr uint32_t kWorkBudget = 8;      // its budget ran out while a server worked for it
 inline constexpr uint32_t kWorkTurn = 32;       // its turn ended while a server worked for it
 inline constexpr uint32_t kWorkMmio = 64;   // vCPU: the fast path cannot complete its device access
-inline constexpr uint32_t kWorkMove = 512;  // its home has changed while it ran
+inline constexpr uint32_t kWorkMove = 512;  // its home has changed since it was scheduled last
 inline constexpr uint32_t kWorkElsewhere =
     128;  // it waits for a server that took its call on another CPU
 
@@ -117,8 +117,6 @@ struct alignas(64) Thread {
   const bool vcpu;
   uint64_t ticks = 0;  // of running time
   Timer replenish;     // end of its budget's period
-
-  bool WaitsForReply() const { return server != nullptr; }
 };
 
 static_assert(offsetof(Frame, sp_el0) == FRAME_SP && offsetof(Frame, pc) == FRAME_PC);

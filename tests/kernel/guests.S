@@ -117,3 +117,24 @@ guest GuestCalls
         str     x3, [x2]
         b       1b
 end_guest GuestCalls
+
+// x0 = where it counts. Calls for ever: rounds in the first word; in the second, those after which it was another
+// vCPU. Its second instruction is where a vCPU starts that only says so and sleeps.
+guest GuestStaysItself
+        b       2f
+        str     x0, [x0]
+1:      wfi
+        b       1b
+2:      mov     x19, x0
+        mov     x20, xzr
+        mrs     x21, mpidr_el1
+3:      hvc     #0
+        mrs     x22, mpidr_el1
+        cmp     x21, x22
+        cinc    x20, x20, ne
+        str     x20, [x19, #8]
+        ldr     x3, [x19]
+        add     x3, x3, #1
+        str     x3, [x19]
+        b       3b
+end_guest GuestStaysItself

@@ -5,6 +5,7 @@
 #include "tests/kernel/smp.h"
 
 extern "C" const std::byte GuestCount[], GuestCount_end[], GuestCalls[], GuestCalls_end[];
+extern "C" const std::byte GuestStaysItself[], GuestStaysItself_end[];
 
 namespace atoll::test {
 namespace {
@@ -336,6 +337,38 @@ TEST(a_running_vcpu_moves_from_cpu_to_cpu) {
     MoveTo(machine.vcpus[i % 2], i / 2 + 1, 5);
     EXPECT_TRUE(Runs(0) && Runs(1));
   }
+}
+
+TEST(a_vcpu_moves_while_its_call_waits_in_a_queue) {
+  // Its server works for another, on the CPU that the vCPU goes to, and takes the call there.
+  const Child server = StartOn(0,
+                               [](uint32_t, uint64_t) {
+                                 abi::Received call = abi::ReplyWait(0, {});
+                                 Shared()[0] = 1;
+                                 while (Shared()[1] == 0) {
+                                 }
+                                 for (;;) call = Answer(call.call.token, {});
+                               },
+                               0, {.priority = kBelowRoot, .endpoint = true});
+  const Machine machine = MakeMachine(GuestStaysItself, GuestStaysItself_end, 1);
+  EXPECT_OK(kernel::BindHypercall({machine.vm}, {.endpoint = server.endpoint}));
+  // Its sibling sleeps there, with its registers in the CPU.
+  MoveTo(machine.vcpus[1], 0, 5);
+  EXPECT_OK(kernel::StartVcpu({machine.vcpus[1]}, {.entry = kRam + 4, .context = DataOf(1)}));
+  EXPECT_TRUE(Eventually([] { return WordOf(1) != 0; }));
+  // Below the vCPU: it must not be why the reply takes the slow path.
+  Child first = MakeOn(
+      0, [](uint32_t, uint64_t) { static_cast<void>(abi::Call({kCallSlot}, {})); }, 0,
+      {.rank = 3, .priority = 1});
+  Grant(server.endpoint, first.task, kCallSlot, kSend);
+  Start(first);
+  EXPECT_TRUE(Eventually([] { return Shared()[0] != 0; }));
+  StartVcpu(machine, 0);
+  Sleep(20'000);  // its call waits now
+  MoveTo(machine.vcpus[0], 0, 5);
+  Shared()[1] = 1;
+  EXPECT_TRUE(Runs(0));
+  EXPECT_EQ(Data()[1], 0ull);
 }
 
 TEST(a_vm_stops_on_all_cpus_at_once) {
