@@ -56,12 +56,25 @@ bool RingDoorbell(Vcpu& vcpu, const Range& range, uint64_t offset, const MmioAcc
   return true;
 }
 
-// A translation fault that would not happen now.
-bool IsMapped(Vm& vm, GuestPhys address, uint64_t esr_value) {
+bool IsTranslationFault(uint64_t esr_value) {
   constexpr uint64_t kFaultType = 0x3c;  // ESR_ELx.DFSC and IFSC without the level (DDI0487)
   constexpr uint64_t kTranslation = 0x04;
-  return (esr_value & kFaultType) == kTranslation &&
+  return (esr_value & kFaultType) == kTranslation;
+}
+
+// A translation fault that would not happen now.
+bool IsMapped(Vm& vm, GuestPhys address, uint64_t esr_value) {
+  return IsTranslationFault(esr_value) &&
          Stage2Table(vm.root, vm.tables).Query(address).has_value();
+}
+
+// The same for a task.
+bool IsMapped(Task& task, VirtAddr address, uint64_t esr_value) {
+  const ExceptionClass exception = esr::Class(esr_value);
+  return (exception == ExceptionClass::kDataAbortLower ||
+          exception == ExceptionClass::kInstructionAbortLower) &&
+         IsTranslationFault(esr_value) &&
+         TaskTable(task.root, task.tables).Query(address).has_value();
 }
 
 void OnDataAbort(Vcpu& vcpu, uint64_t esr_value) {
@@ -283,8 +296,10 @@ extern "C" Thread* HandleSynchronous() ABSL_EXCLUSIVE_LOCK_FUNCTION(kernel_lock)
     kTable[static_cast<size_t>(esr::Class(esr_value))](vcpu, esr_value);
   } else {
     Task& task = *static_cast<Task*>(cpu.current);
+    const uint64_t far = FarEl2::Read();
+    if (IsMapped(task, VirtAddr(far), esr_value)) return Schedule(cpu);
     task.death_esr = esr_value;
-    task.death_far = FarEl2::Read();
+    task.death_far = far;
     Die(task, DeathCause::kFault);
   }
   return Schedule(cpu);

@@ -122,6 +122,35 @@ TEST(a_new_mapping_is_there_for_a_task_that_runs) {
   EXPECT_TRUE(!IsDead(child));
 }
 
+TEST(a_task_goes_on_while_a_block_of_its_memory_is_split) {
+  const PhysAddr base(AlignUp(FreeBase().value, kBlockSize));
+  TakePages((base - FreeBase() + kBlockSize) / kPageSize);
+  const uint32_t memory = CreateMemoryAt(base, kBlockSize);
+  const Child child = StartOn(1,
+                              [](uint32_t, uint64_t) {
+                                for (;;) {
+                                  if (Shared()[1] == 0) continue;
+                                  static_cast<void>(*reinterpret_cast<volatile uint64_t*>(
+                                      kPage + kBlockSize - kPageSize));
+                                  Shared()[0] = Shared()[0] + 1;
+                                }
+                              },
+                              0, {.priority = kBelowRoot});
+  for (uint32_t i = 0; i < 50; ++i) {
+    Map(memory, child.task, kPage, kBlockSize, kReadWrite);
+    Shared()[1] = 1;
+    const uint64_t before = Shared()[0];
+    EXPECT_TRUE(Eventually([=] { return Shared()[0] > before + 10; }));
+    Unmap(child.task, kPage, kPageSize);  // splits it
+    const uint64_t after = Shared()[0];
+    if (!Eventually([=] { return IsDead(child) || Shared()[0] > after + 10; })) break;
+    EXPECT_TRUE(!IsDead(child));
+    Shared()[1] = 0;
+    EXPECT_TRUE(Eventually([] { return IsStill(Shared()[0]); }));
+    Unmap(child.task, kPage + kPageSize, kBlockSize - kPageSize);
+  }
+}
+
 TEST(a_handle_is_gone_for_a_task_that_runs_elsewhere) {
   for (uint32_t i = 0; i < 10; ++i) {
     Child child = MakeOn(i,
