@@ -126,16 +126,16 @@ TEST(a_task_goes_on_while_a_block_of_its_memory_is_split) {
   const PhysAddr base(AlignUp(FreeBase().value, kBlockSize));
   TakePages((base - FreeBase() + kBlockSize) / kPageSize);
   const uint32_t memory = CreateMemoryAt(base, kBlockSize);
-  const Child child = StartOn(1,
-                              [](uint32_t, uint64_t) {
-                                for (;;) {
-                                  if (Shared()[1] == 0) continue;
-                                  static_cast<void>(*reinterpret_cast<volatile uint64_t*>(
-                                      kPage + kBlockSize - kPageSize));
-                                  Shared()[0] = Shared()[0] + 1;
-                                }
-                              },
-                              0, {.priority = kBelowRoot});
+  const Child child = StartOn(
+      1,
+      [](uint32_t, uint64_t) {
+        for (;;) {
+          if (Shared()[1] == 0) continue;
+          static_cast<void>(*reinterpret_cast<volatile uint64_t*>(kPage + kBlockSize - kPageSize));
+          Shared()[0] = Shared()[0] + 1;
+        }
+      },
+      0, {.priority = kBelowRoot});
   for (uint32_t i = 0; i < 50; ++i) {
     Map(memory, child.task, kPage, kBlockSize, kReadWrite);
     Shared()[1] = 1;
@@ -386,9 +386,8 @@ TEST(a_vcpu_moves_while_its_call_waits_in_a_queue) {
   EXPECT_OK(kernel::StartVcpu({machine.vcpus[1]}, {.entry = kRam + 4, .context = DataOf(1)}));
   EXPECT_TRUE(Eventually([] { return WordOf(1) != 0; }));
   // Below the vCPU: it must not be why the reply takes the slow path.
-  Child first = MakeOn(
-      0, [](uint32_t, uint64_t) { static_cast<void>(abi::Call({kCallSlot}, {})); }, 0,
-      {.rank = 3, .priority = 1});
+  Child first = MakeOn(0, [](uint32_t, uint64_t) { static_cast<void>(abi::Call({kCallSlot}, {})); },
+                       0, {.rank = 3, .priority = 1});
   Grant(server.endpoint, first.task, kCallSlot, kSend);
   Start(first);
   EXPECT_TRUE(Eventually([] { return Shared()[0] != 0; }));
