@@ -11,8 +11,7 @@ namespace atoll {
 // Vectors, per-CPU block, trap configuration, timers. On the CPU itself.
 void SetUpCpu(Cpu& cpu);
 
-// What the CPUs have; alike on all of them: a CPU that differs from the first is not used. Written once, by the
-// first.
+// What the CPUs have; it must be alike on all of them, which nobody checks. Written once, by the first.
 inline constinit CpuFeatures cpu_features;
 void SetUpFeatures();
 inline const CpuFeatures& ThisCpuFeatures() { return cpu_features; }

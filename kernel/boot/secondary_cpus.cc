@@ -5,6 +5,7 @@
 #include "kernel/cpu.h"
 #include "kernel/cpu_setup.h"
 #include "kernel/log/log.h"
+#include "kernel/machine/gic_cpu_interface.h"
 #include "kernel/machine/timer.h"
 #include "kernel/scheduler.h"
 #include "kernel/system_register.h"
@@ -52,7 +53,14 @@ void StartSecondaryCpus(const BootInfo& info) {
                                                   reinterpret_cast<uint64_t>(image_start));
   for (const uint64_t affinity : info.machine.cpus) {
     if (affinity == own) continue;
-    Cpu& cpu = cpus[cpu_count];  // as many as there are CPUs in the list
+    if (cpu_count == cpus.size()) return;  // this CPU is not in the list, which has the first eight
+    if (!gic::IsSgiTarget(own) || !gic::IsSgiTarget(affinity)) {
+      LogWarning("CPU ", Hex(affinity),
+                 " and the first one cannot interrupt each other (Aff0 above 15); it and those "
+                 "after it are not used");
+      return;
+    }
+    Cpu& cpu = cpus[cpu_count];
     cpu.index = cpu_count;
     cpu.affinity = affinity;
     cpu.stack_top = KernelStackTop(cpu.index).value;

@@ -54,7 +54,10 @@ inline void Deactivate(uint32_t intid) {
   Isb();
 }
 
-// Sends SGI `intid` (0 to 15) to the CPU with this affinity (Aff0 below 16).
+// Without range selectors (ICC_CTLR_EL1.RSS) an SGI reaches Aff0 below 16.
+constexpr bool IsSgiTarget(uint64_t affinity) { return (affinity & 0xff) < 16; }
+
+// Sends SGI `intid` (0 to 15) to the CPU with this affinity, which must be a target.
 inline void SendSgi(uint32_t intid, uint64_t affinity) {
   const uint64_t value = ((affinity >> 32 & 0xff) << 48) |  // Aff3
                          ((affinity >> 16 & 0xff) << 32) |  // Aff2
