@@ -263,6 +263,7 @@ Result<Empty> Execute<KernelCall::kBindDoorbell>(Task& caller, HandleEntry* hand
   range->signal = *signal;
   range->first_bit = request.first_bit;
   range->bits = request.bits;
+  range->patient = request.patient;
   ++(*signal)->references;
   return Empty{};
 }

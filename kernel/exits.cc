@@ -52,7 +52,7 @@ bool RingDoorbell(Vcpu& vcpu, const Range& range, uint64_t offset, const MmioAcc
   if (value >= range.bits) return false;  // the device decides what to do with it
   SkipInstruction(ProgressOf(vcpu), esr_value);
   RaiseSignalFor(CurrentPayer(Cpu::This()), *range.signal->owner,
-                 uint64_t{1} << (range.first_bit + value));
+                 uint64_t{1} << (range.first_bit + value), range.patient);
   return true;
 }
 

@@ -182,19 +182,26 @@ Status Reply(Task& server, uint64_t token, uint64_t label, const abi::Words& wor
   return Status::kOk;
 }
 
-void RaiseSignalFor(uint32_t payer, Task& owner, uint64_t bits) {
+void RaiseSignalFor(uint32_t payer, Task& owner, uint64_t bits, bool patient) {
   if (bits != 0 && owner.port->receiver == &owner) owner.payer = payer;
-  RaiseSignal(owner, bits);
+  RaiseSignal(owner, bits, patient);
 }
 
-void RaiseSignal(Task& owner, uint64_t bits) {
+void RaiseSignal(Task& owner, uint64_t bits, bool patient) {
   if (bits == 0) return;  // nothing to wake for
   owner.signals.fetch_or(bits, std::memory_order_release);
   Endpoint& port = *owner.port;
-  if (port.receiver != &owner) return;  // it sees them when it receives next
+  if (port.receiver != &owner) {  // it sees them when it receives next
+    if (!patient && owner.ready) Reprioritize(owner);
+    return;
+  }
   port.receiver = nullptr;
   WriteSignals(owner, owner.signals.exchange(0, std::memory_order_acquire));
-  MakeReady(owner);
+  if (patient) {
+    MakeReadyAfterCurrent(owner);
+  } else {
+    MakeReady(owner);
+  }
 }
 
 void CancelCall(Thread& caller) {

@@ -25,10 +25,11 @@ Status Reply(Task& server, uint64_t token, uint64_t label,
 
 // Sets bits in a task's signal word and wakes it if it waits. What a task of no VM then does is on the account that it
 // worked on last: its timers and interrupts follow from that.
-void RaiseSignal(Task& owner, uint64_t bits) ATOLL_KERNEL_LOCKED;
+// `patient`: it works when the current thread waits, at the latest when that one's turn ends.
+void RaiseSignal(Task& owner, uint64_t bits, bool patient = false) ATOLL_KERNEL_LOCKED;
 
 // The same, and what it does is on the account `payer` (CurrentPayer).
-void RaiseSignalFor(uint32_t payer, Task& owner, uint64_t bits) ATOLL_KERNEL_LOCKED;
+void RaiseSignalFor(uint32_t payer, Task& owner, uint64_t bits, bool patient = false) ATOLL_KERNEL_LOCKED;
 
 // `caller` stops waiting, in a queue or for a reply; a reply that comes later gets CANCELLED.
 void CancelCall(Thread& caller) ATOLL_KERNEL_LOCKED;

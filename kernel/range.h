@@ -23,6 +23,8 @@ struct Range {
   Signal* signal = nullptr;
   uint32_t first_bit = 0;
   uint32_t bits = 0;
+  bool patient =
+      false;  // the signal's owner works when the vCPU waits, at the latest when its turn ends
 };
 
 // Holds no address: what a vCPU's last range is before its first access.

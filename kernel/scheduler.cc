@@ -210,6 +210,17 @@ void MakeReady(Thread& thread, Place place) {
   Enter(cpu, thread, turn_goes_on ? place : Place::kLast);
 }
 
+void MakeReadyAfterCurrent(Thread& thread) {
+  Cpu& cpu = CpuFor(thread);
+  if (&cpu != &Cpu::This() || cpu.current == nullptr || thread.stopped ||
+      thread.schedule.throttled) {
+    return MakeReady(thread);
+  }
+  thread.ready_on = &cpu;
+  cpu.run_queue.PushFront(thread,
+                          std::min(EffectivePriority(thread), EffectivePriority(*cpu.current)));
+}
+
 uint32_t CurrentPayer(const Cpu& cpu) {
   if (cpu.current == nullptr) return 0;
   const Thread& charged = ChargedThread(*cpu.current);

@@ -29,6 +29,10 @@ void Reprioritize(Thread& thread) ATOLL_KERNEL_LOCKED;
 enum class Place { kFirst, kLast };
 void MakeReady(Thread& thread, Place place = Place::kLast) ATOLL_KERNEL_LOCKED;
 
+// As MakeReady, but the current thread of its CPU goes on until it waits or its turn ends, whatever the priorities.
+// Reprioritize ends the patience.
+void MakeReadyAfterCurrent(Thread& thread) ATOLL_KERNEL_LOCKED;
+
 // VMID on whose account the current thread works; 0: nobody's.
 uint32_t CurrentPayer(const Cpu& cpu) ATOLL_KERNEL_LOCKED;
 

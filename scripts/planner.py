@@ -320,7 +320,8 @@ class Planner:
             for doorbell in mmio.doorbell:
                 bit = instance.service.signal(doorbell.bit)
                 self.add("doorbell", vm, vm=vm, address=base + doorbell.offset,
-                         signal=self.signal_slots[instance.label], first_bit=bit.bit, bits=max(bit.count, 1))
+                         signal=self.signal_slots[instance.label], first_bit=bit.bit, bits=max(bit.count, 1),
+                         patient=doorbell.patient)
         if instance.manifest.hypercalls:
             self.add("hypercall", vm, vm=vm, endpoint=endpoint)
 

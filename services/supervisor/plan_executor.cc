@@ -186,7 +186,8 @@ Checked<void> PlanExecutor::Doorbell(const atoll_PlanDoorbell& doorbell) {
   return Check(kernel_.BindDoorbell(abi::Handle{doorbell.vm}, {.address = doorbell.address,
                                                                .signal = doorbell.signal,
                                                                .first_bit = doorbell.first_bit,
-                                                               .bits = doorbell.bits}),
+                                                               .bits = doorbell.bits,
+                                                               .patient = doorbell.patient}),
                "doorbell", doorbell.signal);
 }
 
