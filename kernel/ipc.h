@@ -29,7 +29,8 @@ Status Reply(Task& server, uint64_t token, uint64_t label,
 void RaiseSignal(Task& owner, uint64_t bits, bool patient = false) ATOLL_KERNEL_LOCKED;
 
 // The same, and what it does is on the account `payer` (CurrentPayer).
-void RaiseSignalFor(uint32_t payer, Task& owner, uint64_t bits, bool patient = false) ATOLL_KERNEL_LOCKED;
+void RaiseSignalFor(uint32_t payer, Task& owner, uint64_t bits,
+                    bool patient = false) ATOLL_KERNEL_LOCKED;
 
 // `caller` stops waiting, in a queue or for a reply; a reply that comes later gets CANCELLED.
 void CancelCall(Thread& caller) ATOLL_KERNEL_LOCKED;
