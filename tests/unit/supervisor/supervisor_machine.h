@@ -139,7 +139,8 @@ inline PlanBuilder SamplePlan() {
   plan.owner = kVm;
   plan.Add(atoll_PlanRecord_grant_tag).record.grant = {999, kUart, 3, 1, 0, true};
   plan.Add(atoll_PlanRecord_mmio_tag).record.mmio = {kVm, 0x900'0000, kPageSize, kUartEndpoint, 0};
-  plan.Add(atoll_PlanRecord_doorbell_tag).record.doorbell = {kVm, 0x900'0050, kUartSignal, 0, 1};
+  plan.Add(atoll_PlanRecord_doorbell_tag).record.doorbell = {kVm, 0x900'0050, kUartSignal,
+                                                             0,   1,          false};
   plan.Add(atoll_PlanRecord_hypercall_tag).record.hypercall = {kVm, kVmmEndpoint};
   for (const uint32_t task : {kConsole, kUart, kVmm}) {
     plan.owner = task == kConsole ? 0 : kVm;

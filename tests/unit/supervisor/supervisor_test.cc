@@ -301,7 +301,8 @@ INSTANTIATE_TEST_SUITE_P(
                   "mmio of slot 1: NOT_FOUND"},
         BadRecord{"doorbell_of_nothing",
                   [](PlanBuilder& p) {
-                    p.Add(atoll_PlanRecord_doorbell_tag).record.doorbell = {kVm, 0, 99, 0, 1};
+                    p.Add(atoll_PlanRecord_doorbell_tag).record.doorbell = {kVm, 0, 99,
+                                                                            0,   1, false};
                   },
                   "doorbell of slot 99: NOT_FOUND"},
         BadRecord{"hypercall_of_nothing",
