@@ -240,7 +240,7 @@ TEST(CACHE_06_write_protection_holds_when_the_invalidation_is_done) {
       last[0] = writable | kReadOnly;
       flavour = 0;
       InvalidateMoving();
-      uint64_t found[kMostVcpus];
+      uint64_t found[kMostVcpus] = {};
       for (uint32_t vcpu = 1; vcpu < VcpuCount(); ++vcpu) found[vcpu] = pages[0][vcpu];
       Spin(20);
       for (uint32_t vcpu = 1; vcpu < VcpuCount(); ++vcpu) CHECK(found[vcpu] == pages[0][vcpu]);
