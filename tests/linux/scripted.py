@@ -126,6 +126,8 @@ class System:
         """(status, output) of a VM's script; None if it did not come to its end."""
         marker, lines, status, inside = self._marker(name), [], None, False
         for line in self.output.splitlines():
+            if re.match(rf"\[(?!{name}\])[a-z][a-z0-9_-]*\] ", line):
+                continue  # another VM's
             line = line.removeprefix(f"[{name}] ")  # how the console heads lines of VMs that have not the focus
             if line.endswith(f"{marker} begin"):
                 inside, lines = True, []
