@@ -27,8 +27,8 @@ CRASHER = launch.TARGET / "tests/fault/give_up_calls.bin"
 def sums(output: str) -> dict[tuple[str, int], str]:
     """(verb, port): SHA-256 of the lines that the functions of network.sh print. Guests that speak at the same time break
     each other's lines: the console ends a line where another's begins."""
-    found = re.findall(r"^(sent|received|taken)((?:\s?\d){4})((?:\s?[0-9a-f]){64})$", output, re.MULTILINE)
-    return {(verb, int("".join(port.split()))): "".join(digest.split()) for verb, port, digest in found}
+    found = re.findall(r"(sent|received|taken) (\d{4}) ([0-9a-f]{64})", output.replace("\n", ""))
+    return {(verb, int(port)): digest for verb, port, digest in found}
 
 
 class Host:
