@@ -192,7 +192,9 @@ void RaiseSignal(Task& owner, uint64_t bits, bool patient) {
   owner.signals.fetch_or(bits, std::memory_order_release);
   Endpoint& port = *owner.port;
   if (port.receiver != &owner) {  // it sees them when it receives next
-    if (!patient && owner.ready) Reprioritize(owner);
+    // Its patience ends. One that was only preempted keeps its place before its equals.
+    if (!patient && owner.ready && owner.run_priority < EffectivePriority(owner))
+      Reprioritize(owner);
     return;
   }
   port.receiver = nullptr;
