@@ -1,10 +1,12 @@
 // What a guest sees when the service of one of its devices dies in the middle of an access: nothing but a longer wait.
 #include "guests/tests/test.h"
+#include "services/runtime/faults.h"
 #include "tests/fault/crasher/guest.h"
 
 namespace {
 
 using namespace bare;
+using atoll::Fault;
 using crasher::Command;
 using crasher::Read;
 
@@ -52,6 +54,20 @@ TEST(command_takes_effect_once_however_and_wherever_the_service_dies) {
       EXPECT_EQ(Read(crasher::kAttempt), place == crasher::kAfter ? 1 : 2);
       EXPECT_EQ(Read(crasher::kScratch), scratch);
     }
+  }
+}
+
+// The faults that end the service soon by themselves, each of them while a command is unanswered.
+TEST(faults_of_the_runtime_end_the_service_and_the_command_takes_effect_once) {
+  LetDeathsExpire();
+  for (const Fault fault : {Fault::kCrash, Fault::kExit, Fault::kPanic, Fault::kStackOverflow,
+                            Fault::kCallEverything}) {
+    const Seen before;
+    Command((static_cast<uint32_t>(fault) + 1) << crasher::kFaultShift | crasher::kBefore);
+    const Seen after;
+    EXPECT_EQ(after.generation, before.generation + 1);
+    EXPECT_EQ(after.count, before.count + 1);
+    EXPECT_EQ(after.deliveries, before.deliveries + 2);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include "ipc/system_call.h"
 #include "proto/device.atoll.h"
+#include "services/runtime/faults.h"
 #include "services/runtime/serve.h"
 #include "services/runtime/service.h"
 #include "tests/fault/crasher/registers.h"
@@ -46,6 +47,14 @@ void Die(uint32_t cause) {
   }
 }
 
+// As the supervisor's Divert would, with everything as it happens to be.
+[[noreturn]] void GoTo(Fault fault) {
+  const auto* table = reinterpret_cast<const FaultTable*>(kFaultTable.value);
+  if (table->magic != FaultTable::kMagic || table->count != kFaults) Panic("no table of faults");
+  asm volatile("br %0" ::"r"(FaultEntry(fault).value));
+  __builtin_unreachable();
+}
+
 class Crasher final : public DeviceServer, public SignalHandler {
  public:
   Crasher(State& state, uint64_t generation) : state_(state), generation_(generation) {}
@@ -85,7 +94,10 @@ class Crasher final : public DeviceServer, public SignalHandler {
     ++state_.deliveries;
     const auto die_at = [&](uint32_t place) {
       if ((value & reg::kPlace) != place) return;
-      if (call.attempt == 1 || (value & reg::kAlways) != 0) Die(value & reg::kCause);
+      if (call.attempt != 1 && (value & reg::kAlways) == 0) return;
+      const uint32_t fault = (value & reg::kFault) >> reg::kFaultShift;
+      if (fault != 0) GoTo(static_cast<Fault>(fault - 1));
+      Die(value & reg::kCause);
     };
     die_at(reg::kBefore);
     if (Current().token == call.token) {  // done by an earlier instance; only its answer is missing

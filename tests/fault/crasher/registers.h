@@ -34,6 +34,10 @@ inline constexpr uint32_t kHalfway =
     0x10;  // the journal's new record is written but does not count yet
 inline constexpr uint32_t kAfter = 0x20;  // it counts, the answer is missing
 
+inline constexpr uint32_t kFaultShift =
+    12;  // instead of a cause: 1 + a Fault of services/runtime/faults.h
+inline constexpr uint32_t kFault = 0x1f << kFaultShift;
+
 inline constexpr uint32_t kAlways = 0x100;  // at every attempt, not at the first only
 
 }  // namespace atoll::crasher
