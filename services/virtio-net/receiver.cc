@@ -48,14 +48,14 @@ class Receiver::Parts {
   }
   // Copies the next bytes; there are as many.
   void Take(std::span<std::byte> to) {
-    while (to.size() > parts_[at_].size()) {
+    while (to.size() > parts_[at_].size()) [[unlikely]] {
       const Bytes part = parts_[at_++];
       if (!part.empty()) std::memcpy(to.data(), part.data(), part.size());
       to = to.subspan(part.size());
     }
-    const std::byte* from = parts_[at_].data();
-    parts_[at_] = parts_[at_].subspan(to.size());
-    if (!to.empty()) std::memcpy(to.data(), from, to.size());
+    const Bytes part = parts_[at_];
+    parts_[at_] = part.subspan(to.size());
+    if (!to.empty()) std::memcpy(to.data(), part.data(), to.size());
   }
 
  private:
@@ -213,11 +213,18 @@ Receiver::Outcome Receiver::Put(const Place& place, NetHeader header, Parts part
     if (count < left && !place.mergeable) break;
     // The header comes last, when the number of buffers is known.
     const uint32_t skipped = header.num_buffers == 0 ? sizeof(NetHeader) : 0;
-    (void)queue.chain(record).VisitWritable(skipped, count - skipped,
-                                            [&parts](std::span<std::byte> piece) {
-                                              parts.Take(piece);
-                                              return Status::kOk;
-                                            });
+    if (record.writable_segments == 1) [[likely]] {
+      // Checked when it was parsed: reachable.
+      const auto room =
+          queue.memory().Range(GuestPhys(record.segments[0].address) + skipped, count - skipped);
+      if (room.has_value()) parts.Take(*room);
+    } else {
+      (void)queue.chain(record).VisitWritable(skipped, count - skipped,
+                                              [&parts](std::span<std::byte> piece) {
+                                                parts.Take(piece);
+                                                return Status::kOk;
+                                              });
+    }
     queue.Accept();
     queue.Push(record.head, count);
     ++header.num_buffers;

@@ -128,18 +128,34 @@ SplitQueue::Fetched SplitQueue::Fetch(ChainRecord& record) {
 }
 
 bool SplitQueue::ParseChain(uint16_t head, ChainRecord& chain) const {
+  if (head >= size_) return false;
+  // One descriptor is what a network driver's receive buffers are: half of their price would be the loop below.
+  const auto first = ReadOnce<Descriptor>(descriptors_ + sizeof(Descriptor) * head);
+  if ((first.flags & (kDescriptorIndirect | kDescriptorNext)) != 0)
+    return ParseList(head, first, chain);
+  if (first.length == 0) return false;
+  const uint32_t writable = (first.flags & kDescriptorWrite) != 0 ? 1 : 0;
+  chain.head = head;
+  chain.readable_segments = static_cast<uint16_t>(1 - writable);
+  chain.writable_segments = static_cast<uint16_t>(writable);
+  chain.unreachable =
+      InBounds(first.address - memory_->base().value, first.length, memory_->size()) ? 0 : 1;
+  chain.readable_bytes = writable != 0 ? 0 : first.length;
+  chain.writable_bytes = writable != 0 ? first.length : 0;
+  chain.segments[0] = {.address = first.address, .length = first.length};
+  return true;
+}
+
+bool SplitQueue::ParseList(uint16_t head, Descriptor descriptor, ChainRecord& chain) const {
   chain.head = head;
   SegmentList list(chain, *memory_);
   const std::byte* table = descriptors_;
   uint64_t entries = size_;
   uint64_t steps_left =
       entries;  // a chain that takes more steps than its table has entries is a loop
-  uint32_t index = head;
   bool in_table = false;
   for (;;) {
-    if (index >= entries || steps_left == 0) return false;
     --steps_left;
-    const auto descriptor = ReadOnce<Descriptor>(table + sizeof(Descriptor) * index);
     if ((descriptor.flags & kDescriptorIndirect) != 0) {
       // 2.7.5.3.1. The write flag has no meaning here (2.7.5.3.2).
       if (!indirect_ || in_table || (descriptor.flags & kDescriptorNext) != 0 ||
@@ -151,8 +167,8 @@ bool SplitQueue::ParseChain(uint16_t head, ChainRecord& chain) const {
       table = range->data();
       entries = descriptor.length / sizeof(Descriptor);
       steps_left = entries;  // SegmentList bounds the work for tables longer than any chain
-      index = 0;
       in_table = true;
+      descriptor = ReadOnce<Descriptor>(table);
       continue;
     }
     if (!list.Add(descriptor)) return false;
@@ -160,7 +176,8 @@ bool SplitQueue::ParseChain(uint16_t head, ChainRecord& chain) const {
       list.Finish();
       return true;
     }
-    index = descriptor.next;
+    if (descriptor.next >= entries || steps_left == 0) return false;
+    descriptor = ReadOnce<Descriptor>(table + sizeof(Descriptor) * descriptor.next);
   }
 }
 

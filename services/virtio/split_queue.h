@@ -57,6 +57,7 @@ class SplitQueue {
   void SetFeatures(uint64_t features);
 
   // A parsed chain with access to its buffers. Record and queue outlive it.
+  const GuestMemory& memory() const { return *memory_; }
   Chain chain(const ChainRecord& record) const { return Chain(record, *memory_); }
 
   // Parses the chain that is next in the avail ring into `record`.
@@ -112,6 +113,8 @@ class SplitQueue {
   void StoreCursor(Cursor cursor) { StoreRelease(state_->cursor, std::bit_cast<uint64_t>(cursor)); }
   bool ResolveAreas();
   bool ParseChain(uint16_t head, ChainRecord& chain) const;
+  // The same for a chain of more than one descriptor, or of an indirect one; this is its first.
+  bool ParseList(uint16_t head, Descriptor descriptor, ChainRecord& chain) const;
   void TakeUpPosition();
 
   QueueState* state_ = nullptr;
