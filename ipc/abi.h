@@ -69,6 +69,22 @@ inline constexpr uint64_t kTaskSpaceBits = 39;
 // Guest physical address space of every VM.
 inline constexpr uint64_t kGuestPhysBits = 40;
 
+// The supervisor, which the kernel itself starts again when it dies: its journal, and in the last page of that what the
+// kernel notes of its last death. All zero when the machine starts.
+inline constexpr size_t kRootJournalBytes = 512 * 1024;
+struct RootDeath {
+  uint64_t deaths;  // so far
+  uint64_t cause;   // DeathCause
+  uint64_t esr;
+  uint64_t far;
+  uint64_t time;  // CNTPCT_EL0
+  std::array<uint64_t, 31> x;
+  uint64_t sp;
+  uint64_t pc;
+  uint64_t pstate;
+};
+inline constexpr VirtAddr kRootDeathPage = kJournalBase + (kRootJournalBytes - kPageSize);
+
 // Rank order of calls: a task may only be granted endpoints of a lower rank (no cycles, depth <= 4).
 inline constexpr uint32_t kMaxRank = 4;  // vCPUs call with this rank
 

@@ -12,6 +12,7 @@
 #include "kernel/memory/page_table.h"
 #include "kernel/memory/translation_registers.h"
 #include "kernel/pools.h"
+#include "kernel/root_restart.h"
 #include "kernel/task_life.h"
 #include "kernel/vcpu/traps_configuration.h"
 
@@ -20,7 +21,6 @@ extern "C" const std::byte supervisor_image_start[], supervisor_image_end[];
 namespace atoll {
 namespace {
 
-inline constexpr uint64_t kStackBytes = 64 * 1024;
 inline constexpr uint32_t kHandles = 2048;
 inline constexpr uint32_t kTablePages =
     160;  // the archive (4 KiB pages if it is not block aligned) needs most
@@ -67,7 +67,7 @@ std::byte* MapFresh(Task& task, BootPages& pages, VirtAddr address, uint64_t byt
 }
 
 // The image is our own, linked into the kernel, so it is trusted; its segments are page aligned.
-uint64_t LoadImage(Task& task, BootPages& pages) {
+void LoadImage(Task& task, BootPages& pages) {
   const std::span<const std::byte> image(supervisor_image_start, supervisor_image_end);
   if (image.size() < sizeof(ElfHeader)) Panic("the kernel was linked without a supervisor");
   ElfHeader header;
@@ -83,10 +83,17 @@ uint64_t LoadImage(Task& task, BootPages& pages) {
     std::byte* const memory = MapFresh(task, pages, VirtAddr(segment.address - inside),
                                        inside + segment.memory_bytes, attributes);
     std::memcpy(memory + inside, image.data() + segment.offset, segment.file_bytes);
+    if (attributes.write) {
+      if (root_image.data != nullptr) Panic("the supervisor has two writable segments");
+      root_image.data = memory + inside;
+      root_image.data_bytes = segment.memory_bytes;
+      root_image.file = image.data() + segment.offset;
+      root_image.file_bytes = segment.file_bytes;
+    }
     if (attributes.execute)
       MakeExecutable(memory, AlignUp(inside + segment.memory_bytes, kPageSize));
   }
-  return header.entry;
+  root_image.entry = header.entry;
 }
 
 }  // namespace
@@ -128,19 +135,26 @@ Task& CreateRootTask(BootPages& pages, const PhysRange& archive) {
   Donation signal_page(pages.Take(1).value | 1);
   Signal* const signal = signal_page.Construct<Signal>(&task);
   signal->references = 1;
+  signal->backing = signal_page.base();
+  signal->backing_pages = 1;
   task.handles[kRootTaskSlot] = {
       .object = &task, .type_and_rights = HandleEntry::Pack(ObjectType::kTask, kAllRights)};
   task.handles[kRootSignalSlot] = {
       .object = signal, .type_and_rights = HandleEntry::Pack(ObjectType::kSignal, kAllRights)};
 
-  const uint64_t entry = LoadImage(task, pages);
-  MapFresh(task, pages, abi::kStackTop - kStackBytes, kStackBytes, {.write = true});
+  LoadImage(task, pages);
+  root_image.stack =
+      MapFresh(task, pages, abi::kStackTop - kRootStackBytes, kRootStackBytes, {.write = true});
+  std::byte* const journal =
+      MapFresh(task, pages, abi::kJournalBase, abi::kRootJournalBytes, {.write = true});
+  root_image.death =
+      reinterpret_cast<abi::RootDeath*>(journal + (abi::kRootDeathPage - abi::kJournalBase));
   task.ipc_page = MapFresh(task, pages, abi::kIpcPage, abi::kIpcBytes, {.write = true});
   if (archive.bytes != 0) {
     const PhysAddr first(AlignDown(archive.base.value, kPageSize));
     MapAll(task, kArchiveAddress, first, AlignUp(archive.end() - first, kPageSize), {});
   }
-  StartTask(task, entry, abi::kStackTop.value, 0, 0);
+  StartTask(task, root_image.entry, abi::kStackTop.value, 0, 0);
   return task;
 }
 

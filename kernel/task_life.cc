@@ -1,8 +1,7 @@
 #include "kernel/task_life.h"
 
 #include "kernel/ipc.h"
-#include "kernel/log/line.h"
-#include "kernel/log/panic.h"
+#include "kernel/root_restart.h"
 #include "kernel/scheduler.h"
 #include "kernel/vcpu/pstate.h"
 #include "kernel/vcpu_switch.h"
@@ -13,6 +12,7 @@ void StartTask(Task& task, uint64_t pc, uint64_t sp, uint64_t argument, uint64_t
   task.frame = {};
   task.frame.x[0] = argument;
   task.frame.x[1] = generation;
+  task.generation = generation;
   task.frame.pc = pc;
   task.frame.sp_el0 = sp;
   task.frame.pstate = 0;  // EL0t, nothing masked
@@ -34,13 +34,7 @@ void Die(Task& task, DeathCause cause) {
   task.stopped = true;
   AbandonCalls(task);
   // Signals stay set: the next instance must see the doorbells that this one did not.
-  if (task.death_watcher == nullptr) {
-    // Nobody is left to restart what fails and to end the machine. In one line: the log may have a reader.
-    Line line;
-    line << "the supervisor died: pc " << Hex(task.frame.pc) << ", esr " << Hex(task.death_esr)
-         << ", far " << Hex(task.death_far);
-    Panic(line.view());
-  }
+  if (task.death_watcher == nullptr) return RestartRootSoon(task);
   RaiseSignal(*task.death_watcher, task.death_bits);
 }
 

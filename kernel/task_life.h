@@ -15,7 +15,7 @@ void StartTask(Task& task, uint64_t pc, uint64_t sp, uint64_t argument,
                uint64_t generation) ATOLL_KERNEL_LOCKED;
 
 // Stops a task: its own call is cancelled, the calls it took are redelivered later, its timer is off, its
-// watcher is signalled. No effect on a dead one.
+// watcher is signalled; the supervisor is started again by the kernel. No effect on a dead one.
 void Die(Task& task, DeathCause cause) ATOLL_KERNEL_LOCKED;
 
 // A task's timer is due (Timer::expired): its bit is set.

@@ -1,0 +1,64 @@
+#include "kernel/root_restart.h"
+
+#include <cstring>
+
+#include "kernel/log/line.h"
+#include "kernel/log/log.h"
+#include "kernel/log/panic.h"
+#include "kernel/machine/timer.h"
+#include "kernel/scheduler.h"
+#include "kernel/task_life.h"
+
+namespace atoll {
+namespace {
+
+inline constexpr uint32_t kDeathsPerSecond = 8;
+
+struct Deaths {
+  uint64_t all = 0;
+  uint64_t second = 0;  // when the current one began
+  uint32_t in_second = 0;
+};
+constinit Deaths deaths;
+
+void Restart(Timer& timer) {
+  kernel_lock.AssertHeld();
+  Task& root = *static_cast<Task*>(timer.owner);
+  timer.expired = OnTaskTimer;
+  std::memcpy(root_image.data, root_image.file, root_image.file_bytes);
+  std::memset(root_image.data + root_image.file_bytes, 0,
+              root_image.data_bytes - root_image.file_bytes);
+  std::memset(root_image.stack, 0, kRootStackBytes);
+  std::memset(root.ipc_page, 0, abi::kIpcBytes);
+  StartTask(root, root_image.entry, abi::kStackTop.value, 0, deaths.all);
+}
+
+}  // namespace
+
+void RestartRootSoon(Task& root) {
+  const uint64_t now = CntpctEl0::Read();
+  if (deaths.all++ == 0 || now - deaths.second > CounterFrequency()) {
+    deaths.second = now;
+    deaths.in_second = 0;
+  }
+  Line line;
+  line << "the supervisor died: pc " << Hex(root.frame.pc) << ", esr " << Hex(root.death_esr)
+       << ", far " << Hex(root.death_far);
+  // In one line: the log may have a reader.
+  if (++deaths.in_second > kDeathsPerSecond) Panic(line.view());
+  LogLine(LogLevel::kWarning, line.view());
+  abi::RootDeath& death = *root_image.death;
+  death.deaths = deaths.all;
+  death.cause = static_cast<uint64_t>(root.cause);
+  death.esr = root.death_esr;
+  death.far = root.death_far;
+  death.time = now;
+  static_assert(offsetof(Frame, pstate) == 33 * sizeof(uint64_t));
+  static_assert(offsetof(abi::RootDeath, pstate) - offsetof(abi::RootDeath, x) ==
+                33 * sizeof(uint64_t));
+  std::memcpy(&death.x, &root.frame, 34 * sizeof(uint64_t));
+  root.timer.expired = Restart;
+  SetTimer(root.timer, now);
+}
+
+}  // namespace atoll
