@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernel/calls.h"
+#include "kernel/cpu_setup.h"
 #include "kernel/donation.h"
 #include "kernel/interrupts.h"
 #include "kernel/ipc.h"
@@ -103,7 +104,7 @@ Result<Object*> CreateVm(Task& caller, const CreateObjectRequest& request,
                                                      vcpus, ListRegisterHardware::ReadType());
   if (!gic.has_value()) return std::unexpected(gic.error());
   vm->gic = *gic;
-  vm->id_registers = IdRegisters(Baseline(ReadHardwareIdRegisters()));
+  vm->id_registers = IdRegisters(shown_id_registers);
   if (!donation.next().IsAligned(Stage2Table::kRootBytes)) {
     vm->tables.Give(donation.next());
     donation.Take(1);

@@ -44,7 +44,11 @@ void SetUpCpu(Cpu& cpu) {
   Isb();
 }
 
-void SetUpFeatures() { cpu_features = CpuFeatures::From(ReadHardwareIdRegisters()); }
+void SetUpFeatures() {
+  const IdValues hardware = ReadHardwareIdRegisters();
+  cpu_features = CpuFeatures::From(hardware);
+  shown_id_registers = Baseline(hardware);
+}
 
 void SetUpDistributor(const BootInfo& info) {
   physical_gic.timers = info.machine.timers;

@@ -13,6 +13,8 @@ void SetUpCpu(Cpu& cpu);
 
 // What the CPUs have; it must be alike on all of them, which nobody checks. Written once, by the first.
 inline constinit CpuFeatures cpu_features;
+// The ID registers that a VM is shown at first.
+inline constinit IdValues shown_id_registers = {};
 void SetUpFeatures();
 inline const CpuFeatures& ThisCpuFeatures() { return cpu_features; }
 

@@ -4,14 +4,12 @@
 
 #include "kernel/cpu.h"
 #include "kernel/cpu_setup.h"
+#include "kernel/guest_faults.h"
 #include "kernel/interrupts.h"
 #include "kernel/ipc.h"
-#include "kernel/log/log.h"
 #include "kernel/log/panic.h"
-#include "kernel/memory/page_table.h"
 #include "kernel/scheduler.h"
 #include "kernel/task_life.h"
-#include "kernel/vcpu/exception_injection.h"
 #include "kernel/vcpu/exception_syndrome.h"
 #include "kernel/vcpu/mmio_access.h"
 #include "kernel/vcpu/system_register_traps.h"
@@ -20,25 +18,6 @@ namespace atoll {
 namespace {
 
 inline constexpr uint64_t kNotSupported = ~uint64_t{0};  // -1, DEN0028
-// Unclaimed accesses are logged once per VM: a guest that probes must not fill the log.
-inline constexpr uint32_t kLoggedUnclaimed = 1;
-
-GuestProgress ProgressOf(Vcpu& vcpu) { return {.pc = vcpu.frame.pc, .pstate = vcpu.frame.pstate}; }
-ExceptionInjector InjectorFor(Vcpu& vcpu) {
-  return ExceptionInjector(CpuFeatures::From(vcpu.vm->id_registers.values()).ssbs);
-}
-
-void InjectAbort(Vcpu& vcpu, uint64_t esr_value, uint64_t far) {
-  InjectorFor(vcpu).InjectExternalAbort(ProgressOf(vcpu), esr_value, far);
-}
-
-void LogUnclaimed(Vcpu& vcpu, uint64_t esr_value, GuestPhys address) {
-  if (vcpu.vm->unclaimed_logged >= kLoggedUnclaimed) return;
-  ++vcpu.vm->unclaimed_logged;
-  LogWarning("vCPU ", vcpu.index, " of VMID ", vcpu.vm->vmid, ": nothing at guest physical ",
-             Hex(address.value), " (pc ", Hex(vcpu.frame.pc), ", esr ", Hex(esr_value),
-             "); the guest takes an external abort; further ones are not logged");
-}
 
 bool DataIsBigEndian(const Vcpu& vcpu) { return IsBigEndian(vcpu.frame.pstate, SctlrEl12::Read()); }
 
@@ -56,27 +35,6 @@ bool RingDoorbell(Vcpu& vcpu, const Range& range, uint64_t offset, const MmioAcc
   return true;
 }
 
-bool IsTranslationFault(uint64_t esr_value) {
-  constexpr uint64_t kFaultType = 0x3c;  // ESR_ELx.DFSC and IFSC without the level (DDI0487)
-  constexpr uint64_t kTranslation = 0x04;
-  return (esr_value & kFaultType) == kTranslation;
-}
-
-// A translation fault that would not happen now.
-bool IsMapped(Vm& vm, GuestPhys address, uint64_t esr_value) {
-  return IsTranslationFault(esr_value) &&
-         Stage2Table(vm.root, vm.tables).Query(address).has_value();
-}
-
-// The same for a task.
-bool IsMapped(Task& task, VirtAddr address, uint64_t esr_value) {
-  const ExceptionClass exception = esr::Class(esr_value);
-  return (exception == ExceptionClass::kDataAbortLower ||
-          exception == ExceptionClass::kInstructionAbortLower) &&
-         IsTranslationFault(esr_value) &&
-         TaskTable(task.root, task.tables).Query(address).has_value();
-}
-
 void OnDataAbort(Vcpu& vcpu, uint64_t esr_value) {
   kernel_lock.AssertHeld();
   const uint64_t far = FarEl2::Read();
@@ -90,8 +48,7 @@ void OnDataAbort(Vcpu& vcpu, uint64_t esr_value) {
     // Another CPU may just have split a block, whose addresses are invalid for a moment (kernel/memory/page_table.h):
     // then the instruction runs again.
     if (IsMapped(*vcpu.vm, address, esr_value)) return;
-    LogUnclaimed(vcpu, esr_value, address);
-    return InjectAbort(vcpu, esr_value, far);
+    return FailUnclaimed(vcpu, esr_value, address, far);
   }
   if (RingDoorbell(vcpu, *range, offset, *access, esr_value)) return;
   // Big-endian and single-stepped guests stay on this path: the fast one knows neither.
@@ -104,14 +61,6 @@ void OnDataAbort(Vcpu& vcpu, uint64_t esr_value) {
   if (access->big_endian || (vcpu.frame.pstate & (pstate::kAarch32 | pstate::kBtype)) != 0)
     vcpu.work |= kWorkMmio;
   BeginCall(vcpu, *range->endpoint, BlockedOn::kMmio);
-}
-
-void OnInstructionAbort(Vcpu& vcpu, uint64_t esr_value) {
-  const uint64_t far = FarEl2::Read();
-  const GuestPhys address = FaultAddress(HpfarEl2::Read(), far);
-  if (IsMapped(*vcpu.vm, address, esr_value)) return;
-  LogUnclaimed(vcpu, esr_value, address);
-  InjectAbort(vcpu, esr_value, far);
 }
 
 void Hypercall(Vcpu& vcpu, bool smc) ATOLL_KERNEL_LOCKED {
@@ -145,7 +94,7 @@ void OnSmc(Vcpu& vcpu, uint64_t esr_value) {
 void OnWaitFor(Vcpu& vcpu, uint64_t esr_value) {
   kernel_lock.AssertHeld();
   if ((esr_value & esr::kWfxTimed) != 0) {  // WFIT, WFET: hidden
-    return InjectorFor(vcpu).InjectUndefined(ProgressOf(vcpu));
+    return InjectUndefined(vcpu);
   }
   SkipInstruction(ProgressOf(vcpu), esr_value);
   Cpu& cpu = Cpu::This();
@@ -198,14 +147,10 @@ void OnSystemRegister(Vcpu& vcpu, uint64_t esr_value) {
                          .backend = backend};
   const TrapOutcome outcome = HandleSystemRegister(esr_value, pstate::IsEl0(vcpu.frame.pstate),
                                                    trapped, std::span<uint64_t, 31>(vcpu.frame.x));
-  if (outcome == TrapOutcome::kUndefined)
-    return InjectorFor(vcpu).InjectUndefined(ProgressOf(vcpu));
+  if (outcome == TrapOutcome::kUndefined) return InjectUndefined(vcpu);
   SkipInstruction(ProgressOf(vcpu), esr_value);
   UpdateDebug(vcpu);
 }
-
-// Whatever else EL2 traps is hidden from guests.
-void OnUndefined(Vcpu& vcpu, uint64_t) { InjectorFor(vcpu).InjectUndefined(ProgressOf(vcpu)); }
 
 using Handler = void (*)(Vcpu&, uint64_t);
 
@@ -256,11 +201,6 @@ void CompleteMmio(Vcpu& vcpu, bool ok, uint64_t value) {
     vcpu.frame.x[access.register_number] = access.Complete(value);
   }
   SkipInstruction(ProgressOf(vcpu), vcpu.mmio_syndrome);
-}
-
-void InjectDeviceAbort(Vcpu& vcpu) {
-  vcpu.work &= ~kWorkAbort;
-  InjectAbort(vcpu, vcpu.mmio_syndrome, vcpu.mmio_far);
 }
 
 void CompleteHypercall(Vcpu& vcpu, bool ok, const abi::Words& words) {

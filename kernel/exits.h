@@ -17,9 +17,6 @@ void CompleteMmio(Vcpu& vcpu, bool ok, uint64_t value);
 // After a change of the vCPU's debug registers: chooses between fast and slow exits.
 void UpdateDebug(Vcpu& vcpu);
 
-// With kWorkAbort, once the vCPU is loaded: its access failed.
-void InjectDeviceAbort(Vcpu& vcpu);
-
 // Completes hvc or smc: x0-x3. Not ok: x0 = -1 (NOT_SUPPORTED, DEN0028).
 void CompleteHypercall(Vcpu& vcpu, bool ok, const abi::Words& words);
 

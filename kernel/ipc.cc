@@ -11,9 +11,6 @@
 namespace atoll {
 namespace {
 
-// A call that was present at this many deaths is never tried again.
-inline constexpr uint32_t kPoisonousDeaths = 2;
-
 struct Request {
   uint64_t badge = 0;
   Message message;
@@ -79,8 +76,18 @@ void WriteSignals(Thread& receiver, uint64_t bits) {
   receiver.frame.x[10] = 0;
 }
 
-void CompleteCall(Thread& caller, uint64_t label, const abi::Words& words,
-                  Place place = Place::kLast) ATOLL_KERNEL_LOCKED {
+Thread* FindServed(Task& server, uint64_t token) {
+  if (server.serving != nullptr && server.serving->token == token) return server.serving;
+  for (Thread* caller = server.owed.head(); caller != nullptr;
+       caller = List<Thread, &Thread::queue_node>::Next(*caller)) {
+    if (caller->token == token) return caller;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+void CompleteCall(Thread& caller, uint64_t label, const abi::Words& words, Place place) {
   caller.server = nullptr;
   caller.work &= ~kWorkElsewhere;
   switch (caller.blocked_on) {
@@ -95,37 +102,6 @@ void CompleteCall(Thread& caller, uint64_t label, const abi::Words& words,
   }
   MakeReady(caller, place);
 }
-
-// The call under way fails without having been answered.
-void FailCall(Thread& caller, Status status) ATOLL_KERNEL_LOCKED {
-  if (caller.blocked_on == BlockedOn::kCall) {
-    caller.server = nullptr;
-    caller.work &= ~kWorkElsewhere;
-    WriteMessage(caller, status, 0, {});
-    MakeReady(caller);
-  } else {
-    CompleteCall(caller, abi::MakeLabel(static_cast<uint32_t>(status)), {});
-  }
-}
-
-Thread* FindServed(Task& server, uint64_t token) {
-  if (server.serving != nullptr && server.serving->token == token) return server.serving;
-  for (Thread* caller = server.owed.head(); caller != nullptr;
-       caller = List<Thread, &Thread::queue_node>::Next(*caller)) {
-    if (caller->token == token) return caller;
-  }
-  return nullptr;
-}
-
-void Unlink(Task& server, Thread& caller) {
-  if (server.serving == &caller) {
-    server.serving = nullptr;
-  } else {
-    server.owed.Remove(caller);
-  }
-}
-
-}  // namespace
 
 void BeginCall(Thread& caller, Endpoint& endpoint, BlockedOn blocked_on) {
   ++caller.token;
@@ -176,7 +152,7 @@ Status Reply(Task& server, uint64_t token, uint64_t label, const abi::Words& wor
   if (caller == nullptr) return Status::kCancelled;
   // The server ran on the time of the caller whose call it took last, which goes on with its turn as on the fast path.
   const Place place = server.serving == caller ? Place::kFirst : Place::kLast;
-  Unlink(server, *caller);
+  UnlinkServed(server, *caller);
   CopyBuffer(server, *caller, label);
   CompleteCall(*caller, label, words, place);
   return Status::kOk;
@@ -203,43 +179,6 @@ void RaiseSignal(Task& owner, uint64_t bits, bool patient) {
     MakeReadyAfterCurrent(owner);
   } else {
     MakeReady(owner);
-  }
-}
-
-void CancelCall(Thread& caller) {
-  if (caller.queued_at != nullptr) {
-    caller.queued_at->queue.Remove(caller);
-    caller.queued_at = nullptr;
-  } else if (caller.server != nullptr) {
-    Task& server = *static_cast<Task*>(caller.server);
-    Unlink(server, caller);
-    caller.server = nullptr;
-    caller.work &= ~kWorkElsewhere;
-  } else {
-    return;
-  }
-  ++caller.token;  // what the server knows now names nothing
-}
-
-void AbandonCalls(Task& server) {
-  Endpoint& port = *server.port;
-  if (port.receiver == &server) port.receiver = nullptr;
-  if (server.serving != nullptr) {
-    server.owed.PushBack(*server.serving);
-    server.serving = nullptr;
-  }
-  Thread* const first_waiting = port.queue.head();
-  while (Thread* const caller = server.owed.PopFront()) {
-    caller->deaths = caller->died_token == caller->token ? caller->deaths + 1 : 1;
-    caller->died_token = caller->token;
-    if (caller->deaths >= kPoisonousDeaths) {
-      FailCall(*caller, Status::kInternal);
-      continue;
-    }
-    caller->server = nullptr;
-    caller->work &= ~kWorkElsewhere;
-    caller->queued_at = &port;
-    port.queue.InsertBefore(first_waiting, *caller);
   }
 }
 

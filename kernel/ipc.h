@@ -6,6 +6,7 @@
 
 #include "ipc/abi.h"
 #include "kernel/endpoint.h"
+#include "kernel/scheduler.h"
 #include "kernel/task.h"
 #include "kernel/thread.h"
 
@@ -31,6 +32,19 @@ void RaiseSignal(Task& owner, uint64_t bits, bool patient = false) ATOLL_KERNEL_
 // The same, and what it does is on the account `payer` (CurrentPayer).
 void RaiseSignalFor(uint32_t payer, Task& owner, uint64_t bits,
                     bool patient = false) ATOLL_KERNEL_LOCKED;
+
+// What `caller` waits for, a reply, has come: label and words.
+void CompleteCall(Thread& caller, uint64_t label, const abi::Words& words,
+                  Place place = Place::kLast) ATOLL_KERNEL_LOCKED;
+
+// `server` does not owe `caller` a reply any more.
+inline void UnlinkServed(Task& server, Thread& caller) {
+  if (server.serving == &caller) {
+    server.serving = nullptr;
+  } else {
+    server.owed.Remove(caller);
+  }
+}
 
 // `caller` stops waiting, in a queue or for a reply; a reply that comes later gets CANCELLED.
 void CancelCall(Thread& caller) ATOLL_KERNEL_LOCKED;

@@ -4,7 +4,7 @@
 
 #include "kernel/cpu_setup.h"
 #include "kernel/endpoint.h"
-#include "kernel/exits.h"
+#include "kernel/guest_faults.h"
 #include "kernel/interrupts.h"
 #include "kernel/machine/timer.h"
 #include "kernel/pools.h"

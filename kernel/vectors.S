@@ -38,137 +38,26 @@
   mov x29, xzr              // end of the frame chain for backtraces
 .endm
 
-.macro vector target
-  .balign 0x80
-  b \target
-.endm
-
-.section .text.vectors, "ax"
-.balign 0x800
-.global ExceptionVectors
-ExceptionVectors:
-  // From EL2 itself: never expected.
-  vector kernel_exception   // SP_EL0: synchronous, IRQ, FIQ, SError
-  vector kernel_exception
-  vector kernel_exception
-  vector kernel_exception
-  vector kernel_exception   // SP_EL2
-  vector kernel_exception
-  vector kernel_exception
-  vector kernel_exception
-  // From a task or a guest, AArch64: synchronous. System calls and hypercalls are told apart here, since
-  // they need not save everything.
-  .balign 0x80
-  stp x16, x17, [sp, #FRAME_X16]
-  mrs x16, esr_el2
-  lsr w17, w16, #26
-  cmp w17, #EC_SVC64
-  b.eq task_call
-  cmp w17, #EC_DATA_ABORT_LOWER
-  b.eq data_abort
-  cmp w17, #EC_HVC64
-  b.eq guest_hypercall
-  b lower_synchronous
-  vector lower_irq
-  vector lower_irq          // FIQ: with one Security state the GIC signals only IRQs; taken alike
-  vector lower_serror
-  // From a guest's EL0 in AArch32, if the CPU has it.
-  .balign 0x80
-  stp x16, x17, [sp, #FRAME_X16]
-  mrs x16, esr_el2
-  b lower_synchronous
-  vector lower_irq
-  vector lower_irq
-  vector lower_serror
-
-// svc of a task: x0-x7 message, x8 number. x9-x18 are the caller's to lose, so they are not saved.
-// PAN is set by the exception (SCTLR_EL2.SPAN = 0).
-task_call:
-  stp x19, x20, [sp, #FRAME_X19]
-  stp x21, x22, [sp, #168]
-  stp x23, x24, [sp, #184]
-  stp x25, x26, [sp, #200]
-  stp x27, x28, [sp, #216]
-  stp x29, x30, [sp, #232]
-  mrs x9, sp_el0
-  mrs x10, elr_el2
-  mrs x11, spsr_el2
-  mrs x12, tpidr_el0
-  stp x9, x10, [sp, #FRAME_SP]
-  stp x11, x12, [sp, #FRAME_PSTATE]
-  cmp x8, #2                // abi::kReplyWait
-  b.eq FastReplyWait
-  cmp x8, #1                // abi::kCall
-  b.eq FastCall
-  // Another call: fall through with its number in x8.
-  str x8, [sp, #FRAME_X8]
-  b SlowTaskCall
-
-// The fast path's ways out. Each is entered by a tail call with the arguments of the function left:
-// x0-x7 as the task gave them. x8 is rewritten from what the function was.
-.global SlowCall
-SlowCall:
-  mov x8, #1
-  b store_arguments
-.global SlowReplyWait
-SlowReplyWait:
-  mov x8, #2
-store_arguments:
-  str x8, [sp, #FRAME_X8]
-SlowTaskCall:
-  stp x0, x1, [sp, #FRAME_X0]
-  stp x2, x3, [sp, #16]
-  stp x4, x5, [sp, #32]
-  stp x6, x7, [sp, #48]
-  to_cpu_stack
-  bl HandleTaskCall
-  b resume
-
-// hvc of a guest: everything is saved, since what stays live a service could read or change.
-guest_hypercall:
-  msr pan, #1               // not set on entry from a guest (TGE = 0)
-  save_general_but_x16_x17
-  tst w16, #0xffff          // the immediate: only 0 is a call
-  b.eq FastHypercall
-  b SlowExit
-
-data_abort:                 // of a guest, or a task's own fault
-  msr pan, #1
-  save_general_but_x16_x17
-  mov x0, x16
-  b FastDataAbort
-
-lower_synchronous:
-  msr pan, #1
-  save_general_but_x16_x17
-.global SlowExit
-SlowExit:                   // everything is in the frame; the syndrome registers are still there
-  to_cpu_stack
-  bl HandleSynchronous
-  b resume
-
-lower_irq:
-  stp x16, x17, [sp, #FRAME_X16]
-  msr pan, #1
-  save_general_but_x16_x17
-  to_cpu_stack
-  bl HandleInterrupt
-  b resume
-
-lower_serror:
-  stp x16, x17, [sp, #FRAME_X16]
-  msr pan, #1
-  save_general_but_x16_x17
-  to_cpu_stack
-  bl HandleSystemError
-  b resume
-
 // Gives the kernel lock back: from here on another CPU may do as it likes with everything but this CPU's current
 // thread, on whose frame SP is already. What this CPU wrote is visible to who takes it next.
 .macro release_kernel_lock
   adrp x17, kernel_lock     // at the start of a page: kernel.ld
   stlr xzr, [x17]
 .endm
+
+// One entry of the table has room for 32 instructions. Most need one; the code that they lead to fills the rest of the
+// table, for the kernel is small.
+.macro vector number
+  .org ExceptionVectors + \number * 0x80
+.endm
+
+.section .text.vectors, "ax"
+.balign 0x800
+.global ExceptionVectors
+ExceptionVectors:
+// ---- 0-7: from EL2 itself, never expected -------------------------------------------------------
+vector 0                    // SP_EL0: synchronous
+  b kernel_exception
 
 // x0 = the thread to run, made current by C++; all of its state comes from the frame.
 .global Resume
@@ -203,6 +92,9 @@ resume:
   dsb nsh                   // no speculation past eret (straight-line)
   isb
 
+vector 1                    // IRQ
+  b kernel_exception
+
 // To the task that Cpu::current names, with x0-x7 as they are: a message never touches memory. x8-x18 come
 // from its own frame (x8-x10: badge, token, attempt), so nothing of the caller or of EL2 leaks.
 .global Deliver
@@ -234,6 +126,9 @@ Deliver:
   dsb nsh
   isb
 
+vector 2                    // FIQ
+  b kernel_exception
+
 // A fault of the kernel's own. SP may be bad (stack overflow), so the report runs on the emergency stack;
 // SP_EL0 holds x0 meanwhile: no thread will be resumed.
 kernel_exception:
@@ -253,6 +148,12 @@ kernel_exception:
   stp x9, x10, [sp, #72]
   stp x11, x12, [sp, #88]
   stp x13, x14, [sp, #104]
+  b kernel_exception_2
+
+vector 3                    // SError
+  b kernel_exception
+
+kernel_exception_2:
   stp x15, x16, [sp, #120]
   stp x17, x18, [sp, #136]
   stp x19, x20, [sp, #152]
@@ -269,6 +170,12 @@ kernel_exception:
   stp x3, x4, [sp, #272]
   mov x0, sp
   bl HandleKernelException
+  b kernel_exception_3
+
+vector 4                    // SP_EL2: synchronous, IRQ, FIQ, SError
+  b kernel_exception
+
+kernel_exception_3:
   // It returns only after a fixed-up probe (see kernel/machine/power.cc): go on at the changed ELR.
   ldr x1, [sp, #256]
   msr elr_el2, x1
@@ -287,3 +194,127 @@ kernel_exception:
   ldp x1, x2, [x0, #8]
   ldr x0, [x0, #0]
   eret
+
+vector 5
+  b kernel_exception
+vector 6
+  b kernel_exception
+vector 7
+  b kernel_exception
+
+// ---- 8-11: from a task or a guest, AArch64 ------------------------------------------------------
+// Synchronous. System calls and hypercalls are told apart here, since they need not save everything.
+vector 8
+  stp x16, x17, [sp, #FRAME_X16]
+  mrs x16, esr_el2
+  lsr w17, w16, #26
+  cmp w17, #EC_SVC64
+  b.eq task_call
+  cmp w17, #EC_DATA_ABORT_LOWER
+  b.eq data_abort
+  cmp w17, #EC_HVC64
+  b.eq guest_hypercall
+  b lower_synchronous
+
+// svc of a task: x0-x7 message, x8 number. x9-x18 are the caller's to lose, so they are not saved.
+// PAN is set by the exception (SCTLR_EL2.SPAN = 0).
+task_call:
+  stp x19, x20, [sp, #FRAME_X19]
+  stp x21, x22, [sp, #168]
+  stp x23, x24, [sp, #184]
+  stp x25, x26, [sp, #200]
+  stp x27, x28, [sp, #216]
+  stp x29, x30, [sp, #232]
+  mrs x9, sp_el0
+  mrs x10, elr_el2
+  mrs x11, spsr_el2
+  mrs x12, tpidr_el0
+  stp x9, x10, [sp, #FRAME_SP]
+  stp x11, x12, [sp, #FRAME_PSTATE]
+  cmp x8, #2                // abi::kReplyWait
+  b.eq FastReplyWait
+  cmp x8, #1                // abi::kCall
+  b.eq FastCall
+  // Another call: fall through with its number in x8.
+  str x8, [sp, #FRAME_X8]
+  b SlowTaskCall
+
+vector 9
+lower_irq:
+  stp x16, x17, [sp, #FRAME_X16]
+  msr pan, #1
+  save_general_but_x16_x17
+  to_cpu_stack
+  bl HandleInterrupt
+  b resume
+
+vector 10                   // FIQ: with one Security state the GIC signals only IRQs; taken alike
+  b lower_irq
+
+data_abort:                 // of a guest, or a task's own fault
+  msr pan, #1
+  save_general_but_x16_x17
+  mov x0, x16
+  b FastDataAbort
+
+vector 11
+lower_serror:
+  stp x16, x17, [sp, #FRAME_X16]
+  msr pan, #1
+  save_general_but_x16_x17
+  to_cpu_stack
+  bl HandleSystemError
+  b resume
+
+// ---- 12-15: from a guest's EL0 in AArch32, if the CPU has it ------------------------------------
+vector 12
+  stp x16, x17, [sp, #FRAME_X16]
+  mrs x16, esr_el2
+  b lower_synchronous
+
+// hvc of a guest: everything is saved, since what stays live a service could read or change.
+guest_hypercall:
+  msr pan, #1               // not set on entry from a guest (TGE = 0)
+  save_general_but_x16_x17
+  tst w16, #0xffff          // the immediate: only 0 is a call
+  b.eq FastHypercall
+  b SlowExit
+
+vector 13
+  b lower_irq
+
+lower_synchronous:
+  msr pan, #1
+  save_general_but_x16_x17
+.global SlowExit
+SlowExit:                   // everything is in the frame; the syndrome registers are still there
+  to_cpu_stack
+  bl HandleSynchronous
+  b resume
+
+vector 14
+  b lower_irq
+
+// The fast path's ways out. Each is entered by a tail call with the arguments of the function left:
+// x0-x7 as the task gave them. x8 is rewritten from what the function was.
+.global SlowCall
+SlowCall:
+  mov x8, #1
+  b store_arguments
+.global SlowReplyWait
+SlowReplyWait:
+  mov x8, #2
+store_arguments:
+  str x8, [sp, #FRAME_X8]
+SlowTaskCall:
+  stp x0, x1, [sp, #FRAME_X0]
+  stp x2, x3, [sp, #16]
+  stp x4, x5, [sp, #32]
+  stp x6, x7, [sp, #48]
+  to_cpu_stack
+  bl HandleTaskCall
+  b resume
+
+vector 15
+  b lower_serror
+.org ExceptionVectors + 0x800

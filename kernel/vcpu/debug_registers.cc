@@ -12,12 +12,18 @@ inline constexpr uint64_t kMdscrSs = 1u << 0;
 inline constexpr uint64_t kMdscrMde = 1u << 15;
 
 // A register name is part of the instruction, hence one instruction per register.
-template <DebugRow kRow, size_t... kNumbers>
-void WriteRow(const DebugRegisters& registers, size_t count, std::index_sequence<kNumbers...>) {
-  ((kNumbers < count ? EncodedRegister<2, 0, 0, kNumbers, static_cast<unsigned>(kRow)>::Write(
-                           registers.Get(kRow, kNumbers))
-                     : void()),
-   ...);
+template <DebugRow kRow, size_t kNumber>
+bool WriteOne(const DebugRegisters& registers) {
+  EncodedRegister<2, 0, 0, kNumber, static_cast<unsigned>(kRow)>::Write(
+      registers.Get(kRow, kNumber));
+  return true;
+}
+
+template <DebugRow kValues, DebugRow kControls, size_t... kNumbers>
+void WriteFirst(const DebugRegisters& registers, size_t count, std::index_sequence<kNumbers...>) {
+  static_cast<void>(((kNumbers != count && WriteOne<kValues, kNumbers>(registers) &&
+                      WriteOne<kControls, kNumbers>(registers)) &&
+                     ...));
 }
 
 }  // namespace
@@ -37,10 +43,10 @@ bool DebugRegisters::IsActive() const {
 void DebugRegisters::Load(size_t breakpoints, size_t watchpoints) const {
   if (!IsActive()) return Disable();
   constexpr auto kNumbers = std::make_index_sequence<kMaxPerRow>();
-  WriteRow<DebugRow::kBreakpointValue>(*this, breakpoints, kNumbers);
-  WriteRow<DebugRow::kBreakpointControl>(*this, breakpoints, kNumbers);
-  WriteRow<DebugRow::kWatchpointValue>(*this, watchpoints, kNumbers);
-  WriteRow<DebugRow::kWatchpointControl>(*this, watchpoints, kNumbers);
+  WriteFirst<DebugRow::kBreakpointValue, DebugRow::kBreakpointControl>(*this, breakpoints,
+                                                                       kNumbers);
+  WriteFirst<DebugRow::kWatchpointValue, DebugRow::kWatchpointControl>(*this, watchpoints,
+                                                                       kNumbers);
   MdscrEl1::Write(mdscr_);  // synchronised by eret
 }
 

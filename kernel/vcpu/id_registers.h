@@ -3,7 +3,7 @@
 //
 // A feature is shown if the CPU has it and Atoll switches whatever state it brings; features that
 // EL2 cannot take away (most plain instructions) are shown as they are. What is in no rule of
-// id_registers.cc is hidden. Registers that are not allocated read 0.
+// id_register_rules.h is hidden. Registers that are not allocated read 0.
 #ifndef ATOLL_KERNEL_VCPU_ID_REGISTERS_H_
 #define ATOLL_KERNEL_VCPU_ID_REGISTERS_H_
 
