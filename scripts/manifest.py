@@ -16,6 +16,7 @@ BLOCK = 2 << 20
 MAX_RANK = 3                   # of tasks; vCPUs have abi::kMaxRank
 MAX_PRIORITY = 19           # the supervisor, above, must always be able to stop a service
 MAX_VCPUS = 8
+HEARTBEAT_BIT = 61             # abi::kHeartbeatBit
 GRANT_BASE = 0x2000_0000       # abi::kGrantBase
 GUEST_RAM_BASE = 0x20_0000_0000  # abi::kGuestRamBase
 GUEST_RAM_IPA = 0x4000_0000    # where a guest's RAM begins
@@ -106,6 +107,8 @@ def _check_signals(m, refuse):
         for bit in range(signal.bit, signal.bit + max(signal.count, 1)):
             if bit > 63:
                 refuse(f"signal {signal.name}", f"bit {bit} is beyond 63")
+            if bit == HEARTBEAT_BIT:
+                refuse(f"signal {signal.name}", f"bit {bit} is the heartbeat's")
             if bit in taken:
                 refuse(f"signal {signal.name}", f'bit {bit} is also "{taken[bit]}"')
             taken[bit] = signal.name

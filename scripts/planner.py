@@ -134,8 +134,8 @@ class Planner:
             self.add("config", vm, task=task, offset=offset, data=config[offset:offset + CONFIG_CHUNK])
         if m.receive:
             self.endpoint_slots[instance.label] = self.object("ENDPOINT", vm, owner=task, a=m.rank)
-        if m.signal:
-            self.signal_slots[instance.label] = self.object("SIGNAL", vm, owner=task)
+        # Always: the heartbeat is a signal.
+        self.signal_slots[instance.label] = self.object("SIGNAL", vm, owner=task)
         if m.journal_bytes:
             journal = self.memory(vm, bytes=m.journal_bytes, alignment=PAGE, vm=vm)
             self._map(vm, task, journal, JOURNAL_BASE, m.journal_bytes, True)

@@ -82,22 +82,19 @@ Message Access(MmioDevice& device, const Message& request, HeldAccesses& held, u
   return HeldAccesses::Answer(*value);
 }
 
-}  // namespace
-
-void PanicOfReplyWait(Status status) { Panic("reply_wait: ", status); }
-
-// The path of every emulated register access: kept to one virtual call and no more stores than its argument.
-void Serve(MmioDevice& device) {
-  HeldAccesses held;
-  uint64_t token = 0;  // of the call to be answered next
-  Message reply;
-  for (;;) {
+// The path of every emulated register access: kept to one virtual call and no more stores than its argument. So the
+// first job, which is noted, has a loop of its own.
+template <bool kFirst>
+[[gnu::always_inline]] inline void ServeJobs(MmioDevice& device, HeldAccesses& held, uint64_t& token,
+                                             Message& reply) {
+  do {
     const abi::Received received = abi::ReplyWait(token, reply);
     token = received.call.token;
     if (IsOk(received.status) && token != 0) [[likely]] {
       reply = Access(device, received.message, held, token);
     } else if (IsOk(received.status)) {
-      device.OnSignals(received.message.words[0]);
+      const uint64_t bits = received.message.words[0] & ~kHeartbeat;
+      if (bits != 0) device.OnSignals(bits);
       if (held.any()) [[unlikely]]
         held.Retry(device);
     } else if (received.status == Status::kCancelled) {
@@ -105,7 +102,31 @@ void Serve(MmioDevice& device) {
     } else {
       PanicOfReplyWait(received.status);
     }
-  }
+  } while (!kFirst);
+}
+
+struct Answer {
+  uint64_t token;
+  Message reply;
+};
+
+[[gnu::noinline]] Answer ServeFirst(MmioDevice& device, HeldAccesses& held) {
+  Answer answer = {};
+  ServeJobs<true>(device, held, answer.token, answer.reply);
+  NoteFirstAnswer();
+  return answer;
+}
+
+}  // namespace
+
+void PanicOfReplyWait(Status status) { Panic("reply_wait: ", status); }
+
+void Serve(MmioDevice& device) {
+  HeldAccesses held;
+  const Answer first = ServeFirst(device, held);
+  uint64_t token = first.token;  // of the call to be answered next
+  Message reply = first.reply;
+  for (;;) ServeJobs<false>(device, held, token, reply);
 }
 
 }  // namespace atoll

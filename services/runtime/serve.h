@@ -7,6 +7,7 @@
 #include "ipc/system_call.h"
 #include "services/runtime/device.h"
 #include "services/runtime/log.h"
+#include "services/runtime/statistics.h"
 
 namespace atoll {
 
@@ -36,22 +37,27 @@ Message DispatchTo(const CallInfo& call, const Message& request, Servers&... ser
   return reply;
 }
 
+// Signals without the heartbeat, which has done its work by being received.
+inline constexpr uint64_t kHeartbeat = uint64_t{1} << abi::kHeartbeatBit;
+
 // Serves generated interfaces (classes derived from XServer) and signals.
 template <typename... Servers>
 [[noreturn]] void Serve(SignalHandler& signals, Servers&... servers) {
   uint64_t token = 0;  // of the call to be answered next
   Message reply;
-  for (;;) {
+  for (bool first = true;; first = false) {
     const abi::Received received = abi::ReplyWait(token, reply);
     token = 0;
     if (received.status == Status::kCancelled) continue;  // the caller is gone, and so is the reply
     if (!IsOk(received.status)) PanicOfReplyWait(received.status);
     if (received.call.token == 0) {
-      signals.OnSignals(received.message.words[0]);
-      continue;
+      const uint64_t bits = received.message.words[0] & ~kHeartbeat;
+      if (bits != 0) signals.OnSignals(bits);
+    } else {
+      reply = DispatchTo(received.call, received.message, servers...);
+      if (reply.label != kNoReplyLabel) token = received.call.token;
     }
-    reply = DispatchTo(received.call, received.message, servers...);
-    if (reply.label != kNoReplyLabel) token = received.call.token;
+    if (first) NoteFirstAnswer();
   }
 }
 

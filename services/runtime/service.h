@@ -14,7 +14,11 @@ namespace atoll {
 
 struct StartInfo {
   std::span<const std::byte> config;  // the start configuration that the supervisor wrote
-  uint64_t generation = 0;            // 0 for the first instance, one more after each restart
+  uint32_t generation = 0;            // 0 for the first instance, one more after each restart
+  // The service died too often and is given up: this instance is there to present itself to guest and peers as a device
+  // that fails. It answers with errors whatever is outstanding and whatever comes, and believes as little of the journal
+  // as it can.
+  bool failed = false;
 };
 
 // Each service defines this. When it returns, the task exits with code 0.

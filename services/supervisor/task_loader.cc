@@ -19,6 +19,8 @@ uint64_t ConfigPages(const atoll_PlanTask& task) {
   return task.config_bytes == 0 ? 0 : abi::kConfigBytes;
 }
 
+uint64_t StatisticsOffset(const atoll_PlanTask& task) { return task.stack_bytes + ConfigPages(task); }
+
 // Says which part of the task's memory could not be had.
 Checked<void> Check(Status status, std::string_view part) {
   if (IsOk(status)) return {};
@@ -54,7 +56,7 @@ Checked<void> TaskLoader::Load(const atoll_PlanTask& task) {
   }
 
   const uint64_t config_pages = ConfigPages(task);
-  Status status = objects_.CreateRam(task.private_slot, task.stack_bytes + config_pages);
+  Status status = objects_.CreateRam(task.private_slot, StatisticsOffset(task) + kPageSize);
   if (IsOk(status)) {
     const VirtAddr stack = abi::kStackTop - task.stack_bytes;
     status =
@@ -64,7 +66,11 @@ Checked<void> TaskLoader::Load(const atoll_PlanTask& task) {
     status = objects_.Map(task.private_slot, task.slot, task.stack_bytes, abi::kConfigPage.value,
                           config_pages, kReadOnly);
   }
-  if (auto ok = Check(status, "stack and configuration"); !ok) return ok;
+  if (IsOk(status)) {
+    status = objects_.Map(task.private_slot, task.slot, StatisticsOffset(task),
+                          abi::kStatisticsPage.value, kPageSize, kReadWrite);
+  }
+  if (auto ok = Check(status, "stack, configuration and statistics"); !ok) return ok;
 
   status = objects_.CreateRam(task.ipc_slot, abi::kIpcBytes);
   if (IsOk(status)) {
@@ -105,8 +111,9 @@ Checked<void> TaskLoader::Refresh(const atoll_PlanTask& task) {
     if (auto ok = Fill(task, *image, segment); !ok) return ok;
   }
   Status status = objects_.Clear(task.private_slot, 0, task.stack_bytes);
+  if (IsOk(status)) status = objects_.Clear(task.private_slot, StatisticsOffset(task), kPageSize);
   if (IsOk(status)) status = objects_.Clear(task.ipc_slot, 0, abi::kIpcBytes);
-  return Check(status, "stack and IPC page");
+  return Check(status, "stack, statistics and IPC page");
 }
 
 Checked<ElfImage> TaskLoader::Image(const atoll_PlanTask& task) const {

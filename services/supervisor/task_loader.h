@@ -20,7 +20,7 @@ class TaskLoader {
   constexpr TaskLoader(KernelCalls& kernel, Objects& objects, const Archive& archive)
       : kernel_(kernel), objects_(objects), archive_(archive) {}
 
-  // Creates and maps image, stack, configuration page and IPC page of a task
+  // Creates and maps image, stack, configuration, statistics page and IPC page of a task
   // that was just created.
   Checked<void> Load(const atoll_PlanTask& task);
 

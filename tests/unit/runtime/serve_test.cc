@@ -170,6 +170,21 @@ TEST_F(ServeDevice, refusal_by_the_kernel_ends_the_task) {
   FAIL() << "went on";
 }
 
+TEST_F(ServeDevice, heartbeat_is_not_the_devices) {
+  kernel_.incoming = {SignalsOf(kHeartbeat), SignalsOf(kHeartbeat | 5)};
+  Run();
+  EXPECT_EQ(device_.signals, (std::vector<uint64_t>{5}));
+}
+
+TEST_F(ServeDevice, first_job_is_noted) {
+  host_statistics = {};
+  Run();
+  EXPECT_EQ(host_statistics.first_answer, 0u);
+  kernel_.incoming = {CallOf(77, DeviceInterface::kMmioAccess, {0x18, 4, 0, 0})};
+  Run();
+  EXPECT_NE(host_statistics.first_answer, 0u);
+}
+
 class ServeInterfaces : public testing::Test {
  protected:
   class Registers final : public DeviceServer {
@@ -197,6 +212,14 @@ TEST_F(ServeInterfaces, request_goes_to_the_server_of_its_interface) {
   EXPECT_EQ(ReplyStatus(kernel_.replies[3].message), Status::kUnimplemented);
   EXPECT_EQ(kernel_.replies[4].token, 0u);
   EXPECT_EQ(vmm_.signals, (std::vector<uint64_t>{5}));
+}
+
+TEST_F(ServeInterfaces, heartbeat_is_not_the_services) {
+  host_statistics = {};
+  kernel_.incoming = {SignalsOf(kHeartbeat), SignalsOf(kHeartbeat | 5)};
+  Run();
+  EXPECT_EQ(vmm_.signals, (std::vector<uint64_t>{5}));
+  EXPECT_NE(host_statistics.first_answer, 0u);
 }
 
 TEST_F(ServeInterfaces, declined_reply_is_not_sent) {

@@ -57,7 +57,8 @@ class BadManifests(ToolCase):
 
     def test_signals(self):
         self.refuse(GOOD + 'signal { name: "a" bit: 64 }', "signal a", "bit 64 is beyond 63")
-        self.refuse(GOOD + 'signal { name: "a" bit: 60 count: 5 }', "signal a", "bit 64 is beyond 63")
+        self.refuse(GOOD + 'signal { name: "a" bit: 62 count: 3 }', "signal a", "bit 64 is beyond 63")
+        self.refuse(GOOD + 'signal { name: "a" bit: 58 count: 5 }', "signal a", "bit 61 is the heartbeat's")
         self.refuse(GOOD + 'signal { name: "a" bit: 3 count: 4 } signal { name: "b" bit: 6 }', "signal b", 'bit 6 is also "a"')
         self.refuse(GOOD + 'signal { name: "a" timer: true } signal { name: "b" bit: 1 timer: true }', "signal b.timer")
         self.refuse(GOOD + 'signal { name: "a" count: 2 timer: true }', "signal a.count", "one bit")
