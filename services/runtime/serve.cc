@@ -85,16 +85,16 @@ Message Access(MmioDevice& device, const Message& request, HeldAccesses& held, u
 // The path of every emulated register access: kept to one virtual call and no more stores than its argument. So the
 // first job, which is noted, has a loop of its own.
 template <bool kFirst>
-[[gnu::always_inline]] inline void ServeJobs(MmioDevice& device, HeldAccesses& held, uint64_t& token,
-                                             Message& reply) {
+[[gnu::always_inline]] inline void ServeJobs(MmioDevice& device, HeldAccesses& held,
+                                             uint64_t& token, Message& reply) {
   do {
     const abi::Received received = abi::ReplyWait(token, reply);
     token = received.call.token;
     if (IsOk(received.status) && token != 0) [[likely]] {
       reply = Access(device, received.message, held, token);
     } else if (IsOk(received.status)) {
-      const uint64_t bits = received.message.words[0] & ~kHeartbeat;
-      if (bits != 0) device.OnSignals(bits);
+      const uint64_t bits = received.message.words[0];
+      if (bits != kHeartbeat) device.OnSignals(bits & ~kHeartbeat);
       if (held.any()) [[unlikely]]
         held.Retry(device);
     } else if (received.status == Status::kCancelled) {

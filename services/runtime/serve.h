@@ -51,8 +51,8 @@ template <typename... Servers>
     if (received.status == Status::kCancelled) continue;  // the caller is gone, and so is the reply
     if (!IsOk(received.status)) PanicOfReplyWait(received.status);
     if (received.call.token == 0) {
-      const uint64_t bits = received.message.words[0] & ~kHeartbeat;
-      if (bits != 0) signals.OnSignals(bits);
+      const uint64_t bits = received.message.words[0];
+      if (bits != kHeartbeat) signals.OnSignals(bits & ~kHeartbeat);
     } else {
       reply = DispatchTo(received.call, received.message, servers...);
       if (reply.label != kNoReplyLabel) token = received.call.token;

@@ -64,10 +64,10 @@ struct CrashRecord {
   uint32_t exit_code;
 
   // CNTPCT_EL0; 0: not (yet).
-  uint64_t ordered;           // the user asked for a fault of it
-  uint64_t detected;          // the supervisor knew
-  uint64_t started;           // the next instance
-  uint64_t first_answer;      // by that, as it says
+  uint64_t ordered;       // the user asked for a fault of it
+  uint64_t detected;      // the supervisor knew
+  uint64_t started;       // the next instance
+  uint64_t first_answer;  // by that, as it says
   uint64_t first_completion;
 
   uint64_t esr;

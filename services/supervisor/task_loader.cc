@@ -19,7 +19,9 @@ uint64_t ConfigPages(const atoll_PlanTask& task) {
   return task.config_bytes == 0 ? 0 : abi::kConfigBytes;
 }
 
-uint64_t StatisticsOffset(const atoll_PlanTask& task) { return task.stack_bytes + ConfigPages(task); }
+uint64_t StatisticsOffset(const atoll_PlanTask& task) {
+  return task.stack_bytes + ConfigPages(task);
+}
 
 // Says which part of the task's memory could not be had.
 Checked<void> Check(Status status, std::string_view part) {
