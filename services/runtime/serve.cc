@@ -105,16 +105,19 @@ template <bool kFirst>
   } while (!kFirst);
 }
 
-struct Answer {
+// What is to be sent by the loop that follows. No more of the message: its other words are then known to be zero there.
+struct FirstAnswer {
   uint64_t token;
-  Message reply;
+  uint64_t label;
+  uint64_t value;
 };
 
-[[gnu::noinline]] Answer ServeFirst(MmioDevice& device, HeldAccesses& held) {
-  Answer answer = {};
-  ServeJobs<true>(device, held, answer.token, answer.reply);
+[[gnu::noinline]] FirstAnswer ServeFirst(MmioDevice& device, HeldAccesses& held) {
+  uint64_t token = 0;
+  Message reply;
+  ServeJobs<true>(device, held, token, reply);
   NoteFirstAnswer();
-  return answer;
+  return {.token = token, .label = reply.label, .value = reply.words[0]};
 }
 
 }  // namespace
@@ -123,9 +126,9 @@ void PanicOfReplyWait(Status status) { Panic("reply_wait: ", status); }
 
 void Serve(MmioDevice& device) {
   HeldAccesses held;
-  const Answer first = ServeFirst(device, held);
+  const FirstAnswer first = ServeFirst(device, held);
   uint64_t token = first.token;  // of the call to be answered next
-  Message reply = first.reply;
+  Message reply{.label = first.label, .words = {first.value}};
   for (;;) ServeJobs<false>(device, held, token, reply);
 }
 
