@@ -86,6 +86,7 @@ constexpr std::array<Handler, kCallNumbers> MakeTable() {
   ATOLL_CALL(kReadLog);
   ATOLL_CALL(kGetCpu);
   ATOLL_CALL(kSetLogOutput);
+  ATOLL_CALL(kInspectObject);
 #undef ATOLL_CALL
   return table;
 }

@@ -134,6 +134,25 @@ Status Dismantle(Object& object) ATOLL_KERNEL_LOCKED {
   return Status::kInvalidArgument;
 }
 
+// Of a task or a VM; null for other objects.
+struct TableDonations {
+  PagePool* tables = nullptr;
+  LaterDonations* later = nullptr;
+  const MappingRecords* mappings = nullptr;
+};
+
+[[gnu::noinline]] TableDonations TableDonationsOf(const HandleEntry& handle) {
+  if (handle.type() == ObjectType::kTask) {
+    Task& task = *static_cast<Task*>(handle.object);
+    return {&task.tables, &task.later_donations, &task.mappings};
+  }
+  if (handle.type() == ObjectType::kVm) {
+    Vm& vm = *static_cast<Vm*>(handle.object);
+    return {&vm.tables, &vm.later_donations, &vm.mappings};
+  }
+  return {};
+}
+
 }  // namespace
 
 template <>
@@ -193,27 +212,48 @@ Result<InspectTaskReply> Execute<KernelCall::kInspectTask>(Task&, HandleEntry* h
 }
 
 template <>
+Result<InspectObjectReply> Execute<KernelCall::kInspectObject>(
+    Task&, HandleEntry* handle, const InspectObjectRequest& request) {
+  const Object& object = *handle->object;
+  InspectObjectReply reply = {.type = static_cast<uint64_t>(object.type),
+                              .backing = object.backing.value | object.backing_pages};
+  const TableDonations space = TableDonationsOf(*handle);
+  if (object.type == ObjectType::kMemory) {
+    const Memory& memory = static_cast<const Memory&>(object);
+    reply.memory = memory.base.value | static_cast<uint64_t>(memory.memory_type);
+    reply.bytes = memory.bytes;
+  } else if (space.later != nullptr) {
+    size_t index = request.index;
+    while (index < MappingRecords::kCapacity && (*space.mappings)[index].memory == nullptr) ++index;
+    reply.type |= index << 8;
+    if (index < MappingRecords::kCapacity) {
+      const MappingRecords::Record& record = (*space.mappings)[index];
+      reply.memory = record.memory->backing.value;
+      reply.address = record.address;
+      reply.bytes = record.bytes;
+      reply.offset = record.offset;
+    } else if (index -= MappingRecords::kCapacity; index < space.later->size()) {
+      const LaterDonation& donation = (*space.later)[index];
+      reply.address = donation.base.value;
+      reply.bytes = donation.pages * kPageSize;
+    }
+  }
+  return reply;
+}
+
+template <>
 Result<Empty> Execute<KernelCall::kDonateTables>(Task&, HandleEntry* handle,
                                                  const DonateTablesRequest& request) {
-  PagePool* tables = nullptr;
-  LaterDonations* later = nullptr;
-  if (handle->type() == ObjectType::kTask) {
-    tables = &static_cast<Task*>(handle->object)->tables;
-    later = &static_cast<Task*>(handle->object)->later_donations;
-  } else if (handle->type() == ObjectType::kVm) {
-    tables = &static_cast<Vm*>(handle->object)->tables;
-    later = &static_cast<Vm*>(handle->object)->later_donations;
-  } else {
-    return std::unexpected(Status::kInvalidArgument);
-  }
+  const TableDonations space = TableDonationsOf(*handle);
+  if (space.later == nullptr) return std::unexpected(Status::kInvalidArgument);
   Donation donation(request.backing);
   if (donation.pages() == 0) return std::unexpected(Status::kInvalidArgument);
-  if (later->full()) return std::unexpected(Status::kResourceExhausted);
+  if (space.later->full()) return std::unexpected(Status::kResourceExhausted);
   const Status status =
       pools.frames.Claim(donation.base(), donation.pages() * kPageSize, FrameState::kObject);
   if (!IsOk(status)) return std::unexpected(status);
-  static_cast<void>(later->PushBack({donation.base(), donation.pages()}));  // there is room
-  donation.GiveRest(*tables);
+  static_cast<void>(space.later->PushBack({donation.base(), donation.pages()}));  // there is room
+  donation.GiveRest(*space.tables);
   return Empty{};
 }
 

@@ -58,6 +58,8 @@ class MappingRecords {
     return false;
   }
 
+  const Record& operator[](size_t index) const { return records_[index]; }
+
   // The record whose front is `address`, null if none.
   Record* FindFront(uint64_t address) {
     for (Record& record : records_) {

@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "kernel/log/line.h"
-#include "kernel/log/log.h"
 #include "kernel/log/panic.h"
 #include "kernel/machine/timer.h"
 #include "kernel/scheduler.h"
@@ -41,12 +40,12 @@ void RestartRootSoon(Task& root) {
     deaths.second = now;
     deaths.in_second = 0;
   }
-  Line line;
-  line << "the supervisor died: pc " << Hex(root.frame.pc) << ", esr " << Hex(root.death_esr)
-       << ", far " << Hex(root.death_far);
-  // In one line: the log may have a reader.
-  if (++deaths.in_second > kDeathsPerSecond) Panic(line.view());
-  LogLine(LogLevel::kWarning, line.view());
+  if (++deaths.in_second > kDeathsPerSecond) {
+    Line line;  // in one: the log may have a reader
+    line << "the supervisor died: pc " << Hex(root.frame.pc) << ", esr " << Hex(root.death_esr)
+         << ", far " << Hex(root.death_far);
+    Panic(line.view());
+  }
   abi::RootDeath& death = *root_image.death;
   death.deaths = deaths.all;
   death.cause = static_cast<uint64_t>(root.cause);

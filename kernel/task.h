@@ -48,7 +48,6 @@ struct Task : Thread, Object {
   uint64_t death_bits = 0;
 
   TaskState state = TaskState::kCreated;
-  uint64_t generation = 0;  // of the instance that was started last
   DeathCause cause = DeathCause::kNone;
   uint64_t death_esr = 0;
   uint64_t death_far = 0;

@@ -12,7 +12,6 @@ void StartTask(Task& task, uint64_t pc, uint64_t sp, uint64_t argument, uint64_t
   task.frame = {};
   task.frame.x[0] = argument;
   task.frame.x[1] = generation;
-  task.generation = generation;
   task.frame.pc = pc;
   task.frame.sp_el0 = sp;
   task.frame.pstate = 0;  // EL0t, nothing masked
