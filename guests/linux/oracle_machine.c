@@ -1,0 +1,82 @@
+// The rest of a guest's machine: oracle_machine VM SECONDS rtc|vcpu|console
+//
+// rtc      the clock's seconds never go back and run as the kernel's own
+// vcpu     the second vCPU is turned off and on, and works
+// console  numbered lines
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/rtc.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "oracle.h"
+
+enum { kRtcMicroseconds = 3000, kLineMicroseconds = 20000, kCpuMicroseconds = 30000 };
+
+static double end;
+
+static void Rtc(void) {
+  const int clock = open("/dev/rtc0", O_RDONLY);
+  long first = -1, last = 0;
+  double begin = 0;
+  if (clock < 0) OracleLost("/dev/rtc0: error %d", errno);
+  while (clock >= 0 && OracleSeconds() < end) {
+    struct rtc_time now;
+    if (ioctl(clock, RTC_RD_TIME, &now) != 0) OracleLost("a read of the clock: error %d", errno);
+    struct tm time = {.tm_sec = now.tm_sec, .tm_min = now.tm_min, .tm_hour = now.tm_hour, .tm_mday = now.tm_mday,
+                      .tm_mon = now.tm_mon, .tm_year = now.tm_year};
+    const long seconds = timegm(&time);
+    if (first < 0) {
+      first = last = seconds;
+      begin = OracleSeconds();
+    }
+    const long elapsed = (long)(OracleSeconds() - begin);
+    if (seconds < last) OracleLost("the clock went back from %ld to %ld", last, seconds);
+    if (labs(seconds - first - elapsed) > 2) OracleLost("the clock is wrong: %ld s of %ld", seconds - first, elapsed);
+    last = seconds;
+    ++oracle_done;
+    usleep(kRtcMicroseconds);
+  }
+}
+
+static int SetOnline(int online) {
+  const int file = open("/sys/devices/system/cpu/cpu1/online", O_WRONLY);
+  const int good = file >= 0 && write(file, online ? "1" : "0", 1) == 1;
+  if (!good) OracleLost("cpu1 does not go %s: error %d", online ? "on" : "off", errno);
+  close(file);
+  return good;
+}
+
+static void Vcpu(void) {
+  while (OracleSeconds() < end && SetOnline(0) && SetOnline(1)) {
+    cpu_set_t second, all;
+    CPU_ZERO(&second);
+    CPU_SET(1, &second);
+    sched_getaffinity(0, sizeof(all), &all);
+    if (sched_setaffinity(0, sizeof(second), &second) != 0 || sched_getcpu() != 1) OracleLost("nothing runs on cpu1");
+    sched_setaffinity(0, sizeof(all), &all);
+    ++oracle_done;
+    usleep(kCpuMicroseconds);
+  }
+}
+
+static void Console(void) {
+  while (OracleSeconds() < end) {
+    OracleLine("%lu", oracle_done++);
+    usleep(kLineMicroseconds);
+  }
+}
+
+int main(int count, char** arguments) {
+  if (count != 4) return 2;
+  oracle_vm = arguments[1];
+  oracle_name = arguments[3];
+  end = OracleSeconds() + atof(arguments[2]);
+  if (strcmp(oracle_name, "rtc") == 0) Rtc();
+  if (strcmp(oracle_name, "vcpu") == 0) Vcpu();
+  if (strcmp(oracle_name, "console") == 0) Console();
+  return OracleEnd("%s", "");
+}

@@ -1,0 +1,84 @@
+"""Which fault hits which service when: made from a seed, and written as a script for the monitor."""
+import dataclasses
+import random
+
+GAP_MIN_US = 200  # from one fault to the next
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    command: str           # of the monitor; {name}, {seed} and {steps} are filled in
+    corruption: bool = False
+    weight: int = 4        # of the others: slow ones are rare
+    needs_job: bool = False  # happens only when the service gets work
+
+
+STEPS_MAX = 4000  # instructions; a request of a disk takes some 2,000
+KINDS = {
+    "kill": Kind("kill {name}", weight=8),
+    "step": Kind("step {name} {steps}", weight=8, needs_job=True),
+    "crash": Kind("crash {name}"),
+    "exit": Kind("exit-task {name}"),
+    "panic": Kind("inject {name} panic"),
+    "overflow": Kind("overflow {name}"),
+    "hang": Kind("hang {name}", weight=2),
+    "log-flood": Kind("flood {name} log", weight=1),
+    "signals": Kind("flood {name} signal", weight=1),
+    "lines": Kind("flood {name} line", weight=1),
+    "silent": Kind("inject {name} never-answer", weight=1),
+    "journal": Kind("corrupt {name} journal {seed}", corruption=True),
+    "data": Kind("corrupt {name} data {seed}", corruption=True),
+    "message": Kind("corrupt {name} message {seed}", corruption=True),
+    "twice": Kind("inject {name} answer-twice", corruption=True),
+    "calls": Kind("inject {name} call-everything", corruption=True),
+}
+FAIL_STOP = tuple(name for name, kind in KINDS.items() if not kind.corruption)
+CORRUPTIONS = tuple(name for name, kind in KINDS.items() if kind.corruption)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    number: int
+    at_us: int      # after the first wait of the script
+    service: str    # a task, as the monitor names it
+    kind: str
+    command: str
+
+
+def plan(services: list[str], kinds: list[str], count: int, seed: int, gap_us: int, rest_us: int) -> list[Fault]:
+    """`count` faults, on average `gap_us` apart and those of one service at least `rest_us`."""
+    source = random.Random(seed)
+    weights = [KINDS[kind].weight for kind in kinds]
+    ready_at = dict.fromkeys(services, 0)
+    faults, now = [], 0
+    for number in range(1, count + 1):
+        now += GAP_MIN_US + source.randrange(max(1, 2 * (gap_us - GAP_MIN_US)))
+        # The one that is drawn, or among those that have had their rest; if none has, whoever is ready first.
+        rested = [name for name in services if ready_at[name] <= now]
+        if not rested:
+            now = min(ready_at.values())
+            rested = [name for name in services if ready_at[name] <= now]
+        service = source.choice(rested)
+        kind = source.choices(kinds, weights)[0]
+        command = KINDS[kind].command.format(name=service, steps=1 + source.randrange(STEPS_MAX),
+                                             seed=source.randrange(1, 1 << 31))
+        ready_at[service] = now + rest_us
+        faults.append(Fault(number, now, service, kind, command))
+    return faults
+
+
+def script(faults: list[Fault], warm_up_us: int, settle_us: int, crashes_every: int) -> str:
+    """The monitor's commands: the faults at their times, and now and then the records of deaths so far."""
+    lines, now = [f"wait {warm_up_us}us"], 0
+    for fault in faults:
+        if fault.at_us > now:
+            lines.append(f"wait {fault.at_us - now}us")
+        now = fault.at_us
+        lines.append(fault.command)
+        if fault.number % crashes_every == 0:
+            lines.append(f"crashes {2 * crashes_every}")
+    return "\n".join([*lines, f"wait {settle_us}us", f"crashes {2 * crashes_every}", ""])
+
+
+def duration_us(faults: list[Fault]) -> int:
+    return faults[-1].at_us if faults else 0

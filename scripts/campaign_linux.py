@@ -1,0 +1,90 @@
+"""Debian guests for a campaign: programs of guests/linux that know what they must read, and a bare guest that resets."""
+import argparse
+import pathlib
+import subprocess
+import tempfile
+
+import campaign_workloads
+import launch
+import machine_devices
+from campaign_workloads import Workload
+from images import cpio, make_disk
+
+VMS = {"left": "10.0.2.15", "right": "10.0.2.16"}
+GAP_US, REST_US = 20_000, 300_000
+BOOT_US = 45_000_000
+PORT = 5000
+DISK_MIB, MEMORY_MIB = 64, 192
+PROGRAMS = ("oracle_disk", "oracle_stream", "oracle_machine")
+WORK_OF = {"disk": "disk", "net": "stream", "rtc": "rtc", "vcpu": "vcpu", "console": "console"}
+FOLDER = launch.BUILD / "campaign"
+EXECUTABLE, REGULAR, DIRECTORY = 0o100755, 0o100644, 0o040755
+
+
+def programs() -> list[tuple[str, int, bytes]]:
+    """Entries of an initramfs."""
+    entries = []
+    for name in PROGRAMS:
+        source, binary = launch.ROOT / f"guests/linux/{name}.c", FOLDER / name
+        newest = max(path.stat().st_mtime for path in (source, source.with_name("oracle.h")))
+        if not binary.exists() or binary.stat().st_mtime < newest:
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["aarch64-linux-gnu-gcc", "-O2", "-Wall", "-Werror", "-static", "-pthread", str(source), "-o",
+                            str(binary)], check=True)
+        entries.append((f"batch/{name}", EXECUTABLE, binary.read_bytes()))
+    return entries
+
+
+def batch(vm: str, work: list[str], seconds: int) -> str:
+    """What the guest does after it has booted."""
+    commands = []
+    if "disk" in work:
+        # One on the device itself, one on a file.
+        path = "/dev/vda" if vm == "left" else "/mnt/oracle"
+        if vm == "right":
+            commands.append("mount /dev/vda /mnt && dd if=/dev/zero of=/mnt/oracle bs=1M count=16 2>/dev/null && sync")
+        commands.append(f"./oracle_disk {vm} {path} {seconds} &")
+    if "net" in work:
+        commands.append(f"./oracle_stream {vm} {seconds} {PORT} {VMS['right'] if vm == 'left' else ''} &")
+        commands.append(f"(end=$(($(cut -d. -f1 /proc/uptime) + {seconds})); n=0; while [ $(cut -d. -f1 /proc/uptime) -lt $end ]; do "
+                        "ping -c 1 -W 1 10.0.2.2 >/dev/null && n=$((n + 1)); done; "
+                        f'if [ $n -gt 0 ] && ping -c 9 -W 2 10.0.2.2 >/dev/null; then echo "oracle: {vm}.uplink ok $n"; '
+                        f'else echo "oracle: {vm}.uplink lost $n"; fi) &')
+    commands += [f"./oracle_machine {vm} {seconds} {name} &" for name in ("rtc", "vcpu", "console") if name in work]
+    return "\n".join(["cd /batch", f"echo 'oracle: {vm}.boot ok 1'", *commands, "wait", f"echo 'oracle: {vm}.end ok 1'", "echo 'oracle: bye'", ""])
+
+
+def describe(work: list[str], duration_us: int, arguments: argparse.Namespace) -> Workload:
+    launch.make_images()
+    images = launch.demo_files()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    seconds = max(1, (duration_us - BOOT_US) // 1_000_000)
+    text, services, expected, files = "", [], {}, {"linux": images["linux"]}
+    machine_disk = FOLDER / "machine-disk"
+    if duration_us != 0 and not arguments.icount:
+        make_disk(machine_disk, DISK_MIB, 2)
+    for index, (vm, address) in enumerate(VMS.items()):
+        initrd = FOLDER / f"{vm}.cpio"
+        if duration_us != 0:
+            entries = [("batch", DIRECTORY, b""), ("batch/script", REGULAR, batch(vm, work, seconds).encode()),
+                       ("batch/marker", REGULAR, f"atoll-campaign-{vm}\n".encode()), *programs()]
+            initrd.write_bytes(pathlib.Path(images["initramfs"]).read_bytes() + cpio(entries))
+        files[f"{vm}.cpio"] = str(initrd)
+        disk = f"physical {{ first_mib: {DISK_MIB * index} mib: {DISK_MIB} }}"
+        if arguments.icount:
+            files["disk"] = images["disk"]
+            disk = f"zero_mib: {DISK_MIB}" if vm == "left" else 'file: "disk"'
+        text += (f'vm {{ name: "{vm}" vcpus: 2 memory_mib: {MEMORY_MIB} kernel: "linux" initrd: "{vm}.cpio" '
+                 f'command_line: "console=ttyAMA0 atoll.address={address}/24" disk {{ {disk} }} network {{ }} }}\n')
+        services += [f"{name}.{vm}" for name in ("vmm", "vgic", "pl011", "pl031")]
+        services += [f"virtio-blk.{vm}.0", f"virtio-net.{vm}.1"]
+        expected[vm] = ["boot", *(WORK_OF[name] for name in WORK_OF if name in work), *(["uplink"] if "net" in work else []), "end"]
+    if "reset" in work:
+        reset = campaign_workloads.describe(["reset"], duration_us, arguments)
+        text += reset.text
+        files |= reset.files
+        services += [name for name in reset.services if campaign_workloads.RESETTING_VM in name]
+        expected |= reset.expected
+    services += ["vswitch", "net-driver", "console", "supervisor"] + ([] if arguments.icount else ["blk-driver"])
+    disk = None if arguments.icount else machine_devices.Disk(str(machine_disk))
+    return Workload(text, files, services, expected, disk)

@@ -1,0 +1,67 @@
+"""The machines of a campaign: guests that know what each answer of their devices must be, and their services."""
+import argparse
+import dataclasses
+
+import launch
+import machine_devices
+
+# Of the bare-metal oracle (guests/oracle): what each kind of work uses of a VM's services, and of the machine's.
+VM_SERVICES = {"disk": ["virtio-blk"], "net": ["virtio-net"], "uart": ["pl011"], "console": ["pl011"], "rtc": ["pl031"],
+               "gic": ["vgic"], "vcpu": ["vmm"], "reset": []}
+SYSTEM_SERVICES = {"disk": [], "net": ["vswitch"], "console": ["console"]}
+WORK = tuple(VM_SERVICES)
+REPORTING_ORDER = ("disk", "net", "uart", "rtc", "gic", "vcpu", "console")
+BARE_VMS = ("left", "right")
+RESETTING_VM = "phoenix"
+MEMORY_MIB, DISK_MIB = 16, 2
+GAP_US, REST_US = 10_000, 300_000  # between two faults; between two of one service
+RESET_US = 260_000  # a VM starts a quarter of a second after its last start at the soonest
+
+
+@dataclasses.dataclass
+class Workload:
+    text: str                 # the description
+    files: dict[str, str]
+    services: list[str]       # tasks that may be hit
+    expected: dict[str, list[str]]  # of each VM: the oracles that must say ok at the end, in that order
+    machine_disk: machine_devices.Disk | None = None
+
+
+def describe(work: list[str], duration_us: int, arguments: argparse.Namespace, depth: int = 16, span: int = 8) -> Workload:
+    """Two VMs that use everything and send each other frames, and one that resets, as far as `work` names it."""
+    kinds = [name for name in REPORTING_ORDER if name in work]
+    milliseconds = duration_us // 1000
+    text, services, expected = "", [], {}
+    for index, vm in enumerate(BARE_VMS if kinds else ()):
+        line = (f"name={vm} work={','.join(kinds)} ms={milliseconds} pause={arguments.pause} peer={1 - index} depth={depth} "
+                f"span={span} seed={index + 1}")
+        devices = (f"disk {{ zero_mib: {DISK_MIB} }} " if "disk" in kinds else "") + ("network { } " if "net" in kinds else "")
+        text += (f'vm {{ name: "{vm}" vcpus: 2 memory_mib: {MEMORY_MIB} kernel: "guest" command_line: "{line}" '
+                 f'{devices}cpu: 0 }}\n')
+        services += service_names(vm, kinds)
+        expected[vm] = kinds
+    if "reset" in work:
+        line = f"name={RESETTING_VM} work=reset lives={max(1, duration_us // RESET_US)}"
+        text += (f'vm {{ name: "{RESETTING_VM}" memory_mib: {MEMORY_MIB} kernel: "guest" command_line: "{line}" '
+                 f'disk {{ zero_mib: {DISK_MIB} }} cpu: 0 }}\n')
+        services += [f"{name}.{RESETTING_VM}" for name in ("vmm", "vgic", "pl011")] + [f"virtio-blk.{RESETTING_VM}.0"]
+        expected[RESETTING_VM] = ["reset"]
+    services += sorted({name for kind in kinds for name in SYSTEM_SERVICES.get(kind, [])} | {"console", "supervisor"})
+    return Workload(text, {"guest": str(launch.TARGET / "guests/oracle.bin")}, services, expected)
+
+
+def service_names(vm: str, kinds: list[str]) -> list[str]:
+    """Tasks of a VM that this work uses, devices with their virtio slots."""
+    names = dict.fromkeys(name for kind in kinds for name in VM_SERVICES[kind])
+    slots = [name for name in ("virtio-blk", "virtio-net") if name in names]
+    return [f"{name}.{vm}" + (f".{slots.index(name)}" if name in slots else "") for name in names]
+
+
+def chosen(services: list[str], patterns: list[str]) -> list[str]:
+    """Services that a pattern names: a task, `virtio-blk` for all of its instances, `left.*` for those of a VM."""
+    def matches(task: str, pattern: str) -> bool:
+        if pattern.endswith(".*"):
+            return pattern[:-2] in task.split(".")
+        return task == pattern or task.split(".")[0] == pattern
+
+    return [task for task in services if not patterns or any(matches(task, pattern) for pattern in patterns)]

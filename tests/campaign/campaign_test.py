@@ -1,0 +1,149 @@
+#!/usr/bin/python3
+"""What scripts/fault-campaign makes of a seed, and what it makes of a machine's output: every loss is seen."""
+import os
+import pathlib
+import sys
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+sys.dont_write_bytecode = True
+
+import campaign_faults  # noqa: E402
+import campaign_output  # noqa: E402
+import campaign_report  # noqa: E402
+import campaign_workloads  # noqa: E402
+
+SERVICES = [f"pl011.vm{i}" for i in range(8)]
+GOOD = """[0.002961] atoll at 0x40200000, device tree at 0x48600000
+oracle: left.console line 0
+oracle: left.con
+[0.010000] pl011.left died: killed
+monitor: kill pl011.left
+sole line 1
+[right] oracle: right.net ok 7 sent=5 lost=1 doubled=0
+oracle: left.console ok 2
+oracle: left.disk ok 40 writes=20 reads=20 flushes=1
+[0.119865] VM left is off
+[0.119865] VM right is off
+"""
+EXPECTED = {"left": ["console", "disk"], "right": ["net"]}
+RECORD = ("#{} 1.000000500 {} generation 3: {} pc 0x400123; detected +{}, started +90000, answered +100000, completed {} "
+          "ns; restarted")
+
+
+class Faults(unittest.TestCase):
+    def plan(self, seed=1, count=500, gap=1000, rest=20_000):
+        return campaign_faults.plan(SERVICES, list(campaign_faults.FAIL_STOP), count, seed, gap, rest)
+
+    def test_of_one_seed_are_the_same(self):
+        self.assertEqual(self.plan(), self.plan())
+        self.assertNotEqual(self.plan(1), self.plan(2))
+
+    def test_leave_each_service_its_rest(self):
+        last = {}
+        for fault in self.plan():
+            self.assertGreaterEqual(fault.at_us - last.get(fault.service, -20_000), 20_000)
+            last[fault.service] = fault.at_us
+
+    def test_reach_every_service_with_every_kind(self):
+        faults = self.plan(count=4000)
+        self.assertEqual({fault.service for fault in faults}, set(SERVICES))
+        self.assertEqual({fault.kind for fault in faults}, set(campaign_faults.FAIL_STOP))
+
+    def test_script_waits_for_their_times(self):
+        faults = self.plan(count=100)
+        lines = campaign_faults.script(faults, 5000, 7000, 50).splitlines()
+        waits = [int(line[5:-2]) for line in lines if line.startswith("wait ")]
+        self.assertEqual(sum(waits), 5000 + faults[-1].at_us + 7000)
+        self.assertEqual([line for line in lines if not line.startswith(("wait", "crashes"))],
+                         [fault.command for fault in faults])
+        self.assertEqual(sum(line.startswith("crashes") for line in lines), 3)
+
+    def test_services_are_chosen_by_name(self):
+        tasks = ["virtio-blk.left.0", "virtio-blk.right.0", "pl011.left", "console"]
+        for patterns, found in (([], tasks), (["virtio-blk"], tasks[:2]), (["left.*"], [tasks[0], tasks[2]]),
+                                (["console", "pl011.left"], tasks[2:]), (["nothing"], [])):
+            self.assertEqual(campaign_workloads.chosen(tasks, patterns), found)
+
+
+class Output(unittest.TestCase):
+    def problems(self, text: str, deaths: int = 1) -> list[str]:
+        return campaign_output.problems(campaign_output.parse(text, "left"), EXPECTED, deaths)
+
+    def test_that_is_good(self):
+        self.assertEqual(self.problems(GOOD), [])
+
+    def test_lines_that_were_broken_for_others_are_put_together(self):
+        self.assertEqual(campaign_output.parse(GOOD, "left").lines, {("left", "console"): [0, 1]})
+
+    def test_every_loss_is_seen(self):
+        for what, instead in (
+                ("oracle: left.console line 0\n", ""),                     # a line
+                ("line 0\n", "line 0\noracle: left.console line 0\n"),    # twice
+                ("line 0", "lne 0"),                                      # a byte
+                ("line 0", "liine 0"),
+                ("oracle: left.console line 0\n", "racle: left.console line 0\n"),
+                ("sole line 1", "sole line 2"),
+                ("oracle: left.disk", "oracle: left.disk lost I/O error 1 0 3\noracle: left.disk"),
+                ("oracle: left.disk ok 40", "oracle: left.disk bad 40"),
+                ("oracle: left.disk ok 40", "oracle: left.disk ok 0"),
+                ("oracle: left.disk ok 40 writes=20 reads=20 flushes=1\n", ""),
+                ("[right] ", ""),
+                ("lost=1 doubled=0", "lost=1 doubled=1"),
+                ("VM left is off", "VM left crashed"),
+                ("VM right is off", "VM right is off\nmonitor: kill console"),
+                ("[0.119865] VM left", "[0.1] kernel panic: at 7\n[0.119865] VM left"),
+                ("[0.119865] VM left", "[0.100000] kernel panic: at 7\n[0.119865] VM left"),
+                ("[0.119865] VM left", "[0.100000] console died: x; given up: more than 5\n[0.119865] VM left")):
+            self.assertIn(what, GOOD)
+            self.assertNotEqual(self.problems(GOOD.replace(what, instead, 1)), [], (what, instead))
+
+    def test_frames_may_be_lost_or_doubled_only_by_deaths(self):
+        self.assertNotEqual(self.problems(GOOD, 0), [])
+        self.assertEqual(self.problems(GOOD.replace("doubled=0", "doubled=2"), 3), [])
+
+    def test_numbers_as_ranges(self):
+        self.assertEqual(campaign_output.ranges([0, 1, 2, 5, 7, 8]), "0-2, 5, 7-8")
+        self.assertEqual(campaign_output.ranges([]), "")
+
+
+class Report(unittest.TestCase):
+    FAULTS = [campaign_faults.Fault(1, 0, "console", "kill", ""), campaign_faults.Fault(2, 9, "console", "step", ""),
+              campaign_faults.Fault(3, 19, "console", "hang", ""), campaign_faults.Fault(4, 29, "vgic.left", "crash", "")]
+
+    def test_times(self):
+        death, = campaign_report.parse([RECORD.format(7, "console", "killed", 2000, "+150000"), "kill console"])
+        self.assertEqual((death.sequence, death.service, death.generation, death.cause, death.outcome),
+                         (7, "console", 3, "killed", "restarted"))
+        self.assertAlmostEqual(death.detection, 2)
+        self.assertAlmostEqual(death.recovery, 148)
+
+    def test_without_requests_recovery_is_the_first_answer(self):
+        death, = campaign_report.parse([RECORD.format(7, "console", "killed", 2000, "-")])
+        self.assertAlmostEqual(death.recovery, 98)
+
+    def test_deaths_are_matched_with_faults(self):
+        records = [RECORD.format(1, "console", "killed", 1, "-"), RECORD.format(2, "console", "deadline", 8_000_000, "-"),
+                   RECORD.format(3, "vgic.left", "killed", 1, "-"), RECORD.format(4, "pl031.left", "fault", 1, "-")]
+        deaths = campaign_report.parse(records)
+        unordered = campaign_report.match(deaths, self.FAULTS)
+        self.assertEqual([death.fault and death.fault.number for death in deaths], [1, 3, None, None])
+        self.assertEqual([death.sequence for death in unordered], [3, 4])
+        table = campaign_report.table(self.FAULTS, deaths)
+        self.assertRegex(table, r"hang +console +1 +1 +8,000 +8,000 +8,000")
+        self.assertEqual(len(campaign_report.report(self.FAULTS, deaths).splitlines()), 5)
+
+    def test_the_last_that_was_said_of_a_death_counts(self):
+        lines = [RECORD.format(1, "console", "killed", 1, at) for at in ("-", "+500000")]
+        self.assertAlmostEqual(campaign_report.parse(lines)[0].first_completion, 1_000_500.5)
+
+    def test_percentiles(self):
+        values = [float(value) for value in range(1, 101)]
+        self.assertEqual([campaign_report.percentile(values, share) for share in (0.5, 0.99, 1)], [50, 99, 100])
+        self.assertEqual(campaign_report.percentile([3.0], 0.99), 3)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("ATOLL_BUILD", str(ROOT / "build"))
+    unittest.main()
