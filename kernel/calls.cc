@@ -15,89 +15,115 @@ void Answer(Task& caller, Status status, const abi::Words& words) {
   std::copy(words.begin(), words.end(), caller.frame.x + 1);
 }
 
-// The entry of the handle in x0 if it has the right; else null, and the caller has its answer.
-[[gnu::noinline]] HandleEntry* Authorize(Task& caller, Right right) {
-  HandleEntry* const handle = caller.FindHandle(caller.frame.x[0]);
-  Status status = Status::kNotFound;
-  if (handle != nullptr) {
-    if ((handle->rights() & static_cast<uint32_t>(right)) != 0) return handle;
-    status = Status::kPermissionDenied;
-  }
-  Answer(caller, status, {});
-  return nullptr;
-}
-
 template <KernelCall kCall>
-void Run(Task& caller) {
+void Run(Task& caller, HandleEntry* handle) {
   kernel_lock.AssertHeld();
   using Traits = KernelCallTraits<kCall>;
   const uint64_t* const x = caller.frame.x;
   const abi::Words words = {x[1], x[2], x[3], x[4], x[5], x[6]};
-  HandleEntry* handle = nullptr;
-  if constexpr (Traits::kRight != Right::kNone) {
-    handle = Authorize(caller, Traits::kRight);
-    if (handle == nullptr) return;
-  }
   if (!Traits::Request::InRange(words)) return Answer(caller, Status::kInvalidArgument, {});
   const auto result = Execute<kCall>(caller, handle, Traits::Request::Unpack(words));
   if (!result.has_value()) return Answer(caller, result.error(), {});
   Answer(caller, Status::kOk, result->Pack());
 }
 
-using Handler = void (*)(Task&);
 inline constexpr size_t kCallNumbers = 64;
 
-constexpr std::array<Handler, kCallNumbers> MakeTable() {
-  std::array<Handler, kCallNumbers> table = {};
-#define ATOLL_CALL(name) table[static_cast<size_t>(KernelCall::name)] = Run<KernelCall::name>
-  ATOLL_CALL(kSetSignal);
-  ATOLL_CALL(kSetIrqLine);
-  ATOLL_CALL(kAcknowledgeIrq);
-  ATOLL_CALL(kSetTimer);
-  ATOLL_CALL(kLog);
-  ATOLL_CALL(kExit);
-  ATOLL_CALL(kGetInterrupts);
-  ATOLL_CALL(kSetInterrupts);
-  ATOLL_CALL(kStartVcpu);
-  ATOLL_CALL(kStopVcpu);
-  ATOLL_CALL(kGetVcpuState);
-  ATOLL_CALL(kStopVm);
-  ATOLL_CALL(kGetVmState);
-  ATOLL_CALL(kSetIdRegister);
-  ATOLL_CALL(kGetIdRegister);
-  ATOLL_CALL(kSuspendVcpu);
-  ATOLL_CALL(kCreateObject);
-  ATOLL_CALL(kDestroyObject);
-  ATOLL_CALL(kGrantHandle);
-  ATOLL_CALL(kMapMemory);
-  ATOLL_CALL(kUnmapMemory);
-  ATOLL_CALL(kClearMemory);
-  ATOLL_CALL(kStartTask);
-  ATOLL_CALL(kKillTask);
-  ATOLL_CALL(kBindMmio);
-  ATOLL_CALL(kBindDoorbell);
-  ATOLL_CALL(kBindHypercall);
-  ATOLL_CALL(kInspectTask);
-  ATOLL_CALL(kDonateTables);
-  ATOLL_CALL(kResetVm);
-  ATOLL_CALL(kPowerOff);
-  ATOLL_CALL(kGetResource);
-  ATOLL_CALL(kSetSchedule);
-  ATOLL_CALL(kReadLog);
-  ATOLL_CALL(kGetCpu);
-  ATOLL_CALL(kSetLogOutput);
-  ATOLL_CALL(kInspectObject);
+// What x0 of a call names: an object of a type, or one of these.
+inline constexpr ObjectType kAnyObject = ObjectType::kNone;
+inline constexpr ObjectType kOwnTask{0xff};
+
+struct Call {
+  void (*run)(Task& caller, HandleEntry* handle) = nullptr;
+  Right right = Right::kNone;  // none: x0 is no handle
+  ObjectType object = kAnyObject;
+};
+
+constexpr std::array<Call, kCallNumbers> MakeTable() {
+  std::array<Call, kCallNumbers> table = {};
+#define ATOLL_CALL(name, operand)                          \
+  table[static_cast<size_t>(KernelCall::name)] = {         \
+      .run = Run<KernelCall::name>,                        \
+      .right = KernelCallTraits<KernelCall::name>::kRight, \
+      .object = operand}
+  ATOLL_CALL(kSetSignal, ObjectType::kSignal);
+  ATOLL_CALL(kSetIrqLine, ObjectType::kIrqLine);
+  ATOLL_CALL(kAcknowledgeIrq, ObjectType::kIrq);
+  ATOLL_CALL(kSetTimer, kAnyObject);
+  ATOLL_CALL(kLog, kAnyObject);
+  ATOLL_CALL(kExit, kAnyObject);
+  ATOLL_CALL(kGetInterrupts, ObjectType::kVm);
+  ATOLL_CALL(kSetInterrupts, ObjectType::kVm);
+  ATOLL_CALL(kStartVcpu, ObjectType::kVcpu);
+  ATOLL_CALL(kStopVcpu, ObjectType::kVcpu);
+  ATOLL_CALL(kGetVcpuState, ObjectType::kVcpu);
+  ATOLL_CALL(kStopVm, ObjectType::kVm);
+  ATOLL_CALL(kGetVmState, ObjectType::kVm);
+  ATOLL_CALL(kSetIdRegister, ObjectType::kVm);
+  ATOLL_CALL(kGetIdRegister, ObjectType::kVm);
+  ATOLL_CALL(kSuspendVcpu, ObjectType::kVcpu);
+  ATOLL_CALL(kCreateObject, kOwnTask);
+  ATOLL_CALL(kDestroyObject, kAnyObject);
+  ATOLL_CALL(kGrantHandle, kAnyObject);
+  ATOLL_CALL(kMapMemory, ObjectType::kMemory);
+  ATOLL_CALL(kUnmapMemory, kAnyObject);
+  ATOLL_CALL(kClearMemory, ObjectType::kMemory);
+  ATOLL_CALL(kStartTask, ObjectType::kTask);
+  ATOLL_CALL(kKillTask, ObjectType::kTask);
+  ATOLL_CALL(kBindMmio, ObjectType::kVm);
+  ATOLL_CALL(kBindDoorbell, ObjectType::kVm);
+  ATOLL_CALL(kBindHypercall, ObjectType::kVm);
+  ATOLL_CALL(kInspectTask, ObjectType::kTask);
+  ATOLL_CALL(kDonateTables, kAnyObject);
+  ATOLL_CALL(kResetVm, ObjectType::kVm);
+  ATOLL_CALL(kPowerOff, kOwnTask);
+  ATOLL_CALL(kGetResource, kOwnTask);
+  ATOLL_CALL(kSetSchedule, kAnyObject);
+  ATOLL_CALL(kReadLog, kOwnTask);
+  ATOLL_CALL(kGetCpu, kOwnTask);
+  ATOLL_CALL(kSetLogOutput, kOwnTask);
+  ATOLL_CALL(kInspectObject, kAnyObject);
+  ATOLL_CALL(kReadRegisters, ObjectType::kTask);
+  ATOLL_CALL(kReadCall, ObjectType::kTask);
+  ATOLL_CALL(kPauseVm, ObjectType::kVm);
+  ATOLL_CALL(kDivert, ObjectType::kTask);
+  ATOLL_CALL(kRaiseTask, ObjectType::kTask);
+  ATOLL_CALL(kGetProgress, ObjectType::kTask);
 #undef ATOLL_CALL
   return table;
 }
 
-constexpr std::array<Handler, kCallNumbers> kTable = MakeTable();
+constexpr std::array<Call, kCallNumbers> kTable = MakeTable();
+
+// Whether the handle in x0 is what the call wants.
+Status Authorize(Task& caller, const Call& call, HandleEntry* handle) {
+  if (call.right == Right::kNone) return Status::kOk;
+  if (handle == nullptr) return Status::kNotFound;
+  if ((handle->rights() & static_cast<uint32_t>(call.right)) == 0) return Status::kPermissionDenied;
+  if (call.object == kOwnTask) {
+    return handle->object == &caller ? Status::kOk : Status::kPermissionDenied;
+  }
+  return call.object == kAnyObject || call.object == handle->type() ? Status::kOk
+                                                                    : Status::kInvalidArgument;
+}
+
+void CallKernel(Task& caller, uint64_t number) {
+  if (number >= kCallNumbers || kTable[number].run == nullptr) {
+    return Answer(caller, Status::kUnimplemented, {});
+  }
+  const Call& call = kTable[number];
+  HandleEntry* const handle = caller.FindHandle(caller.frame.x[0]);
+  const Status status = Authorize(caller, call, handle);
+  if (!IsOk(status)) return Answer(caller, status, {});
+  call.run(caller, handle);
+}
 
 void CallEndpoint(Task& caller) ATOLL_KERNEL_LOCKED {
   HandleEntry* const entry = caller.FindHandle(caller.frame.x[0]);
   if (entry == nullptr) return Answer(caller, Status::kNotFound, {});
-  const Result<Endpoint*> endpoint = ObjectOf<Endpoint>(*entry, ObjectType::kEndpoint);
-  if (!endpoint.has_value()) return Answer(caller, endpoint.error(), {});
+  if (entry->type() != ObjectType::kEndpoint) {
+    return Answer(caller, Status::kInvalidArgument, {});
+  }
   if ((entry->rights() & static_cast<uint32_t>(Right::kSend)) == 0) {
     return Answer(caller, Status::kPermissionDenied, {});
   }
@@ -105,7 +131,7 @@ void CallEndpoint(Task& caller) ATOLL_KERNEL_LOCKED {
     return Answer(caller, Status::kInvalidArgument, {});
   }
   caller.badge = entry->badge;
-  BeginCall(caller, **endpoint, BlockedOn::kCall);
+  BeginCall(caller, ObjectOf<Endpoint>(*entry), BlockedOn::kCall);
 }
 
 Status ReplyFromFrame(Task& server) ATOLL_KERNEL_LOCKED {
@@ -134,12 +160,7 @@ extern "C" Thread* HandleTaskCall() ABSL_EXCLUSIVE_LOCK_FUNCTION(kernel_lock) {
       break;
     }
     case abi::kReply: Answer(caller, ReplyFromFrame(caller), {}); break;
-    default:
-      if (number < kCallNumbers && kTable[number] != nullptr) {
-        kTable[number](caller);
-      } else {
-        Answer(caller, Status::kUnimplemented, {});
-      }
+    default: CallKernel(caller, number);
   }
   return Schedule(cpu);
 }

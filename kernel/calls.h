@@ -1,7 +1,7 @@
 // The kernel calls of proto/kernel.proto: one table indexed by number, one function per call.
 //
-// A function gets its request decoded and in range, and the handle in x0 checked for its right; what is left
-// to it is the object's type and the meaning. Its result goes back to x0-x6 of the caller.
+// A function gets its request decoded and in range, and the handle in x0 checked for its right and its object's type;
+// what is left to it is the meaning. Its result goes back to x0-x6 of the caller.
 #ifndef ATOLL_KERNEL_CALLS_H_
 #define ATOLL_KERNEL_CALLS_H_
 
@@ -19,7 +19,8 @@ using RequestOf = typename KernelCallTraits<kCall>::Request;
 template <KernelCall kCall>
 using ReplyOf = typename KernelCallTraits<kCall>::Reply;
 
-// `handle`: the entry named by x0, with the right that the schema asks for; null for calls without one.
+// `handle`: the entry named by x0, with the right that the schema and the object that the table asks for; of no meaning
+// for calls without one.
 template <KernelCall kCall>
 Result<ReplyOf<kCall>> Execute(Task& caller, HandleEntry* handle,
                                const RequestOf<kCall>& request) ATOLL_KERNEL_LOCKED;
@@ -30,11 +31,10 @@ inline Result<Empty> FromStatus(Status status) {
   return Empty{};
 }
 
-// The object of a handle if it is of the wanted type: INVALID_ARGUMENT otherwise.
+// The object of a handle whose type is known.
 template <typename T>
-Result<T*> ObjectOf(const HandleEntry& entry, ObjectType type) {
-  if (entry.type() != type) return std::unexpected(Status::kInvalidArgument);
-  return static_cast<T*>(entry.object);
+T& ObjectOf(const HandleEntry& entry) {
+  return static_cast<T&>(*entry.object);
 }
 
 // A handle given in a request's field rather than in x0.
@@ -45,7 +45,8 @@ Result<T*> FindObject(Task& caller, uint32_t slot, ObjectType type, Right right)
   if ((entry->rights() & static_cast<uint32_t>(right)) == 0) {
     return std::unexpected(Status::kPermissionDenied);
   }
-  return ObjectOf<T>(*entry, type);
+  if (entry->type() != type) return std::unexpected(Status::kInvalidArgument);
+  return &ObjectOf<T>(*entry);
 }
 
 }  // namespace atoll

@@ -170,9 +170,8 @@ Result<Empty> Execute<KernelCall::kDestroyObject>(Task& caller, HandleEntry* han
 template <>
 Result<Empty> Execute<KernelCall::kStartTask>(Task& caller, HandleEntry* handle,
                                               const StartTaskRequest& request) {
-  const auto task = ObjectOf<Task>(*handle, ObjectType::kTask);
-  if (!task.has_value()) return std::unexpected(task.error());
-  if ((*task)->state == TaskState::kRunning) return std::unexpected(Status::kFailedPrecondition);
+  Task& task = ObjectOf<Task>(*handle);
+  if (task.state == TaskState::kRunning) return std::unexpected(Status::kFailedPrecondition);
   if (!IsTaskEntry(request.pc) || !IsTaskStack(request.sp))
     return std::unexpected(Status::kInvalidArgument);
   const auto page =
@@ -181,34 +180,32 @@ Result<Empty> Execute<KernelCall::kStartTask>(Task& caller, HandleEntry* handle,
   if ((*page)->memory_type != MemoryType::kNormal || (*page)->bytes != abi::kIpcBytes) {
     return std::unexpected(Status::kInvalidArgument);
   }
-  if ((*task)->ipc_memory != nullptr) Drop(*(*task)->ipc_memory);
+  if (task.ipc_memory != nullptr) Drop(*task.ipc_memory);
   ++(*page)->references;
-  (*task)->ipc_memory = *page;
-  (*task)->ipc_page = PhysToPointer<std::byte>((*page)->base);
-  StartTask(**task, request.pc, request.sp, request.argument, request.generation);
+  task.ipc_memory = *page;
+  task.ipc_page = PhysToPointer<std::byte>((*page)->base);
+  StartTask(task, request.pc, request.sp, request.argument, request.generation);
   return Empty{};
 }
 
 template <>
 Result<Empty> Execute<KernelCall::kKillTask>(Task& caller, HandleEntry* handle, const Empty&) {
-  const auto task = ObjectOf<Task>(*handle, ObjectType::kTask);
-  if (!task.has_value()) return std::unexpected(task.error());
-  if (*task == &caller) return std::unexpected(Status::kFailedPrecondition);
-  Die(**task, DeathCause::kKilled);
+  Task& task = ObjectOf<Task>(*handle);
+  if (&task == &caller) return std::unexpected(Status::kFailedPrecondition);
+  Die(task, DeathCause::kKilled);
   return Empty{};
 }
 
 template <>
 Result<InspectTaskReply> Execute<KernelCall::kInspectTask>(Task&, HandleEntry* handle,
                                                            const Empty&) {
-  const auto task = ObjectOf<Task>(*handle, ObjectType::kTask);
-  if (!task.has_value()) return std::unexpected(task.error());
-  return InspectTaskReply{.state = (*task)->state,
-                          .cause = (*task)->cause,
-                          .pc = (*task)->frame.pc,
-                          .esr = (*task)->death_esr,
-                          .far = (*task)->death_far,
-                          .ticks = (*task)->ticks};
+  Task& task = ObjectOf<Task>(*handle);
+  return InspectTaskReply{.state = task.state,
+                          .cause = task.cause,
+                          .pc = task.frame.pc,
+                          .esr = task.death_esr,
+                          .far = task.death_far,
+                          .ticks = task.ticks};
 }
 
 template <>
@@ -260,25 +257,24 @@ Result<Empty> Execute<KernelCall::kDonateTables>(Task&, HandleEntry* handle,
 template <>
 Result<Empty> Execute<KernelCall::kBindMmio>(Task& caller, HandleEntry* handle,
                                              const BindMmioRequest& request) {
-  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
-  if (!vm.has_value()) return std::unexpected(vm.error());
+  Vm& vm = ObjectOf<Vm>(*handle);
   const auto endpoint =
       FindObject<Endpoint>(caller, request.endpoint, ObjectType::kEndpoint, Right::kManage);
   if (!endpoint.has_value()) return std::unexpected(endpoint.error());
-  if (AnyVcpuOn(**vm)) return std::unexpected(Status::kFailedPrecondition);
+  if (AnyVcpuOn(vm)) return std::unexpected(Status::kFailedPrecondition);
   if (request.address % kPageSize != 0 || request.bytes % kPageSize != 0 || request.bytes == 0) {
     return std::unexpected(Status::kInvalidArgument);
   }
   if (!InBounds(request.address, request.bytes, uint64_t{1} << abi::kGuestPhysBits)) {
     return std::unexpected(Status::kOutOfRange);
   }
-  const Status status = (*vm)->ranges.Insert({.base = request.address,
-                                              .size = request.bytes,
-                                              .endpoint = *endpoint,
-                                              .badge = request.badge});
+  const Status status = vm.ranges.Insert({.base = request.address,
+                                          .size = request.bytes,
+                                          .endpoint = *endpoint,
+                                          .badge = request.badge});
   if (!IsOk(status)) return std::unexpected(status);
   ++(*endpoint)->references;
-  for (Vcpu* const vcpu : (*vm)->vcpus) {
+  for (Vcpu* const vcpu : vm.vcpus) {
     if (vcpu != nullptr) vcpu->last_range = &no_range;  // the table's entries have moved
   }
   return Empty{};
@@ -287,16 +283,15 @@ Result<Empty> Execute<KernelCall::kBindMmio>(Task& caller, HandleEntry* handle,
 template <>
 Result<Empty> Execute<KernelCall::kBindDoorbell>(Task& caller, HandleEntry* handle,
                                                  const BindDoorbellRequest& request) {
-  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
-  if (!vm.has_value()) return std::unexpected(vm.error());
+  Vm& vm = ObjectOf<Vm>(*handle);
   const auto signal =
       FindObject<Signal>(caller, request.signal, ObjectType::kSignal, Right::kManage);
   if (!signal.has_value()) return std::unexpected(signal.error());
   if (request.address % sizeof(uint32_t) != 0 || request.first_bit + request.bits > 64) {
     return std::unexpected(Status::kInvalidArgument);
   }
-  if (AnyVcpuOn(**vm)) return std::unexpected(Status::kFailedPrecondition);
-  Range* const range = (*vm)->ranges.Find(GuestPhys(request.address));
+  if (AnyVcpuOn(vm)) return std::unexpected(Status::kFailedPrecondition);
+  Range* const range = vm.ranges.Find(GuestPhys(request.address));
   if (range == nullptr) return std::unexpected(Status::kNotFound);
   if (range->signal != nullptr) return std::unexpected(Status::kAlreadyExists);
   range->doorbell = request.address - range->base;
@@ -311,16 +306,15 @@ Result<Empty> Execute<KernelCall::kBindDoorbell>(Task& caller, HandleEntry* hand
 template <>
 Result<Empty> Execute<KernelCall::kBindHypercall>(Task& caller, HandleEntry* handle,
                                                   const BindHypercallRequest& request) {
-  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
-  if (!vm.has_value()) return std::unexpected(vm.error());
+  Vm& vm = ObjectOf<Vm>(*handle);
   const auto endpoint =
       FindObject<Endpoint>(caller, request.endpoint, ObjectType::kEndpoint, Right::kManage);
   if (!endpoint.has_value()) return std::unexpected(endpoint.error());
-  if (AnyVcpuOn(**vm)) return std::unexpected(Status::kFailedPrecondition);
-  if ((*vm)->hypercall != nullptr) Drop(*(*vm)->hypercall);
+  if (AnyVcpuOn(vm)) return std::unexpected(Status::kFailedPrecondition);
+  if (vm.hypercall != nullptr) Drop(*vm.hypercall);
   ++(*endpoint)->references;
-  (*vm)->hypercall = *endpoint;
-  for (Vcpu* const vcpu : (*vm)->vcpus) {
+  vm.hypercall = *endpoint;
+  for (Vcpu* const vcpu : vm.vcpus) {
     if (vcpu != nullptr) vcpu->hypercall = *endpoint;
   }
   return Empty{};
@@ -328,29 +322,26 @@ Result<Empty> Execute<KernelCall::kBindHypercall>(Task& caller, HandleEntry* han
 
 template <>
 Result<Empty> Execute<KernelCall::kResetVm>(Task&, HandleEntry* handle, const Empty&) {
-  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
-  if (!vm.has_value()) return std::unexpected(vm.error());
-  if ((*vm)->state == VmState::kRunning) return std::unexpected(Status::kFailedPrecondition);
-  for (Vcpu* const vcpu : (*vm)->vcpus) {
+  Vm& vm = ObjectOf<Vm>(*handle);
+  if (vm.state == VmState::kRunning) return std::unexpected(Status::kFailedPrecondition);
+  for (Vcpu* const vcpu : vm.vcpus) {
     if (vcpu != nullptr) TurnOff(*vcpu);
   }
-  (*vm)->gic->Reset();
-  (*vm)->id_registers.Reset();
-  (*vm)->state = VmState::kCreated;
+  vm.gic->Reset();
+  vm.id_registers.Reset();
+  vm.state = VmState::kCreated;
   return Empty{};
 }
 
 template <>
 Result<Empty> Execute<KernelCall::kPowerOff>(Task& caller, HandleEntry* handle,
                                              const PowerOffRequest& request) {
-  if (handle->object != &caller) return std::unexpected(Status::kPermissionDenied);
   PowerOff(request.status);
 }
 
 template <>
 Result<GetResourceReply> Execute<KernelCall::kGetResource>(Task& caller, HandleEntry* handle,
                                                            const GetResourceRequest& request) {
-  if (handle->object != &caller) return std::unexpected(Status::kPermissionDenied);
   if (request.index >= pools.resources.size()) return GetResourceReply{};
   return pools.resources[request.index];
 }
@@ -358,7 +349,6 @@ Result<GetResourceReply> Execute<KernelCall::kGetResource>(Task& caller, HandleE
 template <>
 Result<ReadLogReply> Execute<KernelCall::kReadLog>(Task& caller, HandleEntry* handle,
                                                    const ReadLogRequest& request) {
-  if (handle->object != &caller) return std::unexpected(Status::kPermissionDenied);
   uint64_t position = request.from;
   const size_t bytes =
       LogRead(position, {reinterpret_cast<char*>(caller.ipc_page), abi::kIpcBytes});
@@ -368,14 +358,12 @@ Result<ReadLogReply> Execute<KernelCall::kReadLog>(Task& caller, HandleEntry* ha
 template <>
 Result<SetLogOutputReply> Execute<KernelCall::kSetLogOutput>(Task& caller, HandleEntry* handle,
                                                              const SetLogOutputRequest& request) {
-  if (handle->object != &caller) return std::unexpected(Status::kPermissionDenied);
   return SetLogOutputReply{.next = LogSetReader(caller, request.bits, request.from)};
 }
 
 template <>
 Result<GetCpuReply> Execute<KernelCall::kGetCpu>(Task& caller, HandleEntry* handle,
                                                  const GetCpuRequest& request) {
-  if (handle->object != &caller) return std::unexpected(Status::kPermissionDenied);
   if (request.cpu >= cpu_count) return std::unexpected(Status::kOutOfRange);
   const Cpu& cpu = cpus[request.cpu];
   return GetCpuReply{

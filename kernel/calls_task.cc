@@ -40,26 +40,23 @@ char Printable(std::byte byte) {
 
 template <>
 Result<Empty> Execute<KernelCall::kSetSignal>(Task&, HandleEntry* handle, const Empty&) {
-  const auto signal = ObjectOf<Signal>(*handle, ObjectType::kSignal);
-  if (!signal.has_value()) return std::unexpected(signal.error());
-  RaiseSignalFor(CurrentPayer(Cpu::This()), *(*signal)->owner, handle->badge);
+  Signal& signal = ObjectOf<Signal>(*handle);
+  RaiseSignalFor(CurrentPayer(Cpu::This()), *signal.owner, handle->badge);
   return Empty{};
 }
 
 template <>
 Result<Empty> Execute<KernelCall::kSetIrqLine>(Task&, HandleEntry* handle,
                                                const SetIrqLineRequest& request) {
-  const auto line = ObjectOf<IrqLine>(*handle, ObjectType::kIrqLine);
-  if (!line.has_value()) return std::unexpected(line.error());
-  SetLine(*(*line)->vm, (*line)->intid, request.level);
+  IrqLine& line = ObjectOf<IrqLine>(*handle);
+  SetLine(*line.vm, line.intid, request.level);
   return Empty{};
 }
 
 template <>
 Result<Empty> Execute<KernelCall::kAcknowledgeIrq>(Task&, HandleEntry* handle, const Empty&) {
-  const auto irq = ObjectOf<Irq>(*handle, ObjectType::kIrq);
-  if (!irq.has_value()) return std::unexpected(irq.error());
-  UnmaskIrq(**irq);
+  Irq& irq = ObjectOf<Irq>(*handle);
+  UnmaskIrq(irq);
   return Empty{};
 }
 

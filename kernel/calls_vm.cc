@@ -11,9 +11,8 @@ namespace atoll {
 template <>
 Result<GetInterruptsReply> Execute<KernelCall::kGetInterrupts>(
     Task&, HandleEntry* handle, const GetInterruptsRequest& request) {
-  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
-  if (!vm.has_value()) return std::unexpected(vm.error());
-  const Result<uint64_t> value = GetInterrupts(**vm, request);
+  Vm& vm = ObjectOf<Vm>(*handle);
+  const Result<uint64_t> value = GetInterrupts(vm, request);
   if (!value.has_value()) return std::unexpected(value.error());
   return GetInterruptsReply{.value = *value};
 }
@@ -21,89 +20,80 @@ Result<GetInterruptsReply> Execute<KernelCall::kGetInterrupts>(
 template <>
 Result<Empty> Execute<KernelCall::kSetInterrupts>(Task&, HandleEntry* handle,
                                                   const SetInterruptsRequest& request) {
-  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
-  if (!vm.has_value()) return std::unexpected(vm.error());
-  return FromStatus(SetInterrupts(**vm, request));
+  Vm& vm = ObjectOf<Vm>(*handle);
+  return FromStatus(SetInterrupts(vm, request));
 }
 
 template <>
 Result<Empty> Execute<KernelCall::kStartVcpu>(Task&, HandleEntry* handle,
                                               const StartVcpuRequest& request) {
-  const auto vcpu = ObjectOf<Vcpu>(*handle, ObjectType::kVcpu);
-  if (!vcpu.has_value()) return std::unexpected(vcpu.error());
-  Vm& vm = *(*vcpu)->vm;
-  if ((*vcpu)->power == VcpuState::kOn) return std::unexpected(Status::kAlreadyExists);
+  Vcpu& vcpu = ObjectOf<Vcpu>(*handle);
+  Vm& vm = *vcpu.vm;
+  if (vcpu.power == VcpuState::kOn) return std::unexpected(Status::kAlreadyExists);
   if (vm.state != VmState::kCreated && vm.state != VmState::kRunning) {
     return std::unexpected(Status::kFailedPrecondition);
   }
   if (!IsGuestEntry(request.entry)) return std::unexpected(Status::kOutOfRange);
   const auto mapping = Stage2Table(vm.root, vm.tables).Query(GuestPhys(request.entry));
   if (!mapping || !mapping->attributes.execute) return std::unexpected(Status::kOutOfRange);
-  TurnOn(**vcpu, request.entry, request.context);
+  TurnOn(vcpu, request.entry, request.context);
   return Empty{};
 }
 
 template <>
 Result<Empty> Execute<KernelCall::kStopVcpu>(Task&, HandleEntry* handle, const Empty&) {
-  const auto vcpu = ObjectOf<Vcpu>(*handle, ObjectType::kVcpu);
-  if (!vcpu.has_value()) return std::unexpected(vcpu.error());
-  TurnOff(**vcpu);
+  Vcpu& vcpu = ObjectOf<Vcpu>(*handle);
+  TurnOff(vcpu);
   return Empty{};
 }
 
 template <>
 Result<GetVcpuStateReply> Execute<KernelCall::kGetVcpuState>(Task&, HandleEntry* handle,
                                                              const Empty&) {
-  const auto vcpu = ObjectOf<Vcpu>(*handle, ObjectType::kVcpu);
-  if (!vcpu.has_value()) return std::unexpected(vcpu.error());
-  return GetVcpuStateReply{.state = (*vcpu)->power};
+  Vcpu& vcpu = ObjectOf<Vcpu>(*handle);
+  return GetVcpuStateReply{.state = vcpu.power};
 }
 
 template <>
 Result<Empty> Execute<KernelCall::kStopVm>(Task&, HandleEntry* handle,
                                            const StopVmRequest& request) {
-  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
-  if (!vm.has_value()) return std::unexpected(vm.error());
+  Vm& vm = ObjectOf<Vm>(*handle);
   if (request.state == VmState::kCreated || request.state == VmState::kRunning) {
     return std::unexpected(Status::kInvalidArgument);
   }
-  if ((*vm)->state != VmState::kRunning &&
-      !((*vm)->state == VmState::kCreated && request.state == VmState::kCrashed)) {
+  if (vm.state != VmState::kRunning &&
+      !(vm.state == VmState::kCreated && request.state == VmState::kCrashed)) {
     return std::unexpected(Status::kFailedPrecondition);
   }
-  StopVm(**vm, request.state);
+  StopVm(vm, request.state);
   return Empty{};
 }
 
 template <>
 Result<GetVmStateReply> Execute<KernelCall::kGetVmState>(Task&, HandleEntry* handle, const Empty&) {
-  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
-  if (!vm.has_value()) return std::unexpected(vm.error());
-  return GetVmStateReply{.state = (*vm)->state};
+  Vm& vm = ObjectOf<Vm>(*handle);
+  return GetVmStateReply{.state = vm.state};
 }
 
 template <>
 Result<Empty> Execute<KernelCall::kSetIdRegister>(Task&, HandleEntry* handle,
                                                   const SetIdRegisterRequest& request) {
-  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
-  if (!vm.has_value()) return std::unexpected(vm.error());
-  if ((*vm)->state != VmState::kCreated) return std::unexpected(Status::kFailedPrecondition);
-  return FromStatus((*vm)->id_registers.Set({request.crm, request.op2}, request.value));
+  Vm& vm = ObjectOf<Vm>(*handle);
+  if (vm.state != VmState::kCreated) return std::unexpected(Status::kFailedPrecondition);
+  return FromStatus(vm.id_registers.Set({request.crm, request.op2}, request.value));
 }
 
 template <>
 Result<GetIdRegisterReply> Execute<KernelCall::kGetIdRegister>(
     Task&, HandleEntry* handle, const GetIdRegisterRequest& request) {
-  const auto vm = ObjectOf<Vm>(*handle, ObjectType::kVm);
-  if (!vm.has_value()) return std::unexpected(vm.error());
-  return GetIdRegisterReply{.value = (*vm)->id_registers.Get({request.crm, request.op2})};
+  Vm& vm = ObjectOf<Vm>(*handle);
+  return GetIdRegisterReply{.value = vm.id_registers.Get({request.crm, request.op2})};
 }
 
 template <>
 Result<Empty> Execute<KernelCall::kSuspendVcpu>(Task&, HandleEntry* handle, const Empty&) {
-  const auto vcpu = ObjectOf<Vcpu>(*handle, ObjectType::kVcpu);
-  if (!vcpu.has_value()) return std::unexpected(vcpu.error());
-  (*vcpu)->work |= kWorkSuspend;  // takes effect when it would run again: at the reply
+  Vcpu& vcpu = ObjectOf<Vcpu>(*handle);
+  vcpu.work |= kWorkSuspend;  // takes effect when it would run again: at the reply
   return Empty{};
 }
 

@@ -9,15 +9,8 @@
 #include "proto/device.atoll.h"
 
 namespace atoll {
-namespace {
 
-struct Request {
-  uint64_t badge = 0;
-  Message message;
-};
-
-// The message of a waiting caller, from what its entry to the kernel saved: the same for every delivery.
-Request BuildRequest(Thread& caller) {
+Request BuildRequest(const Thread& caller) {
   const uint64_t* const x = caller.frame.x;
   switch (caller.blocked_on) {
     case BlockedOn::kCall:
@@ -26,10 +19,10 @@ Request BuildRequest(Thread& caller) {
     case BlockedOn::kMmio:
       return {.badge = caller.mmio_range->badge,
               .message = {.label = abi::MakeLabel(DeviceInterface::kMmioAccess),
-                          .words = MmioRequest(static_cast<Vcpu&>(caller)).Pack()}};
+                          .words = MmioRequest(static_cast<const Vcpu&>(caller)).Pack()}};
     case BlockedOn::kHypercall:
     case BlockedOn::kSecureCall:
-      return {.badge = static_cast<Vcpu&>(caller).index,
+      return {.badge = static_cast<const Vcpu&>(caller).index,
               .message = {.label = abi::MakeLabel(HypercallInterface::kSmccc),
                           .words = SmcccRequest{.x0 = x[0],
                                                 .x1 = x[1],
@@ -40,6 +33,8 @@ Request BuildRequest(Thread& caller) {
   }
   return {};
 }
+
+namespace {
 
 void WriteMessage(Thread& receiver, Status status, uint64_t label, const abi::Words& words) {
   uint64_t* const x = receiver.frame.x;
@@ -69,7 +64,8 @@ void HandOver(Thread& caller, Thread& server) ATOLL_KERNEL_LOCKED {
   NoteServed(caller, Cpu::This());
 }
 
-void WriteSignals(Thread& receiver, uint64_t bits) {
+void WriteSignals(Task& receiver, uint64_t bits) {
+  ++receiver.jobs;
   WriteMessage(receiver, Status::kOk, 0, {bits});
   receiver.frame.x[8] = 0;
   receiver.frame.x[9] = 0;  // token 0: signals, not a call
@@ -124,6 +120,7 @@ void Receive(Task& server) {
   Endpoint& port = *server.port;
   Cpu& cpu = Cpu::This();
   if (server.serving != nullptr) {  // kept for a later Reply
+    server.serving->owed_since = CntpctEl0::Read();
     server.owed.PushBack(*server.serving);
     server.serving = nullptr;
   }

@@ -5,12 +5,20 @@
 #include <cstdint>
 
 #include "ipc/abi.h"
+#include "ipc/message.h"
 #include "kernel/endpoint.h"
 #include "kernel/scheduler.h"
 #include "kernel/task.h"
 #include "kernel/thread.h"
 
 namespace atoll {
+
+// The message of a waiting caller, from what its entry to the kernel saved: the same for every delivery.
+struct Request {
+  uint64_t badge = 0;
+  Message message;
+};
+Request BuildRequest(const Thread& caller);
 
 // `caller`, current on this CPU, calls: its message is in its frame (task: x1-x7; vCPU: as its exit left it).
 // It is blocked afterwards.
@@ -48,6 +56,9 @@ inline void UnlinkServed(Task& server, Thread& caller) {
 
 // `caller` stops waiting, in a queue or for a reply; a reply that comes later gets CANCELLED.
 void CancelCall(Thread& caller) ATOLL_KERNEL_LOCKED;
+
+// The `index`-th caller that `server` has taken a call of and not answered; if it is dead: had. Null: there is none.
+const Thread* FindTaken(const Task& server, uint32_t index) ATOLL_KERNEL_LOCKED;
 
 // `server` is dead: the calls it took go back to the head of its port's queue in their order; one that two
 // servers died of is failed (INTERNAL) instead.

@@ -55,4 +55,14 @@ void AbandonCalls(Task& server) {
   }
 }
 
+const Thread* FindTaken(const Task& server, uint32_t index) {
+  using Queue = List<Thread, &Thread::queue_node>;
+  const bool dead = server.stopped;
+  const Thread* caller = dead ? server.port->queue.head() : server.owed.head();
+  for (; caller != nullptr && index != 0; --index) caller = Queue::Next(*caller);
+  if (dead) return caller != nullptr && caller->died_token == caller->token ? caller : nullptr;
+  // The one taken last is behind those set aside.
+  return caller == nullptr && index == 0 ? server.serving : caller;
+}
+
 }  // namespace atoll

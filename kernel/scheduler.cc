@@ -204,6 +204,7 @@ void Reprioritize(Thread& thread) {
 
 void MakeReady(Thread& thread, Place place) {
   if (thread.stopped || thread.ready || thread.schedule.throttled) return;
+  if ((thread.work & kWorkPaused) != 0) return;  // made ready when its VM goes on
   Cpu& cpu = CpuFor(thread);
   if (cpu.current == &thread) return;
   const bool turn_goes_on = &cpu == &Cpu::This() && (thread.work & kWorkTurn) == 0;
@@ -237,6 +238,12 @@ void Unschedule(Thread& thread) {
     // Once it is in the kernel, its registers are saved and it looks at `current` before it goes on.
     OnCpu(cpu, DoNothing, nullptr);
     cpu.current = nullptr;
+  }
+}
+
+void BringIn(const Thread& thread) {
+  for (Cpu& cpu : OnlineCpus()) {
+    if (cpu.current == &thread) OnCpu(cpu, DoNothing, nullptr);
   }
 }
 
@@ -285,6 +292,10 @@ Thread* Schedule(Cpu& cpu) {
         Enter(home, *next);
         continue;
       }
+    }
+    if ((next->work & kWorkPaused) != 0) {
+      BlockCurrent(cpu);
+      continue;
     }
     if ((next->work & kWorkBudget) != 0) {
       next->work &= ~kWorkBudget;

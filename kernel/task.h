@@ -30,6 +30,7 @@ struct Task : Thread, Object {
   List<Thread, &Thread::queue_node> owed;
 
   bool took_signals = false;  // what it received last
+  uint64_t jobs = 0;          // how often it received signals
   PagePool tables;            // donated pages for its page tables
   PhysAddr root;              // level 1 table
   LaterDonations later_donations;

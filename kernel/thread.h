@@ -56,6 +56,7 @@ inline constexpr uint32_t kWorkElsewhere =
 // A task's home: it works for signals on the CPU that raises them.
 inline constexpr uint32_t kAnyCpu = 255;
 
+inline constexpr uint32_t kWorkPaused = 1024;  // vCPU: its VM is paused (PauseVm)
 inline constexpr uint32_t kWorkAbort =
     256;  // vCPU: its device access failed; it takes an external abort
 
@@ -99,6 +100,7 @@ struct alignas(64) Thread {
   uint32_t deaths = 0;      // ... and how many did
   Endpoint* queued_at = nullptr;
   ListNode<Thread> queue_node;  // in the endpoint's queue, or in its server's list of owed replies
+  uint64_t owed_since = 0;      // CNTPCT_EL0 when it came into that list
 
   // --- as a server -------------------------------------------------------------------------------
   Thread* serving = nullptr;  // the call taken last and not answered yet

@@ -128,7 +128,7 @@ void ResetVcpu(Vcpu& vcpu) {
   SetTimer(vcpu.physical_timer, Timer::kNever);
   vcpu.context.Reset(SaneMpidr(vcpu.mpidr), MidrEl1::Read());
   vcpu.frame = {};
-  vcpu.work = kWorkNotLoaded;
+  vcpu.work = kWorkNotLoaded | (vcpu.vm->paused ? kWorkPaused : 0);
   vcpu.last_range = &no_range;
   vcpu.waiting_for_interrupt = false;
   vcpu.hcr = GuestHcr(ThisCpuFeatures(), vcpu.vm->id_registers);

@@ -54,6 +54,7 @@ struct Vm : Object {
   RangeTable ranges;
   Endpoint* hypercall = nullptr;  // its vmm
   uint32_t vcpu_count = 0;
+  bool paused = false;
   std::array<Vcpu*, kMaxVcpus> vcpus = {};
   IdRegisters id_registers;
   VirtualGic* gic = nullptr;

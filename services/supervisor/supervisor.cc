@@ -17,6 +17,7 @@ std::string_view CauseName(DeathCause cause) {
     case DeathCause::kKilled: return "killed";
     case DeathCause::kDeadline: return "deadline";
     case DeathCause::kBadCall: return "bad call";
+    case DeathCause::kFlood: return "flood";
   }
   return "unknown";
 }
