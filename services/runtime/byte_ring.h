@@ -114,6 +114,9 @@ class ByteRingWriter : public ByteRing {
     return count;
   }
 
+  // Free-running count of the bytes that were written.
+  uint32_t written() const { return own_; }
+
   // Drops what the reader has not taken. Only while there is no reader, whose index this changes: the next one takes
   // up there.
   void Discard() { PublishReader(own_); }

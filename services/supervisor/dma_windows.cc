@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "services/supervisor/journal.h"
+
 namespace atoll {
 
 Status DmaWindows::Open(const atoll_PlanDma& plan, uint64_t offset) {
@@ -26,7 +28,7 @@ Status DmaWindows::Open(const atoll_PlanDma& plan, uint64_t offset) {
   } else if (!IsClosed(*window)) {
     return Status::kFailedPrecondition;
   }
-  window->generation += 1 + window->generation % 2;  // the next odd number
+  SetGeneration(*window, window->generation + 1 + window->generation % 2);  // the next odd number
   OpenDmaWindow((**table)[plan.entry], plan.guest_base + offset, target.memory_bytes, target.memory,
                 window->generation);
   return Status::kOk;
@@ -34,8 +36,9 @@ Status DmaWindows::Open(const atoll_PlanDma& plan, uint64_t offset) {
 
 void DmaWindows::BeginClose(Owner vm) {
   for (Window& window : windows_.entries()) {
-    if (window.vm != vm || !IsOpenDmaGeneration(window.generation)) continue;
-    ++window.generation;
+    if (window.vm != vm) continue;
+    if (IsOpenDmaGeneration(window.generation)) SetGeneration(window, window.generation + 1);
+    if (IsClosed(window)) continue;
     CloseDmaWindow(Shared(window), window.generation);
     // A driver without such a signal is told by nobody and looks by itself.
     if (window.signal != 0) (void)kernel_.SetSignal(abi::Handle{window.signal});
@@ -47,6 +50,14 @@ std::optional<uint32_t> DmaWindows::Holder(Owner vm) {
     if (window.vm == vm && !IsClosed(window)) return window.driver;
   }
   return std::nullopt;
+}
+
+void DmaWindows::SetGeneration(Window& window, uint32_t generation) {
+  window.generation = generation;
+  const auto index = static_cast<size_t>(&window - windows_.entries().data());
+  JournaledWindow& journaled = JournalOf(kernel_).windows[index];
+  journaled.place = Place(window.table, window.entry);
+  Journal(journaled.generation, generation);
 }
 
 bool DmaWindows::IsClosed(const Window& window) {
@@ -68,10 +79,12 @@ Result<DmaTable*> DmaWindows::Table(uint32_t slot) {
     if (objects_.ledger().objects[slot].owner != kMachine) {
       return std::unexpected(Status::kFailedPrecondition);  // it would go with its VM
     }
-    objects_.set_owner(kMachine);
-    const Status status = objects_.Map(slot, kOwnTask.slot, 0, address.value, kPageSize,
-                                       Rights(Right::kRead, Right::kWrite));
-    if (!IsOk(status)) return std::unexpected(status);
+    if (!objects_.IsMapped(slot, kOwnTask.slot, address.value)) {
+      objects_.set_owner(kMachine);
+      const Status status = objects_.Map(slot, kOwnTask.slot, 0, address.value, kPageSize,
+                                         Rights(Right::kRead, Right::kWrite));
+      if (!IsOk(status)) return std::unexpected(status);
+    }
     (void)tables_.Add(slot);
   }
   return reinterpret_cast<DmaTable*>(kernel_.OwnMemory(address, kPageSize).data());

@@ -24,8 +24,13 @@ class DmaWindows {
   // open, or not closed yet; NOT_FOUND: no such memory; OUT_OF_RANGE: the table is less than a page.
   Status Open(const atoll_PlanDma& plan, uint64_t offset);
 
-  // Wants all windows of this VM closed and tells the drivers.
+  // Wants all windows of this VM closed and tells the drivers, again those that have not closed theirs yet.
   void BeginClose(Owner vm);
+
+  // After the supervisor's own death (recovery_records.cc): a window that an earlier instance opened, and perhaps
+  // closed, is as it was. To be asked of all windows in the order of the plan.
+  Status Adopt(const atoll_PlanDma& plan, uint64_t offset);
+  bool IsOpen(const atoll_PlanDma& plan);
 
   // A driver that has not let go of a window of this VM; nothing if all are closed.
   std::optional<uint32_t> Holder(Owner vm);
@@ -45,6 +50,10 @@ class DmaWindows {
     uint32_t generation = 0;  // the last one; the page's is the driver's to write
   };
 
+  static constexpr uint32_t Place(uint32_t table, uint32_t entry) { return table << 16 | entry; }
+
+  // In the journal before it is in the page.
+  void SetGeneration(Window& window, uint32_t generation);
   Result<DmaTable*> Table(uint32_t slot);
   DmaWindow& Shared(const Window& window) { return (**Table(window.table))[window.entry]; }
   bool IsClosed(const Window& window);

@@ -19,19 +19,30 @@ namespace atoll {
 
 // One for each task that there ever was: a plan's slots name the same tasks for ever.
 struct JournaledTask {
-  uint32_t slot;      // 0: free
-  uint32_t given_up;  // not started again until its VM starts afresh
+  uint32_t slot;        // 0: free
+  uint32_t given_up;    // not started again until its VM starts afresh
+  uint32_t generation;  // of the instance that runs, or is to be started
+  uint32_t started;     // 1 + generation of the last one that was started
+
+  // The task was created anew.
+  void Renew() { given_up = generation = started = 0; }
 };
 
 // One for each VM, in the order of the plan.
 struct JournaledVm {
-  uint64_t
-      state;  // VmEntry::State + 1 in [7:0], why it ended (VmState) in [15:8], starts in [63:32]; 0: not on yet
+  uint64_t state;     // all that says where it is, in one store; 0: not on yet
   uint64_t deadline;  // ticks
   uint64_t started;   // ticks
   uint64_t bytes;     // of its memory, when it ended
   uint32_t record;    // while it is built: of the plan's, the one under way
   uint32_t reserved;
+
+  static constexpr uint64_t Pack(uint32_t phase, uint32_t why, uint32_t starts) {
+    return (phase + 1) | why << 8 | uint64_t{starts} << 32;
+  }
+  uint32_t phase() const { return (state & 0xff) - 1; }  // VmEntry::State
+  uint32_t why() const { return state >> 8 & 0xff; }     // VmState
+  uint32_t starts() const { return state >> 32; }
 };
 
 struct JournaledWindow {
@@ -40,15 +51,13 @@ struct JournaledWindow {
 };
 
 struct SupervisorJournal {
-  static constexpr uint32_t kFormat = 0x41535631;  // "ASV1"
   static constexpr uint32_t kAllRecords = ~uint32_t{0};
 
-  uint32_t format;   // written last when the machine starts
-  uint32_t record;   // of the plan's, the one under way; kAllRecords: the machine has started
-  uint64_t pending;  // signals that were taken and not seen to
-  uint32_t ending;   // 1 + the status to power off with; 0: it goes on
-  uint32_t ring;     // the log's position in the console's ring ...
-  uint64_t next;     // ... and in the kernel's log
+  uint32_t record;    // of the plan's, the one under way; kAllRecords: the machine has started
+  uint32_t ending;    // 1 + the status to power off with; 0: it goes on
+  uint64_t pending;   // signals that were taken and not seen to
+  uint32_t relays;    // the kernel's log goes to the console: 1; and then ...
+  uint32_t log_base;  // ... its position less that of the console's ring, modulo 2^32
 
   std::array<JournaledTask, 128> tasks;
   std::array<JournaledVm, 8> vms;
@@ -59,7 +68,8 @@ struct SupervisorJournal {
     for (JournaledTask& task : tasks) {
       if (task.slot == slot) return &task;
       if (task.slot != 0) continue;
-      task = {.slot = slot};
+      task = {};
+      task.slot = slot;
       return &task;
     }
     return nullptr;

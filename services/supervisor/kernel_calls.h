@@ -36,6 +36,8 @@ class KernelCalls {
   virtual Result<InspectTaskReply> InspectTask(abi::Handle task) = 0;
   virtual Status StopVm(abi::Handle vm, const StopVmRequest& request) = 0;
   virtual Result<GetVmStateReply> GetVmState(abi::Handle vm) = 0;
+  virtual Result<InspectObjectReply> InspectObject(abi::Handle object,
+                                                   const InspectObjectRequest& request) = 0;
   virtual Status SetSchedule(abi::Handle thread, const SetScheduleRequest& request) = 0;
 
   virtual Result<GetResourceReply> GetResource(const GetResourceRequest& request) = 0;

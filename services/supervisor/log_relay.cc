@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "services/supervisor/journal.h"
 #include "services/supervisor/log_line.h"
 #include "services/supervisor/manifest.h"
 
@@ -25,7 +26,29 @@ Status LogRelay::Start(std::span<std::byte> memory) {
   if (!reply.has_value()) return reply.error();
   ring_ = *ring;
   next_ = reply->next;
+  NoteBase();
+  Journal(JournalOf(kernel_).relays, uint32_t{1});
   return Status::kOk;
+}
+
+Status LogRelay::Resume(std::span<std::byte> memory) {
+  const SupervisorJournal& journal = JournalOf(kernel_);
+  if (journal.relays == 0) return Start(memory);
+  const Result<ByteRingWriter> ring = ByteRingWriter::Attach(memory);
+  if (!ring.has_value()) return ring.error();
+  const auto reply = kernel_.SetLogOutput({.bits = supervisor_manifest::kLogSignal});
+  if (!reply.has_value()) return reply.error();
+  ring_ = *ring;
+  // The last place up to the log's end that fits.
+  const uint32_t place = journal.log_base + ring_->written();
+  next_ = reply->next - (static_cast<uint32_t>(reply->next) - place);
+  return Status::kOk;
+}
+
+// Where in the log the ring's bytes come from. It changes with a loss alone, so a ring that was written to says by itself
+// how far it has come.
+void LogRelay::NoteBase() {
+  Journal(JournalOf(kernel_).log_base, static_cast<uint32_t>(next_) - ring_->written());
 }
 
 void LogRelay::Pass() {
@@ -40,6 +63,7 @@ void LogRelay::Pass() {
       const size_t rest_of_line = FirstLine(text);
       lost_ += begin + rest_of_line - next_;
       next_ = begin + rest_of_line;
+      NoteBase();
       text = text.subspan(rest_of_line);
     }
     const size_t written = WriteLines(text);

@@ -21,6 +21,9 @@ class LogRelay {
   // the console. Errors: those of the ring and of the kernel, which then goes on printing.
   Status Start(std::span<std::byte> memory);
 
+  // The same for a later instance of the supervisor: no line is lost between the two, none comes twice.
+  Status Resume(std::span<std::byte> memory);
+
   // There may be new lines, or room for them. Moves whole lines, as many as fit.
   void Pass();
 
@@ -31,6 +34,7 @@ class LogRelay {
   // Writes what fits of the lines at the front of `text` and returns how many bytes that is.
   size_t WriteLines(std::span<const std::byte> text);
   void ReportLoss();
+  void NoteBase();
 
   KernelCalls& kernel_;
   std::optional<ByteRingWriter> ring_;

@@ -5,6 +5,7 @@
 #include "ipc/system_call.h"
 #include "proto/kernel_calls.atoll.h"
 #include "services/runtime/service.h"
+#include "services/supervisor/journal.h"
 #include "services/supervisor/supervisor.h"
 
 namespace atoll {
@@ -53,6 +54,10 @@ class TargetKernelCalls final : public KernelCalls {
     return kernel::StopVm(vm, request);
   }
   Result<GetVmStateReply> GetVmState(abi::Handle vm) override { return kernel::GetVmState(vm); }
+  Result<InspectObjectReply> InspectObject(abi::Handle object,
+                                           const InspectObjectRequest& request) override {
+    return kernel::InspectObject(object, request);
+  }
   Status SetSchedule(abi::Handle thread, const SetScheduleRequest& request) override {
     return kernel::SetSchedule(thread, request);
   }
@@ -103,11 +108,19 @@ constinit Supervisor supervisor(kernel_calls);
 
 }  // namespace
 
-void ServiceMain(const StartInfo&) {
-  supervisor.Boot();
+void ServiceMain(const StartInfo& start) {
+  SupervisorJournal& journal = JournalOf(kernel_calls);
+  if (start.generation == 0) {
+    supervisor.Boot();
+  } else {
+    supervisor.Recover();
+  }
   while (true) {
     const abi::Received received = abi::ReplyWait(0, {});
-    supervisor.OnSignals(received.message.words[0]);
+    const uint64_t bits = received.message.words[0];
+    Journal(journal.pending, bits);
+    supervisor.OnSignals(bits);
+    Journal(journal.pending, uint64_t{0});
   }
 }
 

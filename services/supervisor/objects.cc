@@ -76,6 +76,10 @@ bool Objects::Exists(uint32_t slot) const {
          (slot < kHandleSlots && ledger_.objects[slot].type != ObjectType::kNone);
 }
 
+bool Objects::IsMapped(uint32_t memory, uint32_t space, uint64_t address) const {
+  return MappedBytes(memory, space, address) != 0;
+}
+
 Status Objects::Grant(uint32_t object, const GrantHandleRequest& request) {
   if (ledger_.grants.full()) return Status::kResourceExhausted;
   const Status status = kernel_.GrantHandle(abi::Handle{object}, request);

@@ -19,6 +19,7 @@ namespace atoll {
 // Where the supervisor maps what it fills: far from its image and from the boot
 // archive.
 inline constexpr VirtAddr kWorkspace{0x28'0000'0000};
+inline constexpr VirtAddr kWorkspaceEnd{0x29'0000'0000};
 
 // Work that takes the kernel many calls: clearing and mapping memory. Made by Objects, done by Objects::Step.
 struct Bulk {
@@ -58,6 +59,9 @@ class Objects {
   // start.
   bool Exists(uint32_t slot) const;
 
+  // True if the memory is mapped there in a space, all of it or its start.
+  bool IsMapped(uint32_t memory, uint32_t space, uint64_t address) const;
+
   uint64_t free_bytes() const { return pages_.free_bytes(); }
   const Ledger& ledger() const { return ledger_; }
 
@@ -78,6 +82,19 @@ class Objects {
   Result<std::span<std::byte>> Open(uint32_t memory, uint64_t offset, uint64_t bytes);
   Status Close();
 
+  // ---- after the supervisor's own death (recovery_objects.cc): what the kernel has is in use, and is in the ledger ----
+
+  // The object in a slot that the plan names, if there is one. RAM in `archive` is not the allocator's.
+  Status Adopt(uint32_t slot, Owner owner, const GetResourceReply* archive);
+  // All mappings, and the pages given for page tables, of what was adopted; nothing is open.
+  Status AdoptSpaces();
+  // A handle that was given, or is taken away by now.
+  void AdoptGrant(uint32_t object, uint32_t task, uint32_t slot);
+  // What is mapped already of a mapping that was to be made.
+  uint64_t MappedBytes(uint32_t memory, uint32_t space, uint64_t address) const;
+  // Unmaps the memory wherever it is mapped, and destroys it; of something that is half made.
+  Status Discard(uint32_t memory);
+
   // ---- the way back; indices are those of the ledger ----
 
   // Empties the handle's slot; the entry is gone.
@@ -96,6 +113,8 @@ class Objects {
   Status ClearSome(Bulk& bulk);
   Status DonateTables(uint32_t space, uint64_t pages);
   Ledger::Mapping* Note(const Bulk& bulk);
+  Status AdoptSpace(uint32_t space);
+  Result<uint32_t> MemorySlot(uint64_t backing) const;
 
   KernelCalls& kernel_;
   PageAllocator& pages_;

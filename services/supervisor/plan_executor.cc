@@ -1,5 +1,6 @@
 #include "services/supervisor/plan_executor.h"
 
+#include "services/supervisor/journal.h"
 #include "services/supervisor/manifest.h"
 
 namespace atoll {
@@ -23,9 +24,9 @@ std::unexpected<LogLine> About(const char* name, const LogLine& problem) {
 
 }  // namespace
 
-Checked<void> PlanExecutor::Execute(const atoll_PlanRecord& plan) {
+Checked<void> PlanExecutor::Execute(const atoll_PlanRecord& plan, bool is_begun) {
   Bulk bulk;
-  Checked<void> done = Begin(plan, bulk);
+  Checked<void> done = is_begun ? Resume(plan, bulk) : Begin(plan, bulk);
   while (done && !bulk.done()) done = Continue(bulk);
   return done;
 }
@@ -156,17 +157,9 @@ Checked<void> PlanExecutor::Grant(const atoll_PlanGrant& grant) {
 
 Checked<void> PlanExecutor::Mapping(const atoll_PlanMapping& mapping, Bulk& bulk) {
   if (mapping.optional && !objects_.Exists(mapping.memory)) return {};
-  if (mapping.space == kOwnTask.slot) {
-    // What its manifest names; nothing else is granted to the supervisor itself.
-    namespace own = supervisor_manifest;
-    const auto is = [&](VirtAddr address, uint64_t bytes) {
-      return mapping.address == address.value && mapping.bytes == bytes;
-    };
-    const bool is_log = is(own::kLogAddress, own::kLogBytes);
-    const bool is_vms = is(own::kVmsAddress, own::kVmsBytes);
-    if (!is_log && !is_vms) return Refuse("mapping.space is the supervisor itself");
-    has_log_ |= is_log;
-    has_vms_ |= is_vms;
+  // What its manifest names; nothing else is granted to the supervisor itself.
+  if (mapping.space == kOwnTask.slot && !NoteOwn(mapping)) {
+    return Refuse("mapping.space is the supervisor itself");
   }
   if (mapping.bytes == 0) return Check(Status::kInvalidArgument, "mapping", mapping.memory);
   bulk = objects_.MapLater(mapping.memory, mapping.space, 0, mapping.address, mapping.bytes,
@@ -174,21 +167,38 @@ Checked<void> PlanExecutor::Mapping(const atoll_PlanMapping& mapping, Bulk& bulk
   return {};
 }
 
+bool PlanExecutor::NoteOwn(const atoll_PlanMapping& mapping) {
+  namespace own = supervisor_manifest;
+  const auto is = [&](VirtAddr address, uint64_t bytes) {
+    return mapping.address == address.value && mapping.bytes == bytes;
+  };
+  const bool is_log = is(own::kLogAddress, own::kLogBytes);
+  const bool is_vms = is(own::kVmsAddress, own::kVmsBytes);
+  has_log_ |= is_log;
+  has_vms_ |= is_vms;
+  return is_log || is_vms;
+}
+
+Status PlanExecutor::Bound(Status status) const {
+  return resuming_ && status == Status::kAlreadyExists ? Status::kOk : status;
+}
+
 Checked<void> PlanExecutor::Mmio(const atoll_PlanMmio& mmio) {
-  return Check(kernel_.BindMmio(abi::Handle{mmio.vm}, {.address = mmio.address,
-                                                       .bytes = mmio.bytes,
-                                                       .endpoint = mmio.endpoint,
-                                                       .badge = mmio.badge}),
+  return Check(Bound(kernel_.BindMmio(abi::Handle{mmio.vm}, {.address = mmio.address,
+                                                             .bytes = mmio.bytes,
+                                                             .endpoint = mmio.endpoint,
+                                                             .badge = mmio.badge})),
                "mmio", mmio.endpoint);
 }
 
 Checked<void> PlanExecutor::Doorbell(const atoll_PlanDoorbell& doorbell) {
-  return Check(kernel_.BindDoorbell(abi::Handle{doorbell.vm}, {.address = doorbell.address,
-                                                               .signal = doorbell.signal,
-                                                               .first_bit = doorbell.first_bit,
-                                                               .bits = doorbell.bits,
-                                                               .patient = doorbell.patient}),
-               "doorbell", doorbell.signal);
+  return Check(
+      Bound(kernel_.BindDoorbell(abi::Handle{doorbell.vm}, {.address = doorbell.address,
+                                                            .signal = doorbell.signal,
+                                                            .first_bit = doorbell.first_bit,
+                                                            .bits = doorbell.bits,
+                                                            .patient = doorbell.patient})),
+      "doorbell", doorbell.signal);
 }
 
 Checked<void> PlanExecutor::Hypercall(const atoll_PlanHypercall& hypercall) {
@@ -200,9 +210,13 @@ Checked<void> PlanExecutor::Start(const atoll_PlanStart& start) {
   TaskEntry* task = tasks_.Find(start.task);
   if (task == nullptr) return Refuse("start.task is not a task of the plan");
   if (task->state != TaskEntry::State::kLoaded) return Refuse("start.task is started already");
+  JournaledTask* const journaled = JournalOf(kernel_).Find(start.task);
+  if (journaled == nullptr) return Refuse("start.task is one too many");
+  journaled->Renew();  // of an earlier life of its VM
   if (auto started = loader_.Start(task->plan, 0); !started) {
     return About(task->plan.name, started.error());
   }
+  Journal(journaled->started, uint32_t{1});
   task->state = TaskEntry::State::kRunning;
   return {};
 }

@@ -30,17 +30,30 @@ class PlanExecutor {
         dma_(dma) {}
 
   // The error names kind and reason; the caller knows which record it is.
-  Checked<void> Execute(const atoll_PlanRecord& record);
+  Checked<void> Execute(const atoll_PlanRecord& record, bool is_begun = false);
 
   // The same in pieces: what is left in `bulk` afterwards is for Continue, piece by piece, until it is done.
   Checked<void> Begin(const atoll_PlanRecord& record, Bulk& bulk);
   Checked<void> Continue(Bulk& bulk);
+
+  // After the supervisor's own death (recovery_records.cc). An earlier instance did all of the record: notes what this one
+  // has to know of it.
+  Checked<void> Adopt(const atoll_PlanRecord& record);
+  Checked<void> AdoptDma(const atoll_PlanDma& dma);
+  // It did a part, or nothing: does the rest, as Begin.
+  Checked<void> Resume(const atoll_PlanRecord& record, Bulk& bulk);
 
   // The plan has mapped the memory "log", or "vms", of the supervisor's own manifest.
   bool has_log() const { return has_log_; }
   bool has_vms() const { return has_vms_; }
 
  private:
+  Checked<void> AdoptTask(const atoll_PlanTask& task);
+  Checked<void> ResumeTask(const atoll_PlanTask& task);
+  Checked<void> ResumeMapping(const atoll_PlanMapping& mapping, Bulk& bulk);
+  Checked<void> ResumeStart(const atoll_PlanStart& start);
+  // Whether the supervisor's own manifest names a mapping for the supervisor.
+  bool NoteOwn(const atoll_PlanMapping& mapping);
   Checked<void> Vm(const atoll_PlanVm& vm);
   Checked<void> Object(const atoll_PlanObject& object);
   Checked<void> Memory(const atoll_PlanMemory& memory, Bulk& bulk);
@@ -50,6 +63,7 @@ class PlanExecutor {
   Checked<void> Config(const atoll_PlanConfig& config);
   Checked<void> Grant(const atoll_PlanGrant& grant);
   Checked<void> Mapping(const atoll_PlanMapping& mapping, Bulk& bulk);
+  Status Bound(Status status) const;
   Checked<void> Mmio(const atoll_PlanMmio& mmio);
   Checked<void> Doorbell(const atoll_PlanDoorbell& doorbell);
   Checked<void> Hypercall(const atoll_PlanHypercall& hypercall);
@@ -67,6 +81,7 @@ class PlanExecutor {
   DmaWindows& dma_;
   bool has_log_ = false;
   bool has_vms_ = false;
+  bool resuming_ = false;  // what a record binds may be bound already
 };
 
 }  // namespace atoll

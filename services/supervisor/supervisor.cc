@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "services/supervisor/journal.h"
 #include "services/supervisor/manifest.h"
 
 namespace atoll {
@@ -28,7 +29,8 @@ std::string_view CauseName(DeathCause cause) {
 // --------------------------------------------------------------------------------------
 
 void Supervisor::Boot() {
-  const Checked<void> started = StartSystem();
+  Checked<void> started = ReadInputs();
+  if (started) started = ExecutePlan(0);
   if (started) return Continue();
   reporter_.Warn(started.error());
   // The console, if it runs already, must not hide the reason: nothing to
@@ -36,8 +38,9 @@ void Supervisor::Boot() {
   kernel_.PowerOff({.status = kExitBadInput});
 }
 
-Checked<void> Supervisor::StartSystem() {
+Checked<void> Supervisor::ReadInputs() {
   if (auto ok = resources_.Read(kernel_, pages_); !ok) return ok;
+  total_bytes_ = pages_.free_bytes();
   const GetResourceReply* archive = resources_.Find(ResourceKind::kArchive);
   if (auto ok = archive_.Open(kernel_.OwnMemory(kArchiveBase, archive->bytes)); !ok) return ok;
   const Archive::File* plan = archive_.Find(kPlanFile);
@@ -45,10 +48,11 @@ Checked<void> Supervisor::StartSystem() {
     return std::unexpected(LogLine("boot archive: there is no \"").Append(kPlanFile).Append("\""));
   }
   plan_ = plan->data;
-  return ExecutePlan();
+  return {};
 }
 
-Checked<void> Supervisor::ExecutePlan() {
+Checked<void> Supervisor::ExecutePlan(uint32_t under_way) {
+  SupervisorJournal& journal = JournalOf(kernel_);
   Checked<PlanReader> reader = PlanReader::Open(plan_);
   if (!reader) return std::unexpected(reader.error());
   reporter_.set_quiet(reader->header().quiet);
@@ -57,7 +61,10 @@ Checked<void> Supervisor::ExecutePlan() {
     const Checked<bool> more = reader->Next(record);
     if (!more) return std::unexpected(more.error());
     if (!*more) break;
-    if (const auto done = executor_.Execute(record); !done) {
+    if (reader->index() < under_way) continue;
+    Journal(journal.record, reader->index());
+    const bool is_begun = reader->index() == under_way;
+    if (const auto done = executor_.Execute(record, is_begun); !done) {
       return std::unexpected(PlanProblem(reader->index(), done.error().view()));
     }
     if (VmEntry* vm = vms_.Find(record.owner_vm)) vm->last_record = reader->index();
@@ -68,15 +75,19 @@ Checked<void> Supervisor::ExecutePlan() {
                      .Decimal(vms_.entries().size())
                      .Append(" VMs"));
   started_ = true;
-  if (executor_.has_log()) {
-    namespace own = supervisor_manifest;
-    const Status relayed = log_.Start(kernel_.OwnMemory(own::kLogAddress, own::kLogBytes));
-    if (!IsOk(relayed)) {
-      reporter_.Warn(LogLine("log: goes past the console: ").Append(StatusName(relayed)));
-    }
-  }
+  Journal(journal.record, SupervisorJournal::kAllRecords);
+  RelayLog();
   life_.Start(plan_);
   return {};
+}
+
+void Supervisor::RelayLog() {
+  if (!executor_.has_log()) return;
+  namespace own = supervisor_manifest;
+  const Status relayed = log_.Resume(kernel_.OwnMemory(own::kLogAddress, own::kLogBytes));
+  if (!IsOk(relayed)) {
+    reporter_.Warn(LogLine("log: goes past the console: ").Append(StatusName(relayed)));
+  }
 }
 
 // ---- events
@@ -127,12 +138,15 @@ void Supervisor::LookAtTasks() {
 }
 
 void Supervisor::OnDeath(TaskEntry& task, const InspectTaskReply& death) {
+  JournaledTask* const journaled = JournalOf(kernel_).Find(task.plan.slot);
+  // The supervisor died while it started it again.
+  const bool is_known = journaled != nullptr && journaled->started != task.generation + 1;
   LogLine line(task.plan.name);
   line.Append(" died: ").Append(CauseName(death.cause));
   line.Append(" pc ").Hex(death.pc).Append(" esr ").Hex(death.esr).Append(" far ").Hex(death.far);
 
   const uint64_t window = uint64_t{task.plan.restart_seconds} * kernel_.TicksPerSecond();
-  if (task.deaths.TooMany(kernel_.Ticks(), task.plan.restart_deaths, window)) {
+  if (!is_known && task.deaths.TooMany(kernel_.Ticks(), task.plan.restart_deaths, window)) {
     reporter_.Warn(line.Append("; given up: more than ")
                        .Decimal(task.plan.restart_deaths)
                        .Append(" deaths in ")
@@ -140,7 +154,10 @@ void Supervisor::OnDeath(TaskEntry& task, const InspectTaskReply& death) {
                        .Append(" s"));
     return GiveUp(task);
   }
-  reporter_.Warn(line.Append("; restarting as generation ").Decimal(task.generation + 1));
+  if (!is_known) {
+    ++task.generation;
+    reporter_.Warn(line.Append("; restarting as generation ").Decimal(task.generation));
+  }
   if (const auto restarted = Restart(task); !restarted) {
     reporter_.Warn(LogLine(task.plan.name)
                        .Append(" cannot be restarted, given up: ")
@@ -153,13 +170,20 @@ void Supervisor::OnDeath(TaskEntry& task, const InspectTaskReply& death) {
 }
 
 Checked<void> Supervisor::Restart(TaskEntry& task) {
+  JournaledTask* const journaled = JournalOf(kernel_).Find(task.plan.slot);
+  const auto generation = static_cast<uint32_t>(task.generation);
+  if (journaled != nullptr) Journal(journaled->generation, generation);
   if (auto fresh = loader_.Refresh(task.plan); !fresh) return fresh;
-  ++task.generation;
-  return loader_.Start(task.plan, task.generation);
+  Checked<void> started = loader_.Start(task.plan, task.generation);
+  if (started && journaled != nullptr) Journal(journaled->started, generation + 1);
+  return started;
 }
 
 void Supervisor::GiveUp(TaskEntry& task) {
   task.state = TaskEntry::State::kGivenUp;
+  if (JournaledTask* const journaled = JournalOf(kernel_).Find(task.plan.slot)) {
+    Journal(journaled->given_up, uint32_t{1});
+  }
   VmEntry* vm = vms_.Find(task.plan.vm);
   if (vm == nullptr) return BeginPowerOff(kExitFailed);
   // A guest whose device is gone would hang in the middle of an instruction:
@@ -181,6 +205,7 @@ void Supervisor::StopAllVms() {
 void Supervisor::BeginPowerOff(uint32_t status) {
   if (ending_.has_value()) return;
   ending_ = status;
+  Journal(JournalOf(kernel_).ending, status + 1);
   log_.Pass();
   if (!IsOk(kernel_.SetSignal(supervisor_manifest::kConsoleFlush))) return PowerOff();
   flush_deadline_ = kernel_.Ticks() + kFlushSeconds * kernel_.TicksPerSecond();

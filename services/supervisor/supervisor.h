@@ -43,12 +43,24 @@ class Supervisor {
   // them: logs one line and powers the machine off.
   void Boot();
 
+  // Instead, when an earlier instance died (recovery.cc): finds out what there is, finishes what that was at, and goes on.
+  void Recover();
+
+  uint64_t free_bytes() const { return pages_.free_bytes(); }
+
   // Bits of the supervisor's signal (services/supervisor/manifest.textproto).
   void OnSignals(uint64_t bits);
 
  private:
-  Checked<void> StartSystem();
-  Checked<void> ExecutePlan();
+  Checked<void> ReadInputs();
+  // From the record on that may be done in part; 0: from the start.
+  Checked<void> ExecutePlan(uint32_t under_way);
+
+  Checked<void> Rebuild();
+  Checked<void> AdoptRecord(const atoll_PlanRecord& record, uint32_t index);
+  Status AdoptObjects(const atoll_PlanRecord& record);
+  bool IsDone(const atoll_PlanRecord& record, uint32_t index);
+  void RelayLog();
 
   void LookAtTasks();
   void OnDeath(TaskEntry& task, const InspectTaskReply& death);
@@ -79,6 +91,7 @@ class Supervisor {
   VmLife life_{kernel_, objects_, executor_, tasks_, vms_, dma_, reporter_};
   LogRelay log_{kernel_};
   std::span<const std::byte> plan_;
+  uint64_t total_bytes_ = 0;  // that were free before anything was made
   bool started_ = false;
   std::optional<uint32_t> ending_;  // the status to power off with, while the console writes
   uint64_t flush_deadline_ = VmLife::kNever;  // its time for that

@@ -1,5 +1,6 @@
 #include "services/supervisor/vm_builder.h"
 
+#include "services/supervisor/journal.h"
 #include "services/supervisor/plan_executor.h"
 
 namespace atoll {
@@ -14,7 +15,18 @@ Checked<VmBuilder> VmBuilder::Open(std::span<const std::byte> plan, Owner vm, ui
   return builder;
 }
 
-Checked<bool> VmBuilder::Step(PlanExecutor& executor) {
+Checked<void> VmBuilder::ResumeAt(uint32_t record) {
+  resume_ = record;
+  atoll_PlanRecord skipped;
+  while (reader_.index() + 1 < record) {
+    if (const Checked<bool> more = reader_.Next(skipped); !more) {
+      return std::unexpected(more.error());
+    }
+  }
+  return {};
+}
+
+Checked<bool> VmBuilder::Step(PlanExecutor& executor, uint32_t& under_way) {
   Checked<void> done;
   if (!bulk_.done()) {
     done = executor.Continue(bulk_);
@@ -24,7 +36,11 @@ Checked<bool> VmBuilder::Step(PlanExecutor& executor) {
     if (!more) return std::unexpected(more.error());
     if (!*more) return true;
     // PlanVm, which is the system's, names a VM for ever.
-    if (record.owner_vm == vm_) done = executor.Begin(record, bulk_);
+    if (record.owner_vm == vm_) {
+      Journal(under_way, reader_.index());
+      done = reader_.index() == resume_ ? executor.Resume(record, bulk_)
+                                        : executor.Begin(record, bulk_);
+    }
   }
   if (!done) return std::unexpected(PlanProblem(reader_.index(), done.error().view()));
   // Not at the end of the plan: its guest may run from now on.

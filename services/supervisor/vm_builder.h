@@ -22,13 +22,18 @@ class VmBuilder {
   // Of a plan that was executed once already; `last` is the number of the VM's last record.
   static Checked<VmBuilder> Open(std::span<const std::byte> plan, Owner vm, uint32_t last);
 
-  // Bounded: one record, or a piece of one. True when all is done.
-  Checked<bool> Step(PlanExecutor& executor);
+  // One that an earlier instance of the supervisor was at. 0: at none yet.
+  Checked<void> ResumeAt(uint32_t record);
+
+  // Bounded: one record, or a piece of one. True when all is done. `under_way` is where the number of the record is
+  // before anything of it is done.
+  Checked<bool> Step(PlanExecutor& executor, uint32_t& under_way);
 
  private:
   PlanReader reader_;
   Owner vm_ = kMachine;
   uint32_t last_ = 0;
+  uint32_t resume_ = 0;  // the record that may be done in part
   Bulk bulk_;
 };
 

@@ -33,18 +33,20 @@ ListedState Listed(VmEntry::State state) {
 }  // namespace
 
 void VmLife::Start(std::span<const std::byte> plan) {
-  namespace own = supervisor_manifest;
-  plan_ = plan;
   total_bytes_ = objects_.free_bytes() + objects_.ledger().bytes();
-  if (executor_.has_vms()) {
-    list_ = reinterpret_cast<VmList*>(kernel_.OwnMemory(own::kVmsAddress, own::kVmsBytes).data());
-  }
-  for (size_t i = 0; i < vms_.entries().size(); ++i) {
-    VmEntry& vm = vms_.entries()[i];
+  Open(plan);
+  for (VmEntry& vm : vms_.entries()) {
     vm.started = kernel_.Ticks();
-    if (list_ != nullptr) (*list_)[i].Name(vm.plan.name);
     Set(vm, VmEntry::State::kOn);
   }
+}
+
+void VmLife::Open(std::span<const std::byte> plan) {
+  namespace own = supervisor_manifest;
+  plan_ = plan;
+  if (!executor_.has_vms()) return;
+  list_ = reinterpret_cast<VmList*>(kernel_.OwnMemory(own::kVmsAddress, own::kVmsBytes).data());
+  for (size_t i = 0; i < vms_.entries().size(); ++i) (*list_)[i].Name(vms_.entries()[i].plan.name);
 }
 
 // ---- ends ------------------------------------------------------------------------------------------------------
@@ -87,10 +89,25 @@ void VmLife::End(VmEntry& vm, VmState why) {
 
 void VmLife::Set(VmEntry& vm, VmEntry::State state) {
   vm.state = state;
+  JournaledVm& journaled = Journaled(vm);
+  Journal(journaled.deadline, vm.deadline);
+  Journal(journaled.started, vm.started);
+  Journal(journaled.bytes, vm.bytes);
+  if (state == VmEntry::State::kBuilding) Journal(journaled.record, uint32_t{0});
+  Journal(journaled.state, JournaledVm::Pack(static_cast<uint32_t>(state),
+                                             static_cast<uint32_t>(vm.why), vm.starts));
+  Show(vm);
+}
+
+void VmLife::Show(const VmEntry& vm) {
   if (list_ == nullptr) return;
   const auto index = static_cast<size_t>(&vm - vms_.entries().data());
-  (*list_)[index].Set(Listed(state), vm.starts);
+  (*list_)[index].Set(Listed(vm.state), vm.starts);
   (void)kernel_.SetSignal(supervisor_manifest::kConsoleVms);
+}
+
+JournaledVm& VmLife::Journaled(const VmEntry& vm) {
+  return JournalOf(kernel_).vms[static_cast<size_t>(&vm - vms_.entries().data())];
 }
 
 bool VmLife::all_ended() const {
@@ -236,7 +253,7 @@ void VmLife::Begin(VmEntry& vm) {
 }
 
 void VmLife::Build(VmEntry& vm, uint64_t now) {
-  const Checked<bool> done = vm.builder.Step(executor_);
+  const Checked<bool> done = vm.builder.Step(executor_, Journaled(vm).record);
   if (!done) {
     reporter_.Warn(About(vm).Append(" cannot be started: ").Append(done.error().view()));
     return End(vm, VmState::kCrashed);

@@ -12,6 +12,7 @@
 
 #include "services/console/vm_list.h"
 #include "services/supervisor/dma_windows.h"
+#include "services/supervisor/journal.h"
 #include "services/supervisor/kernel_calls.h"
 #include "services/supervisor/objects.h"
 #include "services/supervisor/plan_executor.h"
@@ -43,6 +44,10 @@ class VmLife {
   // All records of the plan have been executed: the VMs are on.
   void Start(std::span<const std::byte> plan);
 
+  // After the supervisor's own death (recovery.cc): each VM is where an earlier instance left it. `total_bytes`: of RAM
+  // that was free when the machine started.
+  Checked<void> Resume(std::span<const std::byte> plan, uint64_t total_bytes);
+
   // The kernel says that some VM stopped.
   void Look();
 
@@ -68,6 +73,10 @@ class VmLife {
   void Begin(VmEntry& vm);
   void Build(VmEntry& vm, uint64_t now);
   void Set(VmEntry& vm, VmEntry::State state);
+  void Show(const VmEntry& vm);
+  void Open(std::span<const std::byte> plan);
+  JournaledVm& Journaled(const VmEntry& vm);
+  Checked<void> Resume(VmEntry& vm);
   uint64_t MissingBytes() const;
 
   KernelCalls& kernel_;

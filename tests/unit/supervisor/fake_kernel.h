@@ -285,6 +285,44 @@ class FakeKernel final : public KernelCalls {
     schedules[thread.slot] = request;
     return Status::kOk;
   }
+  // The backing names an object. Mappings first, then donations, as the kernel has them.
+  Result<InspectObjectReply> InspectObject(abi::Handle handle,
+                                           const InspectObjectRequest& request) override {
+    Spend();
+    const uint32_t slot = handle.slot;
+    if (const Grant* copy = grant(kOwnTask.slot, slot); copy != nullptr) {
+      return std::unexpected(Status::kPermissionDenied);
+    }
+    if (!objects_.contains(slot)) return std::unexpected(Status::kNotFound);
+    const Object& object = objects_.at(slot);
+    InspectObjectReply reply{.type = static_cast<uint64_t>(object.request.type),
+                             .backing = object.request.backing};
+    if (object.request.type == ObjectType::kMemory) {
+      reply.memory = object.request.a;
+      reply.bytes = object.request.b;
+    }
+    if (object.request.type != ObjectType::kTask && object.request.type != ObjectType::kVm) {
+      return reply;
+    }
+    uint32_t index = 0;
+    for (const auto& [address, mapping] : spaces_[slot]) {
+      if (index++ < request.index) continue;
+      reply.type |= uint64_t{index - 1} << 8;
+      reply.memory = AlignDown(objects_.at(mapping.memory).request.backing, kPageSize);
+      reply.address = address;
+      reply.bytes = mapping.bytes;
+      reply.offset = mapping.offset;
+      return reply;
+    }
+    for (const auto& [base, bytes] : tables_[slot]) {
+      if (index++ < request.index) continue;
+      reply.type |= uint64_t{index - 1} << 8;
+      reply.address = base;
+      reply.bytes = bytes;
+      return reply;
+    }
+    return reply;
+  }
   Result<GetVmStateReply> GetVmState(abi::Handle vm) override {
     if (!objects_.contains(vm.slot)) return std::unexpected(Status::kNotFound);
     return GetVmStateReply{.state = objects_.at(vm.slot).vm_state};
@@ -329,6 +367,9 @@ class FakeKernel final : public KernelCalls {
   uint64_t TicksPerSecond() override { return frequency; }
   std::span<std::byte> OwnMemory(VirtAddr address, uint64_t bytes) override {
     if (address == kArchiveBase) return Ram(kRamBase + kArchiveOffset, bytes);
+    if (address == abi::kJournalBase && bytes <= journal_.size()) {
+      return std::span(journal_).first(bytes);
+    }
     const auto own = Look(kOwnTask.slot, address, bytes);
     EXPECT_EQ(own.size(), bytes) << "the supervisor looks at memory that it has not mapped";
     return own;
@@ -372,6 +413,7 @@ class FakeKernel final : public KernelCalls {
   // Not a vector, which a test without optimization would spend its time on making.
   std::unique_ptr<std::byte[]> memory_{new std::byte[kRamBytes]};
   std::span<std::byte> ram_{memory_.get(), kRamBytes};
+  std::vector<std::byte> journal_ = std::vector<std::byte>(abi::kRootJournalBytes);
   std::map<uint64_t, const char*> used_;
   std::map<uint32_t, std::vector<std::pair<uint64_t, uint64_t>>> tables_;
   std::vector<std::pair<uint32_t, uint32_t>> bound_;  // VM, endpoint or signal

@@ -1,0 +1,138 @@
+// The supervisor died, and the kernel has started it again, from the image that it was built with. Guests and services
+// have not noticed. What there is it learns from the kernel, what it means from the plan, and what was under way from
+// the journal:
+//
+//   objects, mappings, page tables given   the kernel; they are in use, all else is free
+//   whose they are, tasks, grants          the plan's records up to the one that was under way
+//   that record                            is finished: each may be done again, or from where it was
+//   where a VM is in its life              the journal, written after each step. A teardown begins again with what is left
+//   deaths, ends of VMs meanwhile          states, at which it looks as after a signal
+#include "services/supervisor/journal.h"
+#include "services/supervisor/manifest.h"
+#include "services/supervisor/supervisor.h"
+
+namespace atoll {
+
+void Supervisor::Recover() {
+  const SupervisorJournal& journal = JournalOf(kernel_);
+  if (const Checked<void> rebuilt = Rebuild(); !rebuilt) {
+    reporter_.Warn(rebuilt.error());
+    kernel_.PowerOff({.status = kExitFailed});
+    return;
+  }
+  namespace bit = supervisor_manifest;
+  // VMs first: tasks of one that has ended are not started again.
+  life_.Look();
+  LookAtTasks();
+  log_.Pass();
+  if (journal.ending != 0) BeginPowerOff(journal.ending - 1);
+  OnSignals(journal.pending & bit::kPowerOffSignal);
+}
+
+Checked<void> Supervisor::Rebuild() {
+  SupervisorJournal& journal = JournalOf(kernel_);
+  if (auto read = ReadInputs(); !read) return read;
+  Checked<PlanReader> reader = PlanReader::Open(plan_);
+  if (!reader) return std::unexpected(reader.error());
+  reporter_.set_quiet(reader->header().quiet);
+  atoll_PlanRecord record;
+  while (true) {
+    const Checked<bool> more = reader->Next(record);
+    if (!more) return std::unexpected(more.error());
+    if (!*more || reader->index() > journal.record) break;
+    if (const auto adopted = AdoptRecord(record, reader->index()); !adopted) {
+      return std::unexpected(PlanProblem(reader->index(), adopted.error().view()));
+    }
+  }
+  if (const Status status = objects_.AdoptSpaces(); !IsOk(status)) {
+    return std::unexpected(LogLine("mappings: ").Append(StatusName(status)));
+  }
+  if (journal.record != SupervisorJournal::kAllRecords) return ExecutePlan(journal.record);
+  started_ = true;
+  RelayLog();
+  return life_.Resume(plan_, total_bytes_);
+}
+
+Checked<void> Supervisor::AdoptRecord(const atoll_PlanRecord& record, uint32_t index) {
+  if (const Status status = AdoptObjects(record); !IsOk(status)) {
+    return std::unexpected(LogLine("object: ").Append(StatusName(status)));
+  }
+  if (record.which_record == atoll_PlanRecord_dma_tag) {
+    return executor_.AdoptDma(record.record.dma);  // closed ones of a VM that is off, too
+  }
+  if (IsDone(record, index)) {
+    if (auto adopted = executor_.Adopt(record); !adopted) return adopted;
+  }
+  if (VmEntry* vm = vms_.Find(record.owner_vm)) vm->last_record = index;
+  return {};
+}
+
+Status Supervisor::AdoptObjects(const atoll_PlanRecord& record) {
+  const auto adopt = [&](uint32_t slot) {
+    return objects_.Adopt(slot, record.owner_vm, resources_.Find(ResourceKind::kArchive));
+  };
+  switch (record.which_record) {
+    case atoll_PlanRecord_object_tag: return adopt(record.record.object.slot);
+    case atoll_PlanRecord_memory_tag: return adopt(record.record.memory.slot);
+    case atoll_PlanRecord_task_tag: {
+      const atoll_PlanTask& task = record.record.task;
+      Status status = Status::kOk;
+      for (const uint32_t slot : {task.image_slot, task.private_slot, task.ipc_slot}) {
+        if (IsOk(status)) status = adopt(slot);
+      }
+      return status;
+    }
+    default: return Status::kOk;
+  }
+}
+
+bool Supervisor::IsDone(const atoll_PlanRecord& record, uint32_t index) {
+  const SupervisorJournal& journal = JournalOf(kernel_);
+  if (index >= journal.record) return false;
+  const VmEntry* const vm = vms_.Find(record.owner_vm);
+  if (vm == nullptr) return true;
+  const JournaledVm& journaled = journal.vms[static_cast<size_t>(vm - vms_.entries().data())];
+  return journaled.phase() != static_cast<uint32_t>(VmEntry::State::kBuilding) ||
+         index < journaled.record;
+}
+
+Checked<void> VmLife::Resume(std::span<const std::byte> plan, uint64_t total_bytes) {
+  total_bytes_ = total_bytes;
+  Open(plan);
+  for (VmEntry& vm : vms_.entries()) {
+    if (auto resumed = Resume(vm); !resumed) return resumed;
+  }
+  return {};
+}
+
+Checked<void> VmLife::Resume(VmEntry& vm) {
+  const JournaledVm journaled = Journaled(vm);
+  if (journaled.state == 0) {  // the machine had just started
+    vm.started = kernel_.Ticks();
+    Set(vm, VmEntry::State::kOn);
+    return {};
+  }
+  vm.why = static_cast<VmState>(journaled.why());
+  vm.starts = journaled.starts();
+  vm.deadline = journaled.deadline;
+  vm.started = journaled.started;
+  vm.bytes = journaled.bytes;
+  vm.state = static_cast<VmEntry::State>(journaled.phase());
+  if (vm.state == VmEntry::State::kClosing) dma_.BeginClose(vm.plan.slot);
+  if (vm.state == VmEntry::State::kDismantling) vm.teardown = Teardown(vm.plan.slot);
+  if (vm.state == VmEntry::State::kBuilding) {
+    const Checked<VmBuilder> builder = VmBuilder::Open(plan_, vm.plan.slot, vm.last_record);
+    if (!builder) return std::unexpected(builder.error());
+    vm.builder = *builder;
+    if (auto skipped = vm.builder.ResumeAt(journaled.record); !skipped) return skipped;
+  }
+  if (!vm.runs()) {
+    for (TaskEntry& task : tasks_.entries()) {
+      if (task.plan.vm == vm.plan.slot) task.state = TaskEntry::State::kStopped;
+    }
+  }
+  Show(vm);
+  return {};
+}
+
+}  // namespace atoll
