@@ -1,5 +1,6 @@
 // The pl011 service of one VM.
 #include "services/console/line.h"
+#include "services/pl011/failed.h"
 #include "services/pl011/manifest.h"
 #include "services/pl011/pl011.h"
 #include "services/runtime/kernel_ports.h"
@@ -13,19 +14,25 @@ namespace manifest = pl011_manifest;
 static_assert(Pl011::kConsoleSignal == manifest::kConsoleSignal);
 static_assert(Pl011::kTimerSignal == manifest::kTimerSignal);
 
-void ServiceMain(const StartInfo&) {
+void ServiceMain(const StartInfo& start) {
+  const Result<Pl011Journal> journal = AttachPl011State(
+      {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
+  if (!journal.has_value()) Panic("journal: ", journal.error());
+  if (journal->damaged) Log("the journal is damaged: what it says is not believed");
+  KernelInterruptLine interrupt(manifest::kIrqLine);
+  if (start.failed) {
+    FailedPl011 device(interrupt, journal->state->registers);
+    device.Start();
+    Serve(device);
+  }
+
   const Result<GuestLine> line = GuestLine::Attach(
       {reinterpret_cast<std::byte*>(manifest::kRingAddress.value), manifest::kRingBytes});
   if (!line.has_value()) Panic("ring to the console: ", line.error());
-  const Result<Pl011State*> state = AttachPl011State(
-      {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
-  if (!state.has_value()) Panic("journal: ", state.error());
-
-  KernelInterruptLine interrupt(manifest::kIrqLine);
   KernelNotifier console(manifest::kConsole);
   KernelTimer timer;
   const SystemCounter counter;
-  Pl011 device({interrupt, console, timer, counter}, *line, **state);
+  Pl011 device({interrupt, console, timer, counter}, *line, *journal->state);
   device.Start();
   Serve(device);
 }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
+#include <bit>
 
 namespace atoll {
 namespace {
@@ -39,8 +39,10 @@ void Pl011::Start() {
   Configure();
   line_level_ = (state_.registers[kRis] & state_.registers[kImsc]) != 0;
   ports_.line.Set(line_level_);
+  FinishLeaving();
   UpdateTransmit();
   UpdateReceive();
+  write_is_announced_ = false;  // a call that comes again is not to take the fast way
   // The predecessor may have ended between a byte's way into the ring and the notification.
   if (output_.Free() != output_.capacity()) ports_.console.Notify();
 }
@@ -57,10 +59,12 @@ Result<uint64_t> Pl011::Access(const RegisterAccess& access) {
     }
   } else if (index == kDr && access.write) {
     if (write_is_announced_) [[likely]] {
+      state_.Note(access.token, {.position = output_.position()});
       const size_t held = output_.Put(static_cast<std::byte>(access.value));
       if (held - 1 < output_half_ - 1) [[likely]]
         return 0;
-      return AfterWrite(held);
+      if (held != 0) AfterWrite(held);
+      return 0;
     }
   }
   return OtherAccess(index, access);
@@ -68,9 +72,39 @@ Result<uint64_t> Pl011::Access(const RegisterAccess& access) {
 
 Result<uint64_t> Pl011::OtherAccess(size_t index, const RegisterAccess& access) {
   if (index == Table::kReserved) return 0;
-  if (!access.write) return kTable.Loaded(index, access, Read(index));
-  Write(index, kTable.Stored(index, access, state_.registers[index]));
+  // A predecessor may have left bytes that can go on. Not before a call that comes again: it looks where they are.
+  if (!Noted(access.token).has_value()) SendHeld();
+  if (!access.write) {
+    return kTable.Loaded(index, access, index == kDr ? ReadData(access.token) : Read(index));
+  }
+  const uint32_t value = kTable.Stored(index, access, state_.registers[index]);
+  if (index == kDr) {
+    WriteData(static_cast<uint8_t>(value), access.token);
+  } else {
+    Write(index, value, access.token);
+  }
   return 0;
+}
+
+// The change that this call has noted already, if it is delivered again.
+std::optional<Pl011Change> Pl011::Noted(uint64_t token) const {
+  if (token == 0 || token != state_.token) return std::nullopt;
+  return std::bit_cast<Pl011Change>(state_.change);
+}
+
+// Stores a register that is the guest's alone, and gives what it held before this call.
+Pl011Change Pl011::Change(size_t index, uint32_t value, uint64_t token) {
+  uint32_t& held = state_.registers[index];
+  const std::optional<Pl011Change> noted = Noted(token);
+  const Pl011Change change = noted.value_or(Pl011Change{.position = state_.loop_write,
+                                                        .value = static_cast<uint16_t>(held),
+                                                        .detail = static_cast<uint8_t>(index),
+                                                        .kind = Pl011Change::Kind::kRegister});
+  if (!noted.has_value()) state_.Note(token, change);
+  const uint32_t check = state_.check ^ Pl011Check(index, held) ^ Pl011Check(index, value);
+  StoreRelease(held, value);
+  StoreRelease(state_.check, check);
+  return change;
 }
 
 void Pl011::OnSignals(uint64_t bits) {
@@ -81,165 +115,46 @@ void Pl011::OnSignals(uint64_t bits) {
   if ((bits & kTimerSignal) != 0) OnTimer();
 }
 
-uint32_t Pl011::Read(size_t index) {
+uint32_t Pl011::Read(size_t index) const {
   switch (index) {
-    case kDr: return ReadData();
     case kFr: return Flags();
     case kMis: return state_.registers[kRis] & state_.registers[kImsc];
     default: return state_.registers[index];
   }
 }
 
-void Pl011::Write(size_t index, uint32_t value) {
-  uint32_t& held = state_.registers[index];
+void Pl011::Write(size_t index, uint32_t value, uint64_t token) {
   switch (index) {
-    case kDr:
-      if (loopback_) {
-        LoopBack(static_cast<uint8_t>(value));
-      } else {
-        (void)AfterWrite(output_.Put(static_cast<std::byte>(value)));
-      }
+    // UARTECR: any store clears all errors. May be done twice, as may UARTICR: it is one store of the guest's that takes
+    // effect when it is done last, for nobody else's access was served in between.
+    case kRsr: StoreRelease(state_.registers[kRsr], 0); break;
+    case kIcr:
+      Clear(value);
+      // What lies in the FIFO is announced again when a further timeout has passed.
+      if ((value & kInterruptReceiveTimeout) != 0 && ReceiveLevel() != 0) RestartReceiveTimeout();
       break;
-    case kRsr: held = 0; break;  // UARTECR: any store clears all errors
     case kLcrH:
     case kIfls: {
-      const bool begins_break = index == kLcrH && (value & ~held & kLcrHBreak) != 0;
-      held = value;
+      const Pl011Change change = Change(index, value, token);
       Configure();
-      if (loopback_ && begins_break) {
+      if (index == kLcrH && loopback_ && (value & ~change.value & kLcrHBreak) != 0) {
         Raise(kInterruptBreak);
-        ReceiveLooped(kDrBreak);
+        if (state_.loop_write == change.position) ReceiveLooped(kDrBreak);
       }
       UpdateTransmit();
       UpdateReceive();
       SendHeld();
       break;
     }
-    case kCr: {
-      const uint32_t old_control = held;
-      held = value;
-      WriteControl(old_control);
-      break;
-    }
+    case kCr: WriteControl(Change(index, value, token).value); break;
     case kImsc:
-      held = value;
+      Change(index, value, token);
       DriveLine();
       break;
-    case kIcr:
-      Clear(value);
-      // What lies in the FIFO is announced again when a further timeout has passed.
-      if ((value & kInterruptReceiveTimeout) != 0 && ReceiveLevel() != 0) RestartReceiveTimeout();
+    default:
+      if (kTable.writable(index) != 0) Change(index, value, token);
       break;
-    default: held = value; break;  // read-only registers: `value` is what they held
   }
-}
-
-uint32_t Pl011::ReadData() {
-  const uint32_t level = ReceiveLevel();
-  if (level == 0) return 0;
-  uint32_t entry = 0;
-  if (state_.loop_entries() != 0) {
-    entry = state_.loop[state_.loop_read % state_.loop.size()];
-    ++state_.loop_read;
-    loop_in_use_ = loopback_ || state_.loop_entries() != 0 || state_.break_waits != 0;
-  } else if (state_.break_waits != 0 && input_.IsNext(state_.break_position)) {
-    entry = kDrBreak;
-    state_.break_waits = 0;
-    loop_in_use_ = loopback_;
-  } else {
-    const std::optional<std::byte> byte = input_.Take();
-    if (!byte.has_value()) return 0;  // the console broke its index in between
-    entry = std::to_integer<uint32_t>(*byte);
-  }
-  uint32_t& errors = state_.registers[kRsr];
-  errors = (errors & kRsrOverrun) | (entry >> kDrErrorShift);
-  // The FIFO as it is before the next waiting byte moves up: falling below the level and rising to
-  // it again, as it does byte by byte with a FIFO of one, is a new interrupt.
-  state_.receive_level = level - 1;
-  uint32_t gone = 0;
-  if (state_.receive_level < ReceiveTrigger()) gone |= kInterruptReceive;
-  if (state_.receive_level == 0) gone |= kInterruptReceiveTimeout;
-  Clear(gone);
-  UpdateReceive();
-  SendHeld();
-  if (state_.receive_level != 0) RestartReceiveTimeout();
-  return entry;
-}
-
-// `held`: bytes in the ring with the new one, 0 if it was full (as UARTFR.TXFF says: the byte is
-// dropped).
-Result<uint64_t> Pl011::AfterWrite(size_t held) {
-  if (held == 0) return 0;
-  // The writer alone makes the ring fuller, byte by byte: it cannot pass the half without this.
-  if (held == output_half_) ports_.console.Notify();
-  NotifyWithinDelay();
-  state_.transmit_level = TransmitLevel();
-  if (state_.transmit_level == 0)
-    Raise(kInterruptTransmit);  // the byte has passed through the FIFO
-  if (state_.transmit_level > TransmitTrigger()) Clear(kInterruptTransmit);
-  write_is_announced_ = state_.transmit_level == 0;
-  return 0;
-}
-
-void Pl011::LoopBack(uint8_t byte) {
-  if (!IsClearToSend()) {
-    if (state_.held_entries() >= depth_) return;  // dropped, as UARTFR.TXFF says
-    state_.held[state_.held_write % state_.held.size()] = byte;
-    ++state_.held_write;
-    return UpdateTransmit();
-  }
-  ReceiveLooped(byte);
-  Raise(kInterruptTransmit);
-}
-
-// Whether the next byte may leave (UARTCR.CTSEn). Outside loopback CTS is always asserted.
-bool Pl011::IsClearToSend() const {
-  if (!loopback_ || (state_.registers[kCr] & kCrCtsFlow) == 0) return true;
-  return clear_to_send_;
-}
-
-// What waited for CTS goes on, as far as it may.
-void Pl011::SendHeld() {
-  if (state_.held_entries() == 0) return;
-  while (state_.held_entries() != 0 && IsClearToSend()) {
-    const uint8_t byte = state_.held[state_.held_read % state_.held.size()];
-    ++state_.held_read;
-    if (loopback_) {
-      ReceiveLooped(byte);
-    } else {
-      (void)AfterWrite(output_.Put(static_cast<std::byte>(byte)));
-    }
-  }
-  UpdateTransmit();
-}
-
-// An entry comes into the receive FIFO from the transmitter.
-void Pl011::ReceiveLooped(uint16_t entry) {
-  const uint32_t entries = state_.loop_entries();
-  if (entries >= depth_) {
-    // DDI0183 UARTRSR.OE: the FIFO's content stays valid, the new byte is lost.
-    ++state_.overruns;
-    state_.loop[(state_.loop_write - 1) % state_.loop.size()] |= kDrOverrun;
-    state_.registers[kRsr] |= kRsrOverrun;
-    Raise(kInterruptOverrun);
-  } else {
-    state_.loop[state_.loop_write % state_.loop.size()] = entry;
-    ++state_.loop_write;
-  }
-  UpdateReceive();
-}
-
-// The console puts a break into the input: an entry of its own, before the byte at its position. One that comes before
-// the last was read takes its place.
-void Pl011::NoticeBreak() {
-  if (!receiving_) return;
-  const ByteRing::Mark mark = input_.LastMark();
-  if (mark.count == state_.breaks) return;
-  state_.break_position = mark.position;
-  state_.break_waits = 1;
-  loop_in_use_ = true;
-  Raise(kInterruptBreak);
-  state_.breaks = mark.count;
 }
 
 void Pl011::WriteControl(uint32_t old_control) {
@@ -322,7 +237,6 @@ void Pl011::UpdateReceive() {
   const uint32_t before = state_.receive_level;
   const uint32_t level = ReceiveLevel();
   const uint32_t trigger = ReceiveTrigger();
-  state_.receive_level = level;
   if (rts_flow_ && clear_to_send_ != (level < trigger)) {
     clear_to_send_ = level < trigger;
     Raise(kInterruptCts);
@@ -330,9 +244,11 @@ void Pl011::UpdateReceive() {
   if (level < trigger) {
     // Also when bytes went out of sight (UARTEN, RXE, LBE): an interrupt that no read can dismiss
     // must not stay.
+    StoreRelease(state_.receive_level, level);
     Clear(level == 0 ? kInterruptReceive | kInterruptReceiveTimeout : kInterruptReceive);
-  } else if (before < trigger) {
-    Raise(kInterruptReceive);
+  } else {
+    if (before < trigger) Raise(kInterruptReceive);
+    StoreRelease(state_.receive_level, level);
   }
   if (level == 0) {
     receive_deadline_ = DeadlineTimer::kNever;
@@ -345,11 +261,12 @@ void Pl011::UpdateTransmit() {
   const uint32_t before = state_.transmit_level;
   const uint32_t level = TransmitLevel();
   const uint32_t trigger = TransmitTrigger();
-  state_.transmit_level = level;
   if (level > trigger) {
+    StoreRelease(state_.transmit_level, level);
     Clear(kInterruptTransmit);
-  } else if (before > trigger || (before != 0 && level == 0)) {
-    Raise(kInterruptTransmit);
+  } else {
+    if (before > trigger || (before != 0 && level == 0)) Raise(kInterruptTransmit);
+    StoreRelease(state_.transmit_level, level);
   }
   // Nobody says when the ring has room again: while the FIFO holds bytes it is looked at once per
   // delay.
@@ -394,13 +311,13 @@ void Pl011::ArmTimer() {
 }
 
 void Pl011::Raise(uint32_t interrupts) {
-  state_.registers[kRis] |= interrupts;
+  StoreRelease(state_.registers[kRis], state_.registers[kRis] | interrupts);
   DriveLine();
 }
 
 void Pl011::Clear(uint32_t interrupts) {
   if ((interrupts & kInterruptTransmit) != 0) write_is_announced_ = false;
-  state_.registers[kRis] &= ~interrupts;
+  StoreRelease(state_.registers[kRis], state_.registers[kRis] & ~interrupts);
   DriveLine();
 }
 

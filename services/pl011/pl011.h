@@ -19,6 +19,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "services/console/line.h"
@@ -55,16 +56,24 @@ class Pl011 final : public MmioDevice {
 
  private:
   Result<uint64_t> OtherAccess(size_t index, const RegisterAccess& access);
-  uint32_t Read(size_t index);
-  void Write(size_t index, uint32_t value);
-
-  uint32_t ReadData();
+  uint32_t Read(size_t index) const;
+  void Write(size_t index, uint32_t value, uint64_t token);
   void WriteControl(uint32_t old_control);
   uint32_t Flags() const;
-  void LoopBack(uint8_t byte);
+  std::optional<Pl011Change> Noted(uint64_t token) const;
+  Pl011Change Change(size_t index, uint32_t value, uint64_t token);
+
+  // data.cc
+  bool IsDone(const Pl011Change& change) const;
+  void WriteData(uint8_t byte, uint64_t token);
+  void AfterData(Pl011Change::Kind kind, size_t held);
+  void AfterWrite(size_t held);
+  uint32_t ReadData(uint64_t token);
+  uint32_t AfterRead(uint16_t entry, uint32_t level);
   void ReceiveLooped(uint16_t entry);
   bool IsClearToSend() const;
   void SendHeld();
+  void FinishLeaving();
   void NoticeBreak();
 
   void Configure();
@@ -73,7 +82,6 @@ class Pl011 final : public MmioDevice {
   uint32_t ReceiveLevel() const;   // entries in the receive FIFO
   uint32_t TransmitLevel() const;  // entries in the transmit FIFO
 
-  Result<uint64_t> AfterWrite(size_t held);
   void UpdateReceive();
   void UpdateTransmit();
   void OnTimer();

@@ -39,6 +39,7 @@ class ByteRing {
   };
 
   size_t capacity() const { return data_.size(); }
+  uint32_t position() const { return own_; }  // this side's index: moves on with each byte
 
  protected:
   static constexpr size_t kWriterIndex = 0;
@@ -193,11 +194,18 @@ class ByteRingReader : public ByteRing {
     return count;
   }
 
+  // The next byte, if there is one.
+  std::optional<std::byte> Front() const {
+    if (Available() == 0) return std::nullopt;
+    return data_.data()[Offset(own_)];
+  }
+  // Gives back the room of the byte that Front found.
+  void Pop() { Publish(kReaderIndex, own_ + 1); }
+
   // Reads one byte, if there is one.
   std::optional<std::byte> Take() {
-    if (Available() == 0) return std::nullopt;
-    const std::byte byte = data_.data()[Offset(own_)];
-    Publish(kReaderIndex, own_ + 1);
+    const std::optional<std::byte> byte = Front();
+    if (byte.has_value()) Pop();
     return byte;
   }
 

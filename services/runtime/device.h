@@ -15,6 +15,8 @@ struct RegisterAccess {
   uint32_t size = 0;
   bool write = false;
   uint64_t value = 0;
+  uint64_t token =
+      0;  // of the call (CallInfo): the same when it is delivered again. 0: none, as in tests
 };
 
 class MmioDevice {

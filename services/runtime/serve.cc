@@ -11,10 +11,10 @@ namespace {
 class HeldAccesses {
  public:
   // False: no room.
-  bool Add(uint64_t token, const RegisterAccess& access) {
-    for (Held& held : held_) {
+  bool Add(const RegisterAccess& access) {
+    for (RegisterAccess& held : held_) {
       if (held.token != 0) continue;
-      held = {.token = token, .access = access};
+      held = access;
       any_ = true;
       return true;
     }
@@ -24,9 +24,9 @@ class HeldAccesses {
 
   void Retry(MmioDevice& device) {
     any_ = false;
-    for (Held& held : held_) {
+    for (RegisterAccess& held : held_) {
       if (held.token == 0) continue;
-      const Result<uint64_t> value = device.Access(held.access);
+      const Result<uint64_t> value = device.Access(held);
       if (!value.has_value() && value.error() == Status::kUnavailable) {
         any_ = true;
         continue;
@@ -44,19 +44,15 @@ class HeldAccesses {
   }
 
  private:
-  struct Held {
-    uint64_t token = 0;
-    RegisterAccess access;
-  };
   static constexpr size_t kMaxVcpus = 8;
-  std::array<Held, kMaxVcpus> held_ = {};
+  std::array<RegisterAccess, kMaxVcpus> held_ = {};  // token 0: free
   bool any_ = false;
 };
 
 // The token to be answered now: none if the access is held. By value, so that it stays in a register.
 [[gnu::noinline]] uint64_t TokenOfFailed(Status status, const RegisterAccess& access,
-                                         HeldAccesses& held, uint64_t token) {
-  return status == Status::kUnavailable && held.Add(token, access) ? 0 : token;
+                                         HeldAccesses& held) {
+  return status == Status::kUnavailable && held.Add(access) ? 0 : access.token;
 }
 
 // What is wrong with a request that is no access. Apart, as the compiler else prepares it on every
@@ -72,11 +68,14 @@ Message Access(MmioDevice& device, const Message& request, HeldAccesses& held, u
     return StatusMessage(Refused(request.label));
   }
   const auto access = MmioAccessRequest::Unpack(request.words);
-  const RegisterAccess register_access = {
-      .offset = access.offset, .size = access.size, .write = access.write, .value = access.value};
+  const RegisterAccess register_access = {.offset = access.offset,
+                                          .size = access.size,
+                                          .write = access.write,
+                                          .value = access.value,
+                                          .token = token};
   const Result<uint64_t> value = device.Access(register_access);
   if (!value.has_value()) [[unlikely]] {
-    token = TokenOfFailed(value.error(), register_access, held, token);
+    token = TokenOfFailed(value.error(), register_access, held);
     return StatusMessage(value.error());
   }
   return HeldAccesses::Answer(*value);

@@ -21,9 +21,14 @@ struct UartMachine {
 
   UartMachine() { Boot(); }
 
+  // A new instance of the service on the same journal and rings, and a console that takes up what it finds.
+  void BootBoth() {
+    Boot();
+    console = *ConsoleLine::Attach(memory.span());
+  }
   // A new instance of the service on the same journal and rings.
   void Boot() {
-    state = *AttachPl011State(journal.span());
+    state = AttachPl011State(journal.span())->state;
     device = std::make_unique<Pl011>(Pl011::Ports{line, console_signal, timer, counter},
                                      *GuestLine::Attach(memory.span()), *state);
     timer.deadline = DeadlineTimer::kNever;
@@ -40,6 +45,14 @@ struct UartMachine {
   }
   void Store(uint64_t offset, uint64_t value, uint32_t size = 4) {
     (void)*device->Access({.offset = offset, .size = size, .write = true, .value = value});
+  }
+  // One access as the kernel delivers it, perhaps not for the first time.
+  uint64_t Access(pl011::Register index, bool write, uint64_t value, uint64_t token) {
+    return *device->Access({.offset = pl011::kTable.offset(index),
+                            .size = 4,
+                            .write = write,
+                            .value = value,
+                            .token = token});
   }
   uint32_t Read(pl011::Register index) {
     return static_cast<uint32_t>(Load(pl011::kTable.offset(index)));
