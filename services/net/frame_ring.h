@@ -2,6 +2,8 @@
 //
 // Layout: a page of header, then the data, whose capacity is the largest power of two that fits. Header:
 //   offset 0: u32 writer index   4: u32 writer waits for room     (the writer's cache line)
+//   offset 8: u32 writer is down: it has given up     12: u32 epoch of the writer: one more when what it wrote
+//             before counts no more (its guest's driver starts anew)
 //   offset 64: u32 reader index  68: u32 reader waits for frames  (the reader's)
 // Indices are free-running 32-bit counts of bytes, multiples of 16.
 //
@@ -90,6 +92,8 @@ class FrameRing {
   static constexpr size_t kWriter = 0;  // offsets of the two cache lines
   static constexpr size_t kReader = 64;
   static constexpr size_t kWaits = 4;  // offset of the flag in a line
+  static constexpr size_t kDown = 8;   // in the writer's line
+  static constexpr size_t kEpoch = 12;
   static constexpr uint32_t kUnit = 16;
   static constexpr uint32_t kSkip = ~uint32_t{0};
 
@@ -187,6 +191,13 @@ class FrameWriter : public FrameRing {
     return used <= capacity() ? capacity() - used : 0;
   }
 
+  // Tells the reader that nothing comes any more, or again; to be signalled afterwards.
+  void SetDown(bool down) { Field(kWriter + kDown).store(down ? 1 : 0, std::memory_order_release); }
+  void StartEpoch() {
+    const auto epoch = Field(kWriter + kEpoch);
+    epoch.store(epoch.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
+
   // After publishing, once for a batch: whether the reader must be signalled.
   bool ReaderWaits() { return TakeFlag(kReader); }
 
@@ -265,6 +276,12 @@ class FrameReader : public FrameRing {
 
   // Gives back the room of the frame that Next returned last.
   void Consume() { FrameRing::Publish(kReader, next_); }
+
+  bool WriterIsDown() const { return Field(kWriter + kDown).load(std::memory_order_acquire) != 0; }
+  uint32_t writer_epoch() const { return Field(kWriter + kEpoch).load(std::memory_order_acquire); }
+
+  // Drops all that there is, unseen.
+  void DropAll() { Empty(Field(kWriter).load(std::memory_order_acquire)); }
 
   // After consuming, once for a batch: whether the writer must be signalled.
   bool WriterWaits() { return TakeFlag(kWriter); }

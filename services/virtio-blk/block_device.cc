@@ -27,7 +27,7 @@ uint32_t UsedLength(const Chain& chain, const RequestRecord& request) {
   const uint64_t room = chain.writable_bytes() - 1;
   uint64_t filled = 0;
   if (request.type == kIn) filled = request.done();
-  if (request.type == kGetId && request.status == kStatusOk) {
+  if (request.type == kGetId && request.status() == kStatusOk) {
     filled = std::min<uint64_t>(room, kIdBytes);
   }
   // A transfer that fills 2^32 - 1 bytes of data does not exist: data comes in whole sectors.
@@ -67,19 +67,27 @@ BlockDevice::BlockDevice(RequestExecutor& executor, BlockJournal& journal, std::
   };
   RefreshCapacity();
   for (uint32_t request = 0; request < kRequests; ++request) {
-    const virtio::HeldState state = StateOf(Record(request).held);
-    if (state.phase == Phase::kFree) {
+    const virtio::HeldChain& held = Record(request).held;
+    if (virtio::IsFree(held)) {
       GiveUp(request);
+    } else if (virtio::IsSealed(held, Record(request).extra())) {
+      held_[StateOf(held).queue % kMaxQueues] |= Bit(request);
     } else {
-      held_[state.queue % kMaxQueues] |= Bit(request);
+      damaged_ |= Bit(request);  // or the journal is fresh: then Reset comes
     }
+  }
+  const uint64_t executing = journal_.device.executing;
+  if (executing != 0 && executing <= kRequests &&
+      ((free_ | lingering_ | damaged_) & Bit(static_cast<uint32_t>(executing - 1))) == 0) {
+    blamed_ = static_cast<uint32_t>(executing - 1);
   }
 }
 
 virtio::Description BlockDevice::Describe() const {
   return {.device_id = kDeviceId,
           .features = kOffered | executor_.features() | (queues_ > 1 ? kFeatureMq : 0),
-          .queue_sizes = std::span(queue_sizes_).first(queues_)};
+          .queue_sizes = std::span(queue_sizes_).first(queues_),
+          .format = BlockState::kFormat};
 }
 
 std::span<const std::byte> BlockDevice::Config() const {
@@ -125,7 +133,7 @@ Work BlockDevice::Serve(uint32_t index, SplitQueue& queue, uint64_t features) {
     if (!ParseRequest(queue.chain(record.held.chain), executor_.limits(), features, record)) {
       return Work::kBroken;
     }
-    queue.Hold(record.held, index);
+    queue.Hold(record.held, index, record.extra());
     free_ &= ~Bit(request);
     held_[index] |= Bit(request);
     if (const Work work = Advance(request, queue, features, budget); work != Work::kDone) {
@@ -139,17 +147,20 @@ Work BlockDevice::Advance(uint32_t request, SplitQueue& queue, uint64_t features
                           uint64_t& budget) {
   RequestRecord& record = Record(request);
   const Chain chain = queue.chain(record.held.chain);
-  switch (Execute(request, chain, features, budget)) {
+  SetExecuting(request + 1);
+  const Progress progress = Execute(request, chain, features, budget);
+  SetExecuting(0);
+  switch (progress) {
     case Progress::kMore: runnable_ |= Bit(request); return Work::kMore;
     case Progress::kPending: runnable_ &= ~Bit(request); return Work::kDone;
     case Progress::kDone: break;
   }
   runnable_ &= ~Bit(request);
-  const auto status = static_cast<std::byte>(record.status);
+  const auto status = static_cast<std::byte>(record.status());
   if (!IsOk(chain.CopyToWritable(chain.writable_bytes() - 1, {&status, 1}))) {
     return Work::kBroken;  // only a corrupt journal leads here
   }
-  queue.Push(record.held, UsedLength(chain, record));
+  queue.Push(record.held, UsedLength(chain, record), record.extra());
   pushed_ |= Bit(request);
   return Work::kDone;
 }
@@ -157,13 +168,17 @@ Work BlockDevice::Advance(uint32_t request, SplitQueue& queue, uint64_t features
 Progress BlockDevice::Execute(uint32_t request, const Chain& chain, uint64_t features,
                               uint64_t& budget) {
   RequestRecord& record = Record(request);
-  if (record.status != kStatusOk && !record.Has(RequestProgress::kAtBackend)) {
+  if (record.status() != kStatusOk) return Progress::kDone;
+  if (failing_ || (doomed_ & Bit(request)) != 0) [[unlikely]] {
+    // Its buffers are the guest's again when it has ended.
+    if (executor_.Lingers(request)) return Progress::kPending;
+    record.Fail(kStatusIoErr);
     return Progress::kDone;
   }
   if (record.type == kGetId) {
     const uint64_t bytes = std::min<uint64_t>(chain.writable_bytes() - 1, kIdBytes);
     if (!IsOk(chain.CopyToWritable(0, std::as_bytes(std::span(id_)).first(bytes)))) {
-      record.status = kStatusIoErr;
+      record.Fail(kStatusIoErr);
     }
     return Progress::kDone;
   }
@@ -184,31 +199,59 @@ void BlockDevice::PublishPushed(uint32_t index, SplitQueue& queue) {
     SplitQueue::Release(Record(First(left)).held);
   }
   held_[index] &= ~pushed_;
+  doomed_ &= ~pushed_;
   free_ |= pushed_;
   pushed_ = 0;
 }
 
-bool BlockDevice::RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features) {
-  const DiskLimits limits = executor_.limits();
+bool BlockDevice::RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features, bool blamed) {
+  uint64_t good = 0;
+  std::array<uint64_t, kQueueSize / 64> heads = {};  // of which a chain can be in hand once
   for (uint64_t left = held_[index]; left != 0; left &= left - 1) {
     const uint32_t request = First(left);
-    RequestRecord& record = Record(request);
-    if (StateOf(record.held).queue != index) return false;
-    switch (queue.Recover(record.held)) {
-      case SplitQueue::Recovered::kInHand:
-        if (!IsPlausible(record, limits)) return false;
-        runnable_ |= Bit(request);
-        break;
-      case SplitQueue::Recovered::kPushed: pushed_ |= Bit(request); break;
-      case SplitQueue::Recovered::kNone:
-        held_[index] &= ~Bit(request);
-        GiveUp(request);
-        break;
-      default: return false;
+    const uint16_t head = Record(request).held.chain.head % kQueueSize;
+    uint64_t& word = heads[head / 64];
+    if ((word >> head % 64 & 1) != 0 || !TakeUp(request, index, queue, blamed)) {
+      damaged_ |= Bit(request);
+      continue;
     }
+    if (!virtio::IsFree(Record(request).held)) word |= uint64_t{1} << head % 64;
+    good |= Bit(request);
   }
+  // Those that TakeUp found to be published are free, and held no more.
+  held_[index] &= good & ~(free_ | lingering_);
   PublishPushed(index, queue);
+  SetExecuting(0);
+  return damaged_ == 0 && !executor_.lost();
+}
+
+bool BlockDevice::TakeUp(uint32_t request, uint32_t index, SplitQueue& queue, bool blamed) {
+  RequestRecord& record = Record(request);
+  virtio::HeldState state = StateOf(record.held);
+  if (state.queue != index) return false;
+  // Before it is pushed anew or looked at: whatever it says has to be what ParseRequest made.
+  if (!IsPlausible(record, executor_.limits())) return false;
+  switch (queue.Recover(record.held, record.extra())) {
+    case SplitQueue::Recovered::kInHand: break;
+    case SplitQueue::Recovered::kPushed: pushed_ |= Bit(request); return true;
+    case SplitQueue::Recovered::kNone: GiveUp(request); return true;
+    default: return false;
+  }
+  runnable_ |= Bit(request);
+  if (blamed && blamed_ == request && state.deaths < kMaxDeaths) {
+    ++state.deaths;
+    virtio::SetState(record.held, state, record.extra());
+  }
+  if (state.deaths >= kMaxDeaths) {
+    doomed_ |= Bit(request);
+    ++given_up_;
+  }
   return true;
+}
+
+void BlockDevice::SetFailing(bool until_reset) {
+  failing_ = true;
+  fails_ever_ = fails_ever_ || !until_reset;
 }
 
 bool BlockDevice::StopQueue(uint32_t index) {
@@ -224,6 +267,7 @@ bool BlockDevice::StopQueue(uint32_t index) {
 void BlockDevice::GiveUp(uint32_t request) {
   runnable_ &= ~Bit(request);
   pushed_ &= ~Bit(request);
+  doomed_ &= ~Bit(request);
   (executor_.Lingers(request) ? lingering_ : free_) |= Bit(request);
 }
 
@@ -250,8 +294,15 @@ virtio::PeerWork BlockDevice::OnPeerSignals(uint64_t bits) {
 }
 
 void BlockDevice::Reset() {
-  // The queues' requests are gone; what is left is what a corrupt journal gave to no queue.
+  // The queues' requests are gone; what is left is what a damaged journal gave to no queue.
   for (uint32_t index = 0; index < kMaxQueues; ++index) (void)StopQueue(index);
+  for (; damaged_ != 0; damaged_ &= damaged_ - 1) {
+    SplitQueue::Release(Record(First(damaged_)).held);
+    GiveUp(First(damaged_));
+  }
+  SetExecuting(0);
+  blamed_.reset();
+  failing_ = fails_ever_;
   executor_.Reset();
   RefreshCapacity();
 }

@@ -4,13 +4,18 @@
 // end in any order. Those of a pass over a queue are published together, with one interrupt. An
 // executor that works one request at a time gets each to its end before the next; large ones are
 // executed in slices of kPassBytes.
+//
+// A request at which two instances were at work when they died ends with an I/O error. A device that
+// fails (SetFailing) does that to all, each as soon as nobody touches the guest's memory for it.
 #ifndef ATOLL_SERVICES_VIRTIO_BLK_BLOCK_DEVICE_H_
 #define ATOLL_SERVICES_VIRTIO_BLK_BLOCK_DEVICE_H_
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
+#include "services/virtio-blk/block_state.h"
 #include "services/virtio-blk/executor.h"
 #include "services/virtio-blk/request.h"
 #include "services/virtio-blk/specification.h"
@@ -19,27 +24,10 @@
 
 namespace atoll::virtio_blk {
 
-inline constexpr uint32_t kMaxQueues = 8;
 inline constexpr uint32_t kQueueSize = 256;
 // What one call of ProcessQueue does at most, before other events have their turn.
 inline constexpr uint32_t kPassRequests = 256;
 inline constexpr uint64_t kPassBytes = 1 << 20;
-
-// What is known of a disk that somebody else has.
-struct DiskRecord {
-  uint64_t sectors = 0;
-  uint64_t features = 0;  // RequestExecutor::features
-};
-
-// What outlives the service besides transport and queues.
-struct BlockState {
-  std::array<RequestRecord, kRequests> requests;
-  DiskRecord disk;
-  uint32_t flush_failed =
-      0;  // a flush failed: what it covered may be lost, and no later one hides that
-  uint32_t reserved = 0;
-};
-using BlockJournal = virtio::Journal<BlockState, kMaxQueues>;
 
 class BlockDevice final : public virtio::DeviceModel {
  public:
@@ -51,12 +39,21 @@ class BlockDevice final : public virtio::DeviceModel {
   virtio::Description Describe() const override;
   std::span<const std::byte> Config() const override;
   virtio::Work ProcessQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features) override;
-  bool RecoverQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features) override;
+  bool RecoverQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features,
+                    bool blamed) override;
+  bool WasAtWork() const override { return blamed_.has_value(); }
+  void SetFailing(bool until_reset) override;
   bool StopQueue(uint32_t index) override;
   virtio::PeerWork OnPeerSignals(uint64_t bits) override;
   void Reset() override;
 
+  // Requests that ended with an error because instances died of them.
+  uint32_t given_up() const { return given_up_; }
+
  private:
+  // The most that a request may bring down.
+  static constexpr uint32_t kMaxDeaths = 2;
+
   RequestRecord& Record(uint32_t request) { return journal_.device.requests[request]; }
   virtio::Work Serve(uint32_t index, virtio::SplitQueue& queue, uint64_t features);
   // Executes a request of this queue further. kDone: it may have ended, or be pending.
@@ -67,7 +64,12 @@ class BlockDevice final : public virtio::DeviceModel {
   // Whether queue `index` may have one more request in hand.
   bool MayTake(uint32_t index) const;
   void PublishPushed(uint32_t index, virtio::SplitQueue& queue);
+  // Takes up a request in hand. False: it is damaged.
+  bool TakeUp(uint32_t request, uint32_t index, virtio::SplitQueue& queue, bool blamed);
   void GiveUp(uint32_t request);
+  void SetExecuting(uint64_t request_or_none) {
+    virtio::StoreRelease(journal_.device.executing, request_or_none);
+  }
   bool NothingLingers();
   void RefreshCapacity() { config_.capacity = executor_.limits().sectors; }
 
@@ -84,7 +86,14 @@ class BlockDevice final : public virtio::DeviceModel {
   uint64_t runnable_ = 0;                       // held and to be executed further
   uint64_t pushed_ = 0;                         // held, of the pass in hand: to be published
   uint64_t lingering_ = 0;  // given up, but the backend may still use the guest's memory
+  uint64_t damaged_ = 0;    // nobody knows: until the driver resets the device
+  uint64_t doomed_ = 0;     // held, and to end with an I/O error
   uint32_t starved_ = 0;    // bit n: queue n waits for a free record
+
+  bool failing_ = false;      // everything ends with I/O errors ...
+  bool fails_ever_ = false;   // ... after a reset, too
+  std::optional<uint32_t> blamed_;  // at which the instance before was at work
+  uint32_t given_up_ = 0;
 };
 
 }  // namespace atoll::virtio_blk

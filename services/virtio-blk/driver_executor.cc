@@ -41,9 +41,10 @@ uint64_t BytesThatFit(const Chain& chain, const RequestRecord& request, uint64_t
 
 DriverExecutor::DriverExecutor(block::RequestRingClient ring, BlockState& state, bool read_only,
                                Ports ports)
-    : ring_(ring), state_(state), read_only_(read_only), ports_(ports) {
+    : ring_(ring), disk_(state.disk), read_only_(read_only), ports_(ports) {
   // What the driver said once is enough for taking up the journal; what it says now comes with Collect.
-  if (state_.disk.sectors == 0) (void)DriverSays(state_.disk);
+  DiskRecord disk = *disk_;
+  if (disk.sectors == 0 && !disk_.lost() && DriverSays(disk)) disk_.Set(disk);
   for (uint32_t slot = 0; slot < block::kSlots; ++slot) {
     if (ring_.State(slot) == SlotState::kSubmitted) ring_.Remind(slot);
   }
@@ -52,7 +53,7 @@ DriverExecutor::DriverExecutor(block::RequestRingClient ring, BlockState& state,
 // Whether there is something to be told of the disk; then what.
 bool DriverExecutor::DriverSays(DiskRecord& disk) const {
   const block::Disk said = ring_.disk();
-  const bool failed_at_once = said.state == block::DiskState::kFailed && state_.disk.sectors == 0;
+  const bool failed_at_once = said.state == block::DiskState::kFailed && disk_->sectors == 0;
   if (said.state != block::DiskState::kReady && !failed_at_once) return false;
   // At most what 64 bits of bytes can count.
   disk.sectors =
@@ -73,18 +74,18 @@ Progress DriverExecutor::Execute(uint32_t index, const Chain& chain, RequestReco
   }
   if (ring_.State(index) == SlotState::kDone) ring_.Free(index);
   Part part;
-  if (request.status != kStatusOk || !NextPart(chain, request, flush_after, part)) {
+  if (request.status() != kStatusOk || !NextPart(chain, request, flush_after, part)) {
     return Progress::kDone;
   }
-  if (part.operation == Operation::kFlush && state_.flush_failed != 0) {
-    request.status = kStatusIoErr;
+  if (part.operation == Operation::kFlush && disk_->flush_failed != 0) {
+    request.Fail(kStatusIoErr);
     return Progress::kDone;
   }
   const bool data = part.operation == Operation::kIn || part.operation == Operation::kOut;
   const bool failed = ring_.disk().state == block::DiskState::kFailed;
   if (failed) TellOfFailure();
   if (failed || (data && part.bytes == 0)) {  // or more pieces within a sector than a slot holds
-    request.status = kStatusIoErr;
+    request.Fail(kStatusIoErr);
     return Progress::kDone;
   }
   request.SetProgress(request.done(), RequestProgress::kAtBackend);
@@ -118,10 +119,11 @@ void DriverExecutor::TakeOutcome(uint32_t index, const Chain& chain, RequestReco
   const block::RequestStatus outcome = ring_.Outcome(index);
   if (outcome != block::RequestStatus::kOk) {
     const bool unsupported = outcome == block::RequestStatus::kUnsupported;
-    if (part.operation == Operation::kFlush && !unsupported) state_.flush_failed = 1;
-    request.status = unsupported ? kStatusUnsupp : kStatusIoErr;
+    if (part.operation == Operation::kFlush && !unsupported) {
+      disk_.Change([](DiskRecord& disk) { disk.flush_failed = 1; });
+    }
     if (!unsupported) TellOfFailure();
-    request.SetProgress(request.done(), 0);
+    request.Fail(unsupported ? kStatusUnsupp : kStatusIoErr);
   } else if (has_part && part.operation == Operation::kFlush) {
     request.SetProgress(request.done(), RequestProgress::kFlushed);
   } else {
@@ -169,18 +171,20 @@ BackendNews DriverExecutor::Collect() {
     driver_generation_ = said.generation;
     news.requests = ~uint64_t{0};
   }
-  DiskRecord disk;
-  if (DriverSays(disk)) {
+  DiskRecord disk = *disk_;
+  if (!disk_.lost() && DriverSays(disk)) {
     // A feature that a guest may have accepted stays until it resets the device.
-    disk.features |= state_.disk.features;
-    news.disk_changed =
-        disk.sectors != state_.disk.sectors || disk.features != state_.disk.features;
-    state_.disk = disk;
+    disk.features |= disk_->features;
+    news.disk_changed = disk.sectors != disk_->sectors || disk.features != disk_->features;
+    if (news.disk_changed) disk_.Set(disk);
   }
   return news;
 }
 
-void DriverExecutor::Reset() { (void)DriverSays(state_.disk); }
+void DriverExecutor::Reset() {
+  DiskRecord disk = *disk_;
+  if (DriverSays(disk) || disk_.lost()) disk_.Set(disk);
+}
 
 void DriverExecutor::TellOfFailure() {
   if (told_) return;

@@ -30,16 +30,17 @@ class DriverExecutor final : public RequestExecutor {
     Notifier& driver;  // sets the driver's signal: something was submitted
     Notifier& failed;  // told once, when the disk fails: for the log
   };
-  // `state`: in the journal. read_only: whatever the driver says.
+  // state: in the journal. read_only: whatever the driver says.
   DriverExecutor(block::RequestRingClient ring, BlockState& state, bool read_only, Ports ports);
 
   DiskLimits limits() const override {
-    return {.sectors = state_.disk.sectors, .read_only = (features() & kFeatureRo) != 0};
+    return {.sectors = disk_->sectors, .read_only = (features() & kFeatureRo) != 0};
   }
   uint64_t features() const override {
-    return state_.disk.features | (read_only_ ? kFeatureRo : 0);
+    return disk_->features | (read_only_ ? kFeatureRo : 0);
   }
   bool one_at_a_time() const override { return false; }
+  bool lost() const override { return disk_.lost(); }
   Progress Execute(uint32_t index, const virtio::Chain& chain, RequestRecord& request,
                    bool flush_after, uint64_t& budget) override;
   bool Lingers(uint32_t index) override;
@@ -65,7 +66,7 @@ class DriverExecutor final : public RequestExecutor {
   bool DriverSays(DiskRecord& disk) const;
 
   block::RequestRingClient ring_;
-  BlockState& state_;
+  Kept<DiskRecord> disk_;
   const bool read_only_;
   Ports ports_;
   bool submitted_ =

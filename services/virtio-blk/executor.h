@@ -5,14 +5,11 @@
 
 #include <cstdint>
 
+#include "services/virtio-blk/block_state.h"
 #include "services/virtio-blk/request.h"
 #include "services/virtio/chain.h"
 
 namespace atoll::virtio_blk {
-
-// Requests in hand at a time over all queues: a record in the journal for each. Its index also names
-// it towards the executor.
-inline constexpr uint32_t kRequests = 64;
 
 enum class Progress {
   kDone,     // request.status tells how it ended
@@ -33,6 +30,8 @@ class RequestExecutor {
   virtual uint64_t features() const = 0;
   // Requests are to be executed one after the other, each to its end, so that each is whole.
   virtual bool one_at_a_time() const = 0;
+  // What it keeps in the journal was damaged; until Reset.
+  virtual bool lost() const = 0;
 
   // Goes on with a request from where it stands. flush_after: it ends when all that it wrote, or
   // for FLUSH all that was written before, is durable. Takes from `budget` the bytes that it moved.

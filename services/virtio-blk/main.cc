@@ -14,6 +14,7 @@
 #include "services/virtio-blk/memory_backend.h"
 #include "services/virtio-blk/memory_executor.h"
 #include "services/virtio/mmio_transport.h"
+#include "services/virtio/service.h"
 
 namespace atoll {
 namespace {
@@ -24,15 +25,6 @@ static_assert(manifest::kQueueBit == 0);  // doorbell of queue n: bit n
 static_assert(manifest::kQueueBitCount == virtio_blk::kMaxQueues);
 static_assert(manifest::kDiskRingBytes == block::kRingBytes);
 static_assert(manifest::kJournalBytes >= sizeof(virtio_blk::BlockJournal));
-
-// The timer's signal without its delay: comes back after the calls and signals that wait already.
-class MoreWork final : public Notifier {
- public:
-  void Notify() override { timer_.Set(0); }
-
- private:
-  KernelTimer timer_;
-};
 
 class LogOfFailure final : public Notifier {
  public:
@@ -46,28 +38,31 @@ virtio_blk::BlockJournal& TheJournal() {
   return **journal;
 }
 
-[[noreturn]] void Run(const BlockConfig& config, virtio_blk::RequestExecutor& executor) {
+[[noreturn]] void Run(const StartInfo& start, const BlockConfig& config,
+                      virtio_blk::RequestExecutor& executor) {
   virtio_blk::BlockJournal& journal = TheJournal();
   const GuestMemory memory(GuestPhys(config.ram_base),
                            MappedMemory(abi::kGuestRamBase + config.ram_base, config.ram_bytes));
   KernelInterruptLine line(manifest::kIrqLine);
-  MoreWork more_work;
+  virtio::MoreWork more_work;
   virtio_blk::BlockDevice device(executor, journal, config.id, std::max(config.queues, 1u));
   virtio::MmioTransport transport(device, memory, journal.transport, journal.queues, line,
                                   more_work);
-  if (const Status status = transport.Start(); !IsOk(status)) {
-    Log("journal does not hold this device's state: ", status, "; the guest has to reset it");
+  virtio::StartOnJournal(transport, start);
+  if (device.given_up() != 0) {
+    Log("a request at which two instances died ends with an I/O error");
   }
   transport.OnSignals(manifest::kDiskSignal);  // whatever the driver did meanwhile
   Serve(transport);
 }
 
-[[noreturn]] void RunOnMemory(const BlockConfig& config, virtio_blk::BlockBackend& backend) {
-  virtio_blk::MemoryExecutor executor(backend, TheJournal().device.flush_failed);
-  Run(config, executor);
+[[noreturn]] void RunOnMemory(const StartInfo& start, const BlockConfig& config,
+                              virtio_blk::BlockBackend& backend) {
+  virtio_blk::MemoryExecutor executor(backend, TheJournal().device);
+  Run(start, config, executor);
 }
 
-[[noreturn]] void RunOnDriver(const BlockConfig& config) {
+[[noreturn]] void RunOnDriver(const StartInfo& start, const BlockConfig& config) {
   const auto ring = block::RequestRingClient::Attach(
       MappedMemory(manifest::kDiskRingAddress, manifest::kDiskRingBytes));
   if (!ring.has_value()) Panic("disk_ring: ", ring.error());
@@ -75,7 +70,7 @@ virtio_blk::BlockJournal& TheJournal() {
   LogOfFailure failed;
   virtio_blk::DriverExecutor executor(*ring, TheJournal().device, config.read_only,
                                       {.driver = driver, .failed = failed});
-  Run(config, executor);
+  Run(start, config, executor);
 }
 
 }  // namespace
@@ -86,14 +81,14 @@ void ServiceMain(const StartInfo& start) {
       error != nullptr) {
     Panic(error);
   }
-  if (config.physical) RunOnDriver(config);
+  if (config.physical) RunOnDriver(start, config);
   if (config.null_disk) {
     virtio_blk::NullBackend disk(config.disk_bytes, config.read_only);
-    RunOnMemory(config, disk);
+    RunOnMemory(start, config, disk);
   }
   virtio_blk::MemoryBackend disk(MappedMemory(manifest::kDiskAddress, config.disk_bytes),
                                  config.read_only);
-  RunOnMemory(config, disk);
+  RunOnMemory(start, config, disk);
 }
 
 }  // namespace atoll

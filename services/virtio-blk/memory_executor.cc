@@ -9,16 +9,16 @@ using virtio::Chain;
 
 Progress MemoryExecutor::Execute(uint32_t index, const Chain& chain, RequestRecord& request,
                                  bool flush_after, uint64_t& budget) {
-  while (request.status == kStatusOk) {
+  while (request.status() == kStatusOk) {
     const NextPart part = NextPartOf(request);
     if (part.bytes == 0) {
-      if (flush_after && !IsOk(Flush())) request.status = kStatusIoErr;
+      if (flush_after && !IsOk(Flush())) request.Fail(kStatusIoErr);
       break;
     }
     if (budget == 0) return Progress::kMore;
     const uint64_t bytes = std::min(part.bytes, budget);
     if (!IsOk(ExecutePart(chain, request, part.offset, bytes))) {
-      request.status = kStatusIoErr;
+      request.Fail(kStatusIoErr);
       break;
     }
     request.SetProgress(request.done() + bytes, 0);
@@ -52,10 +52,14 @@ Status MemoryExecutor::ExecutePart(const Chain& chain, const RequestRecord& requ
 }
 
 Status MemoryExecutor::Flush() {
-  if (flush_failed_ != 0) return Status::kDataLoss;
+  if (disk_->flush_failed != 0) return Status::kDataLoss;
   const Status status = backend_.Flush();
-  if (!IsOk(status)) flush_failed_ = 1;
+  if (!IsOk(status)) disk_.Change([](DiskRecord& disk) { disk.flush_failed = 1; });
   return status;
+}
+
+void MemoryExecutor::Reset() {
+  if (disk_.lost()) disk_.Set({});
 }
 
 }  // namespace atoll::virtio_blk

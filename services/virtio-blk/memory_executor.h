@@ -4,17 +4,19 @@
 
 #include <cstdint>
 
+#include "services/runtime/two_copies.h"
 #include "services/virtio-blk/backend.h"
+#include "services/virtio-blk/block_state.h"
 #include "services/virtio-blk/executor.h"
 
 namespace atoll::virtio_blk {
 
 class MemoryExecutor final : public RequestExecutor {
  public:
-  // flush_failed: in the journal; 1 once a flush failed.
-  MemoryExecutor(BlockBackend& backend, uint32_t& flush_failed)
+  // state: in the journal.
+  MemoryExecutor(BlockBackend& backend, BlockState& state)
       : backend_(backend),
-        flush_failed_(flush_failed),
+        disk_(state.disk),
         has_content_(backend.has_content()),
         limits_{.sectors = backend.size() / kSectorBytes, .read_only = backend.read_only()} {}
 
@@ -24,8 +26,10 @@ class MemoryExecutor final : public RequestExecutor {
            (limits_.read_only ? kFeatureRo : 0);
   }
   bool one_at_a_time() const override { return true; }
+  bool lost() const override { return disk_.lost(); }
   Progress Execute(uint32_t index, const virtio::Chain& chain, RequestRecord& request,
                    bool flush_after, uint64_t& budget) override;
+  void Reset() override;
 
  private:
   Status ExecutePart(const virtio::Chain& chain, const RequestRecord& request, uint64_t offset,
@@ -33,7 +37,7 @@ class MemoryExecutor final : public RequestExecutor {
   Status Flush();
 
   BlockBackend& backend_;
-  uint32_t& flush_failed_;
+  Kept<DiskRecord> disk_;
   const bool has_content_;
   const DiskLimits limits_;
 };

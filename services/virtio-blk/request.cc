@@ -93,6 +93,17 @@ RequestStatus Check(const virtio::Chain& chain, const DiskLimits& disk, uint64_t
   return kStatusUnsupp;
 }
 
+// At most kMaxRanges of them.
+uint64_t CheckOf(const RequestRecord& request) {
+  CheckWord check;
+  check.Add(request.type | uint64_t{request.range_count} << 32);
+  for (const Range& range : std::span(request.ranges).first(request.range_count)) {
+    check.Add(range.offset);
+    check.Add(range.bytes);
+  }
+  return check.value();
+}
+
 }  // namespace
 
 bool ParseRequest(const virtio::Chain& chain, const DiskLimits& disk, uint64_t features,
@@ -104,20 +115,29 @@ bool ParseRequest(const virtio::Chain& chain, const DiskLimits& disk, uint64_t f
   }
   request.type = 0;
   request.range_count = 0;
-  request.progress = 0;
-  request.status = Check(chain, disk, features, request);
+  const RequestStatus status = Check(chain, disk, features, request);
+  request.check = CheckOf(request);
+  request.progress =
+      RequestProgress::Pack(0, uint64_t{status} << RequestProgress::kStatusShift);
   return true;
 }
 
 bool IsPlausible(const RequestRecord& request, const DiskLimits& disk) {
-  if (request.status > kStatusUnsupp || request.range_count > kMaxRanges) return false;
+  const uint64_t progress =
+      request.progress & ((uint64_t{1} << RequestProgress::kCheckShift) - 1);
+  if (request.range_count > kMaxRanges || request.check != CheckOf(request) ||
+      request.progress != RequestProgress::Pack(progress, 0) ||
+      request.status() > kStatusUnsupp) {
+    return false;
+  }
   uint64_t bytes = 0;
   for (const Range& range : std::span(request.ranges).first(request.range_count)) {
     if (!InBounds(range.offset, range.bytes, disk.sectors * kSectorBytes)) return false;
     bytes += range.bytes;
   }
-  constexpr uint64_t kKnown = RequestProgress::kAtBackend | RequestProgress::kFlushed;
-  return request.done() <= bytes && (request.progress & RequestProgress::kFlags & ~kKnown) == 0;
+  constexpr uint64_t kKnown = RequestProgress::kAtBackend | RequestProgress::kFlushed |
+                              uint64_t{3} << RequestProgress::kStatusShift;
+  return request.done() <= bytes && (progress & RequestProgress::kFlags & ~kKnown) == 0;
 }
 
 NextPart NextPartOf(const RequestRecord& request) {

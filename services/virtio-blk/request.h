@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 
+#include "services/runtime/check_word.h"
 #include "services/virtio-blk/specification.h"
 #include "services/virtio/chain.h"
 
@@ -19,28 +20,51 @@ struct Range {
   uint64_t bytes = 0;
 };
 
-// How far a request is, stored as one word: bytes executed, counted over all ranges, and flags in
-// the bits that are 0 because ranges are of whole sectors.
+// How far a request is, stored as one word: bytes executed, counted over all ranges, and in the bits
+// that are 0 because ranges are of whole sectors, flags and how it ended. The top has a check.
 struct RequestProgress {
   static constexpr uint64_t kAtBackend =
       1;                                   // what follows `done` was, or is about to be, submitted
   static constexpr uint64_t kFlushed = 2;  // all ranges are done, and flushed
+  static constexpr unsigned kStatusShift = 2;  // RequestStatus, two bits: how it failed
   static constexpr uint64_t kFlags = kSectorBytes - 1;
+  static constexpr unsigned kCheckShift = 48;
+
+  [[gnu::always_inline]] static uint64_t Pack(uint64_t done, uint64_t flags) {
+    const uint64_t word = done | flags;
+    CheckWord check;
+    check.Add(word);
+    return word | uint64_t{check.value()} << kCheckShift;
+  }
 };
+static_assert(kMaxRanges * uint64_t{kMaxRangeSectors} * kSectorBytes <
+              uint64_t{1} << RequestProgress::kCheckShift);
 
 // A request in the journal. Executing it again from where it stands is harmless.
 struct RequestRecord {
   virtio::HeldChain held;
   uint32_t type = 0;
-  uint32_t status = 0;  // kStatusOk: to be executed; otherwise how it failed
   uint32_t range_count = 0;
-  uint32_t reserved = 0;
+  uint64_t check = 0;     // of type and ranges
   uint64_t progress = 0;  // RequestProgress
   std::array<Range, kMaxRanges> ranges = {};
 
-  uint64_t done() const { return progress & ~RequestProgress::kFlags; }
+  // Of `held`, as what the model keeps with it.
+  uint32_t extra() const { return static_cast<uint32_t>(check); }
+  uint64_t done() const {
+    return progress & ((uint64_t{1} << RequestProgress::kCheckShift) - 1) &
+           ~RequestProgress::kFlags;
+  }
   bool Has(uint64_t flag) const { return (progress & flag) != 0; }
-  void SetProgress(uint64_t done, uint64_t flags) { virtio::StoreRelease(progress, done | flags); }
+  // kStatusOk: to be executed; otherwise how it failed.
+  uint32_t status() const { return progress >> RequestProgress::kStatusShift & 3; }
+  void SetProgress(uint64_t done, uint64_t flags) {
+    virtio::StoreRelease(progress, RequestProgress::Pack(done, flags));
+  }
+  // It ends here. Nothing of it is at the backend any more.
+  void Fail(RequestStatus how) {
+    SetProgress(done(), uint64_t{how} << RequestProgress::kStatusShift);
+  }
 };
 
 // The part of a request that comes next: of one range, from `done` on.
@@ -61,7 +85,7 @@ struct DiskLimits {
 bool ParseRequest(const virtio::Chain& chain, const DiskLimits& disk, uint64_t features,
                   RequestRecord& request);
 
-// Whether ParseRequest can have made it: a journal is not believed.
+// Whether ParseRequest can have made it, and others brought it this far: a journal is not believed.
 bool IsPlausible(const RequestRecord& request, const DiskLimits& disk);
 
 }  // namespace atoll::virtio_blk

@@ -80,7 +80,10 @@ bool Control::SetMode(uint8_t command, Data& data, uint64_t features) {
   if (command > kRxNoBcast || (features & needed) == 0 || !data.TakeLast(on) || !IsSwitch(on)) {
     return false;
   }
-  ReceiveFilter(state_).SetMode(static_cast<RxCommand>(command), on != 0);
+  const uint64_t bit = uint64_t{1} << command;
+  settings_.Change([&](DriverSettings& settings) {
+    settings.modes = on != 0 ? settings.modes | bit : settings.modes & ~bit;
+  });
   return true;
 }
 
@@ -92,7 +95,7 @@ bool Control::SetMac(uint8_t command, Data& data, uint64_t features) {
   }
   const Mac mac = MacFrom(bytes);
   if (mac == 0 || IsMulticast(mac)) return false;  // 5.1.4: a device's address is unicast
-  virtio::StoreRelease(state_.mac, NetState::kSet | mac);
+  settings_.Change([&](DriverSettings& settings) { settings.mac = DriverSettings::kSet | mac; });
   return true;
 }
 
@@ -115,14 +118,18 @@ bool Control::SetMacTable(Data& data) {
     }
   }
   if (data.left() != 0) return false;
-  ReceiveFilter(state_).SetTable(table);
+  settings_.Change([&](DriverSettings& settings) { settings.table = table; });
   return true;
 }
 
 bool Control::SetVlan(uint8_t command, Data& data) {
   uint16_t id = 0;
   if (command > kVlanDel || !data.TakeLast(id) || id >= kVlans) return false;
-  ReceiveFilter(state_).SetVlan(id, command == kVlanAdd);
+  const uint64_t bit = uint64_t{1} << id % 64;
+  settings_.Change([&](DriverSettings& settings) {
+    uint64_t& word = settings.vlans[id / 64];
+    word = command == kVlanAdd ? word | bit : word & ~bit;
+  });
   return true;
 }
 
@@ -131,7 +138,7 @@ bool Control::SetPairs(uint8_t command, Data& data) {
   if (command != kMqPairsSet || !data.TakeLast(pairs) || pairs == 0 || pairs > max_pairs_) {
     return false;
   }
-  virtio::StoreRelease(state_.pairs, uint64_t{pairs});
+  settings_.Change([&](DriverSettings& settings) { settings.pairs = pairs; });
   return true;
 }
 
@@ -141,7 +148,8 @@ bool Control::SetOffloads(uint8_t command, Data& data, uint64_t features) {
       (offloads & ~(features & kGuestOffloads)) != 0) {
     return false;
   }
-  virtio::StoreRelease(state_.offloads, NetState::kSet | offloads);
+  settings_.Change(
+      [&](DriverSettings& settings) { settings.offloads = DriverSettings::kSet | offloads; });
   return true;
 }
 

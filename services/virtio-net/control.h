@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "services/virtio-net/receive_filter.h"
+#include "services/runtime/two_copies.h"
 #include "services/virtio-net/specification.h"
 #include "services/virtio-net/state.h"
 #include "services/virtio/chain.h"
@@ -16,8 +16,9 @@ namespace atoll::virtio_net {
 
 class Control {
  public:
-  // `state` outlives it. max_pairs: 1..kMaxPairs.
-  Control(NetState& state, uint32_t max_pairs) : state_(state), max_pairs_(max_pairs) {}
+  // `settings` outlive it. max_pairs: 1..kMaxPairs.
+  Control(Kept<DriverSettings>& settings, uint32_t max_pairs)
+      : settings_(settings), max_pairs_(max_pairs) {}
 
   // Executes the command in the readable part of `chain`; what it changes is in force when this
   // returns. ERR changes nothing.
@@ -34,7 +35,7 @@ class Control {
   bool SetPairs(uint8_t command, Data& data);
   bool SetOffloads(uint8_t command, Data& data, uint64_t features);
 
-  NetState& state_;
+  Kept<DriverSettings>& settings_;
   uint32_t max_pairs_;
 };
 

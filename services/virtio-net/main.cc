@@ -8,6 +8,7 @@
 #include "services/virtio-net/manifest.h"
 #include "services/virtio-net/net_device.h"
 #include "services/virtio/mmio_transport.h"
+#include "services/virtio/service.h"
 
 namespace atoll {
 namespace {
@@ -18,15 +19,6 @@ static_assert(manifest::kQueueBit == 0);  // doorbell of queue n: bit n
 static_assert(manifest::kQueueBitCount >= virtio_net::kMaxQueues);
 static_assert(manifest::kSwitchBit == virtio_net::kSwitchBit);
 static_assert(manifest::kRingBytes == net::kPortBytes);
-
-// The timer's signal without its delay: comes back after the calls and signals that wait already.
-class MoreWork final : public Notifier {
- public:
-  void Notify() override { timer_.Set(0); }
-
- private:
-  KernelTimer timer_;
-};
 
 }  // namespace
 
@@ -41,15 +33,13 @@ void ServiceMain(const StartInfo& start) {
   const GuestMemory memory(GuestPhys(config.ram_base),
                            MappedMemory(abi::kGuestRamBase + config.ram_base, config.ram_bytes));
   KernelInterruptLine line(manifest::kIrqLine);
-  MoreWork more_work;
+  virtio::MoreWork more_work;
   KernelNotifier peer(manifest::kSwitch);
   virtio_net::NetDevice device(**journal, virtio_net::SettingsOf(config),
                                MappedMemory(manifest::kRingAddress, manifest::kRingBytes), peer);
   virtio::MmioTransport transport(device, memory, (*journal)->transport, (*journal)->queues, line,
                                   more_work);
-  if (const Status status = transport.Start(); !IsOk(status)) {
-    Log("journal does not hold this device's state: ", status, "; the guest has to reset it");
-  }
+  virtio::StartOnJournal(transport, start);
   // An instance that died may have owed the switch a signal, and the switch it one.
   peer.Notify();
   transport.OnSignals(virtio_net::kSwitchSignal);

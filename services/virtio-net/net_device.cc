@@ -41,24 +41,51 @@ std::optional<Ring> RingIn(std::span<std::byte> port, size_t offset) {
 NetDevice::NetDevice(NetJournal& journal, const NetSettings& settings, std::span<std::byte> port,
                      Notifier& peer)
     : state_(journal.device),
+      chosen_(state_.settings),
       settings_(settings),
-      to_switch_(RingIn<net::FrameWriter>(port, 0)),
-      from_switch_(RingIn<net::FrameReader>(port, net::kRingBytes)),
+      port_(port),
       transmitter_(to_switch_, peer, state_, MaxFrame(settings.mtu)),
-      receiver_(from_switch_, peer, state_, MaxFrame(settings.mtu)) {
+      receiver_(from_switch_, peer, state_, *chosen_, MaxFrame(settings.mtu)) {
   queue_sizes_.fill(kQueueSize);
   queue_sizes_[2 * settings_.pairs] = kControlQueueSize;
   // Without MQ the control queue is the third (5.1.2), which may be longer than it need be.
-  config_.status = link_up() ? kStatusLinkUp : 0;
   config_.max_virtqueue_pairs = static_cast<uint16_t>(settings_.pairs);
   config_.mtu = settings_.mtu;
   RefreshMac();
+  RefreshLink();
+}
+
+void NetDevice::RefreshLink() {
+  if (failing_) {
+    to_switch_.reset();
+    from_switch_.reset();
+  } else {
+    if (!from_switch_.has_value()) {
+      from_switch_ = RingIn<net::FrameReader>(port_, net::kRingBytes);
+    }
+    const bool up = from_switch_.has_value() && !from_switch_->WriterIsDown();
+    if (!up) to_switch_.reset();
+    if (up && !to_switch_.has_value()) to_switch_ = RingIn<net::FrameWriter>(port_, 0);
+  }
+  config_.status = link_up() ? kStatusLinkUp : 0;
+}
+
+// Told first, noted then: a death in between makes a successor tell it again.
+bool NetDevice::LinkChanged() {
+  RefreshLink();
+  const Link now = link_up() ? kUp : kDown;
+  if (state_.link_was_up == now) return false;
+  const bool tell = state_.link_was_up != kUnknown && told_ != now;
+  told_ = now;
+  if (!tell) virtio::StoreRelease(state_.link_was_up, uint64_t{now});
+  return tell;
 }
 
 virtio::Description NetDevice::Describe() const {
   return {.device_id = kDeviceId,
           .features = kOffered | (settings_.pairs > 1 ? kFeatureMq : 0),
-          .queue_sizes = std::span(queue_sizes_).first(2 * settings_.pairs + 1)};
+          .queue_sizes = std::span(queue_sizes_).first(2 * settings_.pairs + 1),
+          .format = NetState::kFormat};
 }
 
 std::span<const std::byte> NetDevice::Config() const {
@@ -82,12 +109,12 @@ NetDevice::Role NetDevice::RoleOf(uint32_t index, uint64_t features) const {
 // 5.1.6.5.6.2: one, until the driver sets more.
 uint32_t NetDevice::PairsNow(uint64_t features) const {
   if ((features & kFeatureMq) == 0) return 1;
-  return static_cast<uint32_t>(std::clamp<uint64_t>(state_.pairs, 1, settings_.pairs));
+  return static_cast<uint32_t>(std::clamp<uint64_t>(chosen_->pairs, 1, settings_.pairs));
 }
 
 Mac NetDevice::mac() const {
-  const uint64_t set = state_.mac;
-  return (set & NetState::kSet) != 0 ? set & kMacMask : settings_.mac;
+  const uint64_t set = chosen_->mac;
+  return (set & DriverSettings::kSet) != 0 ? set & kMacMask : settings_.mac;
 }
 
 void NetDevice::RefreshMac() {
@@ -127,7 +154,7 @@ Work NetDevice::ExecuteCommands(SplitQueue& queue, uint64_t features) {
         chain.writable_bytes() == 0) {
       return Work::kBroken;
     }
-    const ControlAck ack = Control(state_, settings_.pairs).Execute(chain, features);
+    const ControlAck ack = Control(chosen_, settings_.pairs).Execute(chain, features);
     RefreshMac();
     (void)chain.CopyToWritable(0, std::as_bytes(std::span(&ack, 1)));
     queue.Accept();
@@ -137,7 +164,8 @@ Work NetDevice::ExecuteCommands(SplitQueue& queue, uint64_t features) {
   return Work::kMore;
 }
 
-bool NetDevice::RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features) {
+bool NetDevice::RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features, bool blamed) {
+  features_ = features;
   switch (RoleOf(index, features)) {
     case Role::kReceive:
       receive_queues_[index / 2] = &queue;
@@ -149,7 +177,24 @@ bool NetDevice::RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t feature
       break;
     default: break;
   }
+  return !chosen_.lost();
+}
+
+// A frame in the ring, or whatever the driver sent: both are dropped.
+bool NetDevice::SkipNext(uint32_t index, SplitQueue& queue) {
+  if (RoleOf(index, features_) == Role::kReceive) {
+    receiver_.Skip();
+  } else {
+    queue.Skip();
+    ++state_.counters.poisoned;
+  }
   return true;
+}
+
+void NetDevice::SetFailing(bool until_reset) {
+  failing_ = true;
+  fails_ever_ = fails_ever_ || !until_reset;
+  RefreshLink();
 }
 
 bool NetDevice::StopQueue(uint32_t index) {
@@ -162,6 +207,7 @@ bool NetDevice::StopQueue(uint32_t index) {
 virtio::PeerWork NetDevice::OnPeerSignals(uint64_t bits) {
   virtio::PeerWork work;
   if ((bits & kSwitchSignal) == 0) return work;
+  work.config_changed = LinkChanged();
   const auto ready = [](const SplitQueue* queue) { return queue != nullptr; };
   const auto receive = std::ranges::find_if(receive_queues_, ready);
   if (receive == receive_queues_.end()) {
@@ -176,15 +222,16 @@ virtio::PeerWork NetDevice::OnPeerSignals(uint64_t bits) {
 }
 
 void NetDevice::Reset() {
-  ReceiveFilter(state_).Reset();
-  state_.mac = 0;
-  state_.pairs = 0;
-  state_.offloads = 0;
+  chosen_.Set({});
   state_.sending = 0;
   state_.receiving = 0;
+  failing_ = fails_ever_;
+  RefreshLink();
+  state_.link_was_up = kUnknown;
   RefreshMac();
   // What came for the driver before is not for the next one.
   receiver_.Drain();
+  if (to_switch_.has_value()) to_switch_->StartEpoch();
 }
 
 }  // namespace atoll::virtio_net

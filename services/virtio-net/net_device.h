@@ -49,16 +49,26 @@ class NetDevice final : public virtio::DeviceModel {
   std::span<const std::byte> Config() const override;
   bool AcceptsFeatures(uint64_t features) const override;
   virtio::Work ProcessQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features) override;
-  bool RecoverQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features) override;
+  bool RecoverQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features,
+                    bool blamed) override;
+  bool SkipNext(uint32_t index, virtio::SplitQueue& queue) override;
+  void SetFailing(bool until_reset) override;
   bool StopQueue(uint32_t index) override;
   virtio::PeerWork OnPeerSignals(uint64_t bits) override;
   void Reset() override;
 
+  // There is a switch, it does not say that the link is down, and this device does not fail.
   bool link_up() const { return to_switch_.has_value() && from_switch_.has_value(); }
   const Counters& counters() const { return state_.counters; }
 
  private:
   enum class Role { kNone, kReceive, kTransmit, kControl };
+  // What of the link the driver knows, in the journal.
+  enum Link : uint64_t { kUnknown = 0, kDown = 1, kUp = 2 };
+  // Attaches to the rings if they are there and the link is up.
+  void RefreshLink();
+  // True: the driver is to be told of the link. It was if this is called again.
+  bool LinkChanged();
   Role RoleOf(uint32_t index, uint64_t features) const;
   uint32_t PairsNow(uint64_t features) const;
   Mac mac() const;
@@ -67,7 +77,9 @@ class NetDevice final : public virtio::DeviceModel {
   virtio::Work ExecuteCommands(virtio::SplitQueue& queue, uint64_t features);
 
   NetState& state_;
+  Kept<DriverSettings> chosen_;
   const NetSettings settings_;
+  const std::span<std::byte> port_;
   std::optional<net::FrameWriter> to_switch_;
   std::optional<net::FrameReader> from_switch_;
   Transmitter transmitter_;
@@ -79,6 +91,10 @@ class NetDevice final : public virtio::DeviceModel {
   std::array<virtio::SplitQueue*, kMaxPairs> transmit_queues_ = {};
   virtio::ChainRecord command_;  // of the control queue
   virtio_net::Config config_;
+  uint64_t features_ = 0;  // of which RecoverQueue was told
+  bool failing_ = false;     // the link is down, whatever the switch says ...
+  bool fails_ever_ = false;  // ... after a reset, too
+  Link told_ = kUnknown;
 };
 
 }  // namespace atoll::virtio_net

@@ -28,7 +28,7 @@ constexpr bool OffloadsAcceptable(uint64_t features) {
 // Those of kGuestOffloads that are on now; one whose prerequisite is off is off.
 constexpr uint64_t GuestOffloadsNow(uint64_t features, uint64_t chosen) {
   uint64_t on = features & kGuestOffloads;
-  if ((chosen & NetState::kSet) != 0) on &= chosen;
+  if ((chosen & DriverSettings::kSet) != 0) on &= chosen;
   return (on & kFeatureGuestCsum) != 0 ? on : 0;
 }
 

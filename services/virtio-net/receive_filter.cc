@@ -7,7 +7,6 @@
 namespace atoll::virtio_net {
 namespace {
 
-// The count is the journal's: what lies beyond the table is not there.
 bool Lists(const MacTable::List& list, Mac mac) {
   if (list.count == MacTable::List::kAll) return true;
   const auto macs = std::span(list.macs).first(std::min(list.count, kMaxFilterMacs));
@@ -15,30 +14,6 @@ bool Lists(const MacTable::List& list, Mac mac) {
 }
 
 }  // namespace
-
-void ReceiveFilter::Reset() {
-  state_.modes = 0;
-  for (MacTable& table : state_.tables) table.unicast.count = table.multicast.count = 0;
-  state_.table = 0;
-  state_.vlans.fill(0);
-}
-
-void ReceiveFilter::SetMode(RxCommand mode, bool on) {
-  const uint64_t bit = uint64_t{1} << mode;
-  virtio::StoreRelease(state_.modes, on ? state_.modes | bit : state_.modes & ~bit);
-}
-
-void ReceiveFilter::SetTable(const MacTable& table) {
-  const uint64_t other = ~state_.table & 1;
-  state_.tables[other] = table;
-  virtio::StoreRelease(state_.table, other);
-}
-
-void ReceiveFilter::SetVlan(uint16_t id, bool listed) {
-  uint64_t& word = state_.vlans[id / 64 % state_.vlans.size()];
-  const uint64_t bit = uint64_t{1} << id % 64;
-  virtio::StoreRelease(word, listed ? word | bit : word & ~bit);
-}
 
 bool ReceiveFilter::Passes(std::span<const std::byte> frame, Mac own, uint64_t features) const {
   const bool address = (features & kFeatureCtrlRx) == 0 || AddressPasses(DestinationOf(frame), own);
@@ -49,7 +24,7 @@ bool ReceiveFilter::Passes(std::span<const std::byte> frame, Mac own, uint64_t f
 bool ReceiveFilter::AddressPasses(Mac destination, Mac own) const {
   if (ModeIs(kRxPromisc)) return true;
   if (destination == kBroadcast) return !ModeIs(kRxNoBcast);
-  const MacTable& table = state_.tables[state_.table & 1];
+  const MacTable& table = settings_.table;
   if (IsMulticast(destination)) {
     if (ModeIs(kRxNoMulti)) return false;
     return ModeIs(kRxAllMulti) || Lists(table.multicast, destination);
@@ -61,7 +36,7 @@ bool ReceiveFilter::AddressPasses(Mac destination, Mac own) const {
 bool ReceiveFilter::VlanPasses(std::span<const std::byte> frame) const {
   if (!IsTagged(frame)) return true;
   const uint16_t id = VlanOf(frame);
-  return (state_.vlans[id / 64] >> id % 64 & 1) != 0;
+  return (settings_.vlans[id / 64] >> id % 64 & 1) != 0;
 }
 
 }  // namespace atoll::virtio_net

@@ -13,27 +13,19 @@ namespace atoll::virtio_net {
 
 class ReceiveFilter {
  public:
-  // `state` outlives the filter.
-  explicit ReceiveFilter(NetState& state) : state_(state) {}
-
-  // A fresh filter: no list, no mode, no VLAN.
-  void Reset();
-
-  void SetMode(RxCommand mode, bool on);
-  // In force from its last store on.
-  void SetTable(const MacTable& table);
-  void SetVlan(uint16_t id, bool listed);
+  // `settings` outlive the filter.
+  explicit ReceiveFilter(const DriverSettings& settings) : settings_(settings) {}
 
   // `frame` has at least an Ethernet header; `own` is the device's address. Without CTRL_RX all
   // addresses pass, without CTRL_VLAN all VLANs.
   bool Passes(std::span<const std::byte> frame, Mac own, uint64_t features) const;
 
  private:
-  bool ModeIs(RxCommand mode) const { return (state_.modes >> mode & 1) != 0; }
+  bool ModeIs(RxCommand mode) const { return (settings_.modes >> mode & 1) != 0; }
   bool AddressPasses(Mac destination, Mac own) const;
   bool VlanPasses(std::span<const std::byte> frame) const;
 
-  NetState& state_;
+  const DriverSettings& settings_;
 };
 
 }  // namespace atoll::virtio_net

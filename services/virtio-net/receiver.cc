@@ -103,6 +103,12 @@ void Receiver::Drain() {
   if (ring_->WriterWaits()) peer_.Notify();
 }
 
+void Receiver::Skip() {
+  if (!ring_.has_value() || !ring_->Next().has_value()) return;
+  ring_->Consume();
+  ++state_.counters.poisoned;
+}
+
 void Receiver::Recover(uint32_t index, SplitQueue& queue) {
   const auto last = std::bit_cast<Transfer>(state_.receiving);
   if (!ring_.has_value() || (last.what & Transfer::kQueue) != index + 1) return;
@@ -130,7 +136,7 @@ Receiver::Outcome Receiver::Drop(uint64_t& counter) const {
 
 Receiver::Outcome Receiver::Deliver(const net::Frame& frame, const ReceiveTarget& target) {
   if (!segmenter_.has_value() &&
-      !ReceiveFilter(state_).Passes(frame.bytes, target.mac, target.features)) {
+      !ReceiveFilter(settings_).Passes(frame.bytes, target.mac, target.features)) {
     return Drop(state_.counters.received_filtered);
   }
   uint32_t pair = target.flows != nullptr ? target.flows->PairOf(frame.bytes) : 0;
@@ -138,7 +144,7 @@ Receiver::Outcome Receiver::Deliver(const net::Frame& frame, const ReceiveTarget
   SplitQueue* queue = target.queues[pair];
   if (queue == nullptr) return Drop(state_.counters.received_not_live);
   const Place place{*queue, 2 * pair, (target.features & kFeatureMrgRxbuf) != 0};
-  const uint64_t offloads = GuestOffloadsNow(target.features, state_.offloads);
+  const uint64_t offloads = GuestOffloadsNow(target.features, settings_.offloads);
   const uint8_t type = frame.header.gso_type;
   if (type != FrameHeader::kGsoNone && !GuestTakesGso(type, offloads)) {
     return DeliverSegments(frame, offloads, place);
@@ -201,7 +207,7 @@ Receiver::Outcome Receiver::Put(const Place& place, NetHeader header, Parts part
     virtio::ChainRecord& record = header.num_buffers == 0 ? first_ : other_;
     const SplitQueue::Fetched fetched = queue.Fetch(record);
     if (fetched == SplitQueue::Fetched::kNone) {
-      if (header.num_buffers == queue.state().size) break;  // more than all buffers there can be
+      if (header.num_buffers == queue.setup().size) break;  // more than all buffers there can be
       if (queue.ResumeNotifications()) continue;
       return give_up(Outcome::kNoBuffers);
     }

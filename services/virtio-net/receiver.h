@@ -35,14 +35,17 @@ class Receiver {
   // No ring: nothing comes. max_frame: longest frame that a driver gets unless it is to be segmented.
   // The references outlive it.
   Receiver(std::optional<net::FrameReader>& ring, Notifier& peer, NetState& state,
-           uint32_t max_frame)
-      : ring_(ring), peer_(peer), state_(state), max_frame_(max_frame) {}
+           const DriverSettings& settings, uint32_t max_frame)
+      : ring_(ring), peer_(peer), state_(state), settings_(settings), max_frame_(max_frame) {}
 
   // Delivers what the ring holds, a bounded share of it at most.
   virtio::Work Run(const ReceiveTarget& target);
 
   // Nobody listens: drops what the ring holds.
   void Drain();
+
+  // Drops the frame at the front of the ring, which nobody survives.
+  void Skip();
 
   // Takes a frame out of the ring that an earlier instance delivered into this queue.
   void Recover(uint32_t index, virtio::SplitQueue& queue);
@@ -77,6 +80,7 @@ class Receiver {
   std::optional<net::FrameReader>& ring_;
   Notifier& peer_;
   NetState& state_;
+  const DriverSettings& settings_;
   const uint32_t max_frame_;
   // Of the frame at the front of the ring, if it is being cut.
   std::optional<net::Segmenter> segmenter_;

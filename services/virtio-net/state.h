@@ -1,13 +1,14 @@
 // What a network device keeps over a restart of its service besides transport and queues.
 //
-// All zero is the state after a reset. What the driver sets by one command is one word, or a table
-// that counts once the word is stored that names it; so the state is valid after every store.
+// All zero is the state after a reset. What the driver sets by commands is there twice (TwoCopies), so
+// it is whole after every store, and damage to it is noticed.
 #ifndef ATOLL_SERVICES_VIRTIO_NET_STATE_H_
 #define ATOLL_SERVICES_VIRTIO_NET_STATE_H_
 
 #include <array>
 #include <cstdint>
 
+#include "services/runtime/two_copies.h"
 #include "services/virtio-net/specification.h"
 #include "services/virtio/journal.h"
 
@@ -63,18 +64,27 @@ struct Counters {
   // Of instances that died: frames that were through already; frames of which a part is given again.
   uint64_t finished = 0;
   uint64_t repeated = 0;
+  // Dropped, since two instances died of them.
+  uint64_t poisoned = 0;
 };
 
-struct NetState {
+// What the driver chose by commands.
+struct DriverSettings {
   static constexpr uint64_t kSet = uint64_t{1} << 63;  // in mac, offloads: the driver set it
 
   uint64_t modes = 0;     // bit n: RX command n is on
   uint64_t mac = 0;       // kSet | Mac, or 0: as configured
   uint64_t pairs = 0;     // pairs for reception, or 0: one
   uint64_t offloads = 0;  // kSet | GUEST_OFFLOADS, or 0: all that were negotiated
-  uint64_t table = 0;     // index of the MAC table in force
-  std::array<MacTable, 2> tables = {};
+  MacTable table;
   std::array<uint64_t, kVlans / 64> vlans = {};
+};
+
+struct NetState {
+  static constexpr uint32_t kFormat = 2;  // changes with the layout
+
+  TwoCopies<DriverSettings> settings;
+  uint64_t link_was_up = 0;  // as the driver was told
 
   uint64_t sending = 0;    // Transfer
   uint64_t receiving = 0;  // Transfer

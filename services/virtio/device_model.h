@@ -16,6 +16,7 @@ struct Description {
   uint64_t features = 0;  // offered; VERSION_1 among them
   std::span<const uint32_t> queue_sizes =
       {};  // QueueNumMax of each queue: powers of two up to kMaxQueueSize
+  uint32_t format = 1;  // version of the model's own part of the journal
 };
 
 // How a pass over a queue ended.
@@ -44,8 +45,20 @@ class DeviceModel {
   // on which all behaviour depends.
   virtual Work ProcessQueue(uint32_t index, SplitQueue& queue, uint64_t features) = 0;
   // Takes up the chains of queue `index` that an earlier instance held, if the device is live and
-  // the queue ready. Called once, before anything is processed. False: the journal makes no sense.
-  virtual bool RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features) { return true; }
+  // the queue ready. Called once, before anything is processed. False: something of the journal is
+  // not what an instance leaves; what is good of it was taken up. blamed: the instance before died
+  // of what it did.
+  virtual bool RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features, bool blamed) {
+    return true;
+  }
+  // Whether the instance before was at work on a chain that it held, which RecoverQueue blames.
+  virtual bool WasAtWork() const { return false; }
+  // Two instances died while they took up what is next in queue `index`: gets rid of it without
+  // looking at it. False: it cannot.
+  virtual bool SkipNext(uint32_t index, SplitQueue& queue) { return false; }
+  // From now on, until Reset if `until_reset`, else for good, everything fails in a way that the
+  // driver sees: requests end with errors, links are down. Nothing is left waiting.
+  virtual void SetFailing(bool until_reset) {}
   // The driver stopped queue `index`, which is not ready any more: its chains are forgotten. False:
   // somebody else still touches their buffers; asked again after each signal until true. Stopping
   // a stopped queue does no harm.

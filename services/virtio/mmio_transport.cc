@@ -11,6 +11,8 @@ constexpr uint32_t kNoSharedMemory =
     ~uint32_t{0};  // SHMLen, SHMBase of a region that does not exist
 constexpr uint32_t kDriverStatusBits =
     kStatusAcknowledge | kStatusDriver | kStatusDriverOk | kStatusFeaturesOk | kStatusFailed;
+// So many instances die of one thing before it is given up.
+constexpr uint32_t kMaxDeaths = 2;
 constexpr uint32_t kInterruptCauses = kInterruptUsedBuffer | kInterruptConfig;
 
 constexpr uint32_t Low(uint64_t word) { return static_cast<uint32_t>(word); }
@@ -36,12 +38,12 @@ MmioTransport::MakeWriteHandlers() {
       {kQueueNotify, &T::WriteQueueNotify},
       {kInterruptAck, &T::WriteInterruptAck},
       {kStatus, &T::WriteStatus},
-      {kQueueDescLow, &T::WriteQueueArea<&QueueState::descriptor_area, 0>},
-      {kQueueDescHigh, &T::WriteQueueArea<&QueueState::descriptor_area, 32>},
-      {kQueueDriverLow, &T::WriteQueueArea<&QueueState::driver_area, 0>},
-      {kQueueDriverHigh, &T::WriteQueueArea<&QueueState::driver_area, 32>},
-      {kQueueDeviceLow, &T::WriteQueueArea<&QueueState::device_area, 0>},
-      {kQueueDeviceHigh, &T::WriteQueueArea<&QueueState::device_area, 32>},
+      {kQueueDescLow, &T::WriteQueueArea<&QueueSetup::descriptor_area, 0>},
+      {kQueueDescHigh, &T::WriteQueueArea<&QueueSetup::descriptor_area, 32>},
+      {kQueueDriverLow, &T::WriteQueueArea<&QueueSetup::driver_area, 0>},
+      {kQueueDriverHigh, &T::WriteQueueArea<&QueueSetup::driver_area, 32>},
+      {kQueueDeviceLow, &T::WriteQueueArea<&QueueSetup::device_area, 0>},
+      {kQueueDeviceHigh, &T::WriteQueueArea<&QueueSetup::device_area, 32>},
       // SHMSel selects among no regions; QueueReset without RING_RESET is ignored: both as
       // undefined offsets.
   };
@@ -66,72 +68,172 @@ MmioTransport::MmioTransport(DeviceModel& model, const GuestMemory& memory, Tran
   }
 }
 
-Status MmioTransport::Start() {
-  Status result = Status::kOk;
-  if (state_.magic == 0) {
-    Format();
-  } else if (state_.magic == kJournalMagic && state_.resetting != 0) {
-    (void)Reset(
-        Backend::kMustLetGo);  // the store that began it is delivered again, if it is not done now
-  } else if (!Attach()) {
-    Format();
-    SetStatus(kStatusNeedsReset);
-    result = Status::kDataLoss;
+JournalFound MmioTransport::Start(const Beginning& beginning) {
+  JournalFound found = LoadRegisters(beginning);
+  if (found == JournalFound::kRefused) return found;
+  if (beginning.failed) model_.SetFailing(/*until_reset=*/false);
+  if (found == JournalFound::kDamaged || registers_.format == 0) {
+    StartOver(found == JournalFound::kDamaged);
+  } else {
+    TakeUp(beginning, found);
   }
-  RecoverQueues();
+  if (registers_.failing != 0) RaiseInterrupt(kInterruptConfig);  // perhaps again
   RefreshReadable();
-  line_.Set(state_.interrupt_status != 0);
+  line_.Set(interrupt_status_ != 0);
+  // A driver that was live has to look at what it is told of the link or the disk.
+  if (beginning.failed) ConfigChanged();
   // What the driver notified of while nobody listened, and what the instance before had in hand.
   RunQueues(AllQueues());
-  return result;
+  return found;
 }
 
-bool MmioTransport::Attach() {
-  if (state_.magic != kJournalMagic || state_.device_id != description_.device_id ||
-      state_.queue_count != description_.queue_sizes.size() ||
-      (state_.status & ~(kDriverStatusBits | kStatusNeedsReset)) != 0 ||
-      (state_.interrupt_status & ~kInterruptCauses) != 0) {
-    return false;
+// Fills registers_: the journal's, none if it is fresh (format 0), or none that can be believed.
+JournalFound MmioTransport::LoadRegisters(const Beginning& beginning) {
+  const Copies copies = state_.registers.Load(registers_);
+  const bool there = copies == Copies::kGood || copies == Copies::kRepaired;
+  const uint64_t format = there ? registers_.format : state_.format;
+  if (format != kJournalFormat && (there || IsOfFamily(format))) return JournalFound::kRefused;
+  if (!there) {
+    registers_ = {};
+    const bool fresh = copies == Copies::kFresh && beginning.first && state_.format == 0;
+    return fresh ? JournalFound::kGood : JournalFound::kDamaged;
   }
-  if ((state_.status & kStatusFeaturesOk) != 0 ? !FeaturesAcceptable()
-                                               : (state_.status & kStatusDriverOk) != 0) {
-    return false;
+  if (registers_.device_id == description_.device_id &&
+      registers_.device_format != description_.format) {
+    return JournalFound::kRefused;
   }
-  for (uint32_t i = 0; i < state_.queue_count; ++i) {
-    if (!queues_[i].Attach()) return false;
+  if (!IsPlausible()) {
+    registers_ = {};
+    return JournalFound::kDamaged;
   }
-  SetQueueFeatures(state_.driver_features);
-  return true;
+  // 0: the instance before died while it made the journal.
+  const bool good =
+      copies == Copies::kGood && (state_.format == kJournalFormat || state_.format == 0);
+  if (state_.format != kJournalFormat) StoreRelease(state_.format, kJournalFormat);
+  return good ? JournalFound::kGood : JournalFound::kRepaired;
 }
 
-void MmioTransport::RecoverQueues() {
-  for (uint32_t i = 0; i < state_.queue_count; ++i) {
-    if (!queues_[i].ready()) {
-      (void)model_.StopQueue(i);  // again: the instance before may have died in between
-    } else if (live()) {
-      queues_[i].Republish();
-      if (!model_.RecoverQueue(i, queues_[i], state_.driver_features)) Fail();
+bool MmioTransport::IsPlausible() const {
+  if (registers_.device_id != description_.device_id ||
+      registers_.queue_count != description_.queue_sizes.size() ||
+      registers_.resetting > Registers::kStartingOver ||
+      registers_.failing > 1 ||
+      (registers_.status & ~(kDriverStatusBits | kStatusNeedsReset)) != 0) {
+    return false;
+  }
+  return (registers_.status & kStatusFeaturesOk) != 0 ? FeaturesAcceptable()
+                                                      : (registers_.status & kStatusDriverOk) == 0;
+}
+
+// The journal holds registers.
+void MmioTransport::TakeUp(const Beginning& beginning, JournalFound& found) {
+  LoadInterruptStatus();
+  const JournalFound queues = AttachQueues();
+  if (registers_.resetting != 0) {
+    // The store that began it is delivered again, if it is not done now.
+    const bool over = registers_.resetting == Registers::kStartingOver;
+    (void)Reset(over ? Backend::kMayLag : Backend::kMustLetGo);
+    return;
+  }
+  found = std::max(found, queues);
+  SetQueueFeatures(registers_.driver_features);
+  if (registers_.failing != 0) SetFailing();
+  const Suspect suspect = NoteDeath(beginning);
+  if (suspect.place == Suspect::kTakingUp && suspect.deaths >= kMaxDeaths) {
+    // Two instances died of this journal: it is no better than one that is damaged.
+    found = JournalFound::kDamaged;
+    StartOver(/*damaged=*/true);
+    return;
+  }
+  SetAtWork(Suspect::kTakingUp);
+  if (found == JournalFound::kDamaged) FailOfJournal();
+  if (!RecoverQueues(beginning, suspect)) {
+    found = JournalFound::kDamaged;
+    FailOfJournal();
+  }
+  SetAtWork(0);
+}
+
+JournalFound MmioTransport::AttachQueues() {
+  JournalFound found = JournalFound::kGood;
+  for (uint32_t i = 0; i < registers_.queue_count; ++i) {
+    switch (queues_[i].Attach()) {
+      case SplitQueue::Attached::kGood: break;
+      case SplitQueue::Attached::kRepaired: found = std::max(found, JournalFound::kRepaired); break;
+      case SplitQueue::Attached::kLost: found = JournalFound::kDamaged; break;
     }
   }
+  return found;
 }
 
-void MmioTransport::Format() {
-  state_.magic = 0;
-  state_.device_id = description_.device_id;
-  state_.queue_count = static_cast<uint32_t>(description_.queue_sizes.size());
-  state_.config_generation = 0;
+// Where it cannot be known, an interrupt too many does no harm.
+void MmioTransport::LoadInterruptStatus() {
+  const uint64_t word = state_.interrupt_status;
+  const auto causes = static_cast<uint32_t>(word);
+  const bool known = IsWithComplement(word) && (causes & ~kInterruptCauses) == 0;
+  interrupt_status_ = known ? causes : kInterruptCauses;
+  StoreRelease(state_.interrupt_status, WithComplement(interrupt_status_));
+}
+
+// Notes what the instance before was at when it died of it. Returns what is to be avoided: what two
+// of them were at, without any progress in between.
+Suspect MmioTransport::NoteDeath(const Beginning& beginning) {
+  if (!beginning.blamed || state_.at_work == 0 || model_.WasAtWork()) return {};
+  const auto place = static_cast<uint16_t>(state_.at_work);
+  Suspect now{.place = place, .position = 0, .deaths = 1};
+  if (place != Suspect::kTakingUp) {
+    if (place > registers_.queue_count || !queues_[place - 1].ready()) return {};
+    now.position = queues_[place - 1].committed_position();
+  }
+  const auto before = std::bit_cast<Suspect>(state_.suspect);
+  if (before.place == now.place && before.position == now.position && before.deaths != 0) {
+    now.deaths = kMaxDeaths;
+  }
+  StoreRelease(state_.suspect, std::bit_cast<uint64_t>(now));
+  return now;
+}
+
+bool MmioTransport::RecoverQueues(const Beginning& beginning, Suspect suspect) {
+  bool good = true;
+  for (uint32_t i = 0; i < registers_.queue_count; ++i) {
+    if (!queues_[i].ready()) {
+      (void)model_.StopQueue(i);  // again: the instance before may have died in between
+      continue;
+    }
+    if (!live()) continue;
+    queues_[i].Republish();
+    good =
+        model_.RecoverQueue(i, queues_[i], registers_.driver_features, beginning.blamed) && good;
+    if (suspect.place == i + 1 && suspect.deaths >= kMaxDeaths) {
+      good = model_.SkipNext(i, queues_[i]) && good;
+      StoreRelease(state_.suspect, uint64_t{0});
+    }
+  }
+  return good;
+}
+
+// A journal as of a device that nobody has touched. damaged: of one that fails.
+void MmioTransport::StartOver(bool damaged) {
+  registers_ = {.format = kJournalFormat,
+                .device_format = description_.format,
+                .device_id = description_.device_id,
+                .queue_count = static_cast<uint32_t>(description_.queue_sizes.size()),
+                .resetting = damaged ? Registers::kStartingOver : 1};
   // What is left at the backend is of the memory's life before: the first driver to reset the device
   // waits for it.
   (void)Reset(Backend::kMayLag);
-  StoreRelease(state_.magic, kJournalMagic);
+  SetAtWork(0);
+  StoreRelease(state_.format, kJournalFormat);
 }
 
 bool MmioTransport::Reset(Backend backend) {
   // A death in here is followed by another Reset: nothing is processed before that, as the mark is
   // looked at first.
-  StoreRelease(state_.resetting, 1u);
+  if (registers_.resetting == 0) registers_.resetting = 1;
+  const bool damaged = registers_.resetting == Registers::kStartingOver;
+  Save();
   bool stopped = true;
-  for (uint32_t i = 0; i < state_.queue_count; ++i) {
+  for (uint32_t i = 0; i < registers_.queue_count; ++i) {
     queues_[i].Clear();
     stopped = model_.StopQueue(i) && stopped;
   }
@@ -139,14 +241,17 @@ bool MmioTransport::Reset(Backend backend) {
   SetQueueFeatures(0);
   model_.Reset();
   RefreshDescription();
-  state_.device_features_sel = 0;
-  state_.driver_features_sel = 0;
-  state_.queue_sel = 0;
-  state_.foreign_features = 0;
-  state_.driver_features = 0;
   SetInterruptStatus(0);
-  state_.status = 0;
-  StoreRelease(state_.resetting, 0u);
+  live_mask_ = kLiveMask;
+  registers_ = {.format = kJournalFormat,
+                .device_format = description_.format,
+                .device_id = registers_.device_id,
+                .queue_count = registers_.queue_count,
+                .failing = damaged ? 1u : 0u,
+                .status = damaged ? kStatusNeedsReset : 0,
+                .config_generation = registers_.config_generation};
+  Save();
+  if (damaged) SetFailing();
   RefreshReadable();
   return true;
 }
@@ -170,7 +275,7 @@ Result<uint64_t> MmioTransport::AccessOther(const RegisterAccess& access) {
   // 4.2.2.2: control registers take aligned 32-bit accesses only; all others read 0 and write
   // nothing.
   if (access.write && access.size == sizeof(uint32_t) && access.offset % sizeof(uint32_t) == 0) {
-    if (state_.resetting != 0 && access.offset != kStatus) return 0;  // of another vCPU
+    if (registers_.resetting != 0 && access.offset != kStatus) return 0;  // of another vCPU
     static constexpr auto kWriteHandlers = MakeWriteHandlers();
     hold_ = false;
     (this->*kWriteHandlers[access.offset / sizeof(uint32_t)])(Low(access.value));
@@ -206,64 +311,92 @@ void MmioTransport::RunQueues(uint64_t queues) {
     const auto index = static_cast<uint32_t>(std::countr_zero(queues));
     SplitQueue& queue = queues_[index];
     if (!live() || !queue.ready()) continue;
-    const Work work = model_.ProcessQueue(index, queue, state_.driver_features);
+    SetAtWork(static_cast<uint16_t>(index + 1));
+    const Work work = model_.ProcessQueue(index, queue, registers_.driver_features);
+    SetAtWork(0);
     if (work == Work::kBroken) Fail();
     if (work == Work::kMore) more_work_.Notify();
   }
   // All queues: a model may use buffers of one while it processes another.
-  for (uint32_t i = 0; i < state_.queue_count; ++i) {
+  for (uint32_t i = 0; i < registers_.queue_count; ++i) {
     SplitQueue& queue = queues_[i];
     if (!queue.unsignalled()) continue;
+    if (first_completion_ != nullptr) [[unlikely]]
+      Completed();
     if (queue.InterruptDue()) RaiseInterrupt(kInterruptUsedBuffer);
     queue.MarkSignalled();
   }
 }
 
+void MmioTransport::Completed() {
+  first_completion_->Notify();
+  first_completion_ = nullptr;
+}
+
 void MmioTransport::ConfigChanged() {
-  ++state_.config_generation;
-  Readable(kConfigGeneration) = state_.config_generation;
-  if ((state_.status & kStatusFeaturesOk) == 0) {
+  ++registers_.config_generation;
+  Save();
+  Readable(kConfigGeneration) = registers_.config_generation;
+  if ((registers_.status & kStatusFeaturesOk) == 0) {
     RefreshDescription();
-    Readable(kDeviceFeatures) = FeatureWord(description_.features, state_.device_features_sel);
+    Readable(kDeviceFeatures) = FeatureWord(description_.features, registers_.device_features_sel);
   }
   if (live()) RaiseInterrupt(kInterruptConfig);
 }
 
+// The driver broke a rule. Guest memory is not touched any more.
 void MmioTransport::Fail() {
-  SetStatus(state_.status | kStatusNeedsReset);
-  if ((state_.status & kStatusDriverOk) != 0) RaiseInterrupt(kInterruptConfig);
+  registers_.failing = 0;
+  live_mask_ = kLiveMask;
+  SetStatus(registers_.status | kStatusNeedsReset);
+  if ((registers_.status & kStatusDriverOk) != 0) RaiseInterrupt(kInterruptConfig);
+}
+
+// What was in hand is not known any more. Queues that are known go on, with nothing but errors. Start
+// tells the driver, even if it is not known whether there is one.
+void MmioTransport::FailOfJournal() {
+  registers_.failing = 1;
+  SetFailing();
+  SetStatus(registers_.status | kStatusNeedsReset);
+}
+
+void MmioTransport::SetFailing() {
+  live_mask_ = kLiveMask & ~kStatusNeedsReset;
+  model_.SetFailing(/*until_reset=*/true);
 }
 
 void MmioTransport::RaiseInterrupt(uint32_t cause) {
-  SetInterruptStatus(state_.interrupt_status | cause);
+  SetInterruptStatus(interrupt_status_ | cause);
 }
 
 // The line follows InterruptStatus != 0. The journal first: a new instance drives the line from it.
 void MmioTransport::SetInterruptStatus(uint32_t causes) {
-  const bool was_high = state_.interrupt_status != 0;
-  StoreRelease(state_.interrupt_status, causes);
+  const bool was_high = interrupt_status_ != 0;
+  interrupt_status_ = causes;
+  StoreRelease(state_.interrupt_status, WithComplement(causes));
   Readable(kInterruptStatus) = causes;
   const bool high = causes != 0;
   if (high != was_high) line_.Set(high);
 }
 
 void MmioTransport::SetStatus(uint32_t status) {
-  StoreRelease(state_.status, status);
+  registers_.status = status;
+  Save();
   Readable(kStatus) = status;
 }
 
 void MmioTransport::SetQueueFeatures(uint64_t features) {
-  for (uint32_t i = 0; i < state_.queue_count; ++i) queues_[i].SetFeatures(features);
+  for (uint32_t i = 0; i < registers_.queue_count; ++i) queues_[i].SetFeatures(features);
 }
 
 bool MmioTransport::FeaturesAcceptable() const {
-  const uint64_t features = state_.driver_features;
+  const uint64_t features = registers_.driver_features;
   return (features & ~description_.features) == 0 && (features & kFeatureVersion1) != 0 &&
-         state_.foreign_features == 0 && model_.AcceptsFeatures(features);
+         registers_.foreign_features == 0 && model_.AcceptsFeatures(features);
 }
 
 SplitQueue* MmioTransport::SelectedQueue() {
-  return state_.queue_sel < state_.queue_count ? &queues_[state_.queue_sel] : nullptr;
+  return registers_.queue_sel < registers_.queue_count ? &queues_[registers_.queue_sel] : nullptr;
 }
 
 void MmioTransport::RefreshReadable() {
@@ -271,13 +404,13 @@ void MmioTransport::RefreshReadable() {
   Readable(kVersion) = kMmioVersion;
   Readable(kDeviceId) = description_.device_id;
   Readable(kVendorId) = kVendor;
-  Readable(kDeviceFeatures) = FeatureWord(description_.features, state_.device_features_sel);
-  Readable(kInterruptStatus) = state_.interrupt_status;
-  Readable(kStatus) = state_.status;
+  Readable(kDeviceFeatures) = FeatureWord(description_.features, registers_.device_features_sel);
+  Readable(kInterruptStatus) = interrupt_status_;
+  Readable(kStatus) = registers_.status;
   for (const Register half : {kShmLenLow, kShmLenHigh, kShmBaseLow, kShmBaseHigh}) {
     Readable(half) = kNoSharedMemory;
   }
-  Readable(kConfigGeneration) = state_.config_generation;
+  Readable(kConfigGeneration) = registers_.config_generation;
   RefreshSelectedQueue();
 }
 
@@ -290,42 +423,52 @@ void MmioTransport::RefreshSelectedQueue() {
 void MmioTransport::WriteIgnored(uint32_t value) {}
 
 void MmioTransport::WriteDeviceFeaturesSel(uint32_t value) {
-  state_.device_features_sel = value;
+  registers_.device_features_sel = value;
+  Save();
   Readable(kDeviceFeatures) = FeatureWord(description_.features, value);
 }
 
-void MmioTransport::WriteDriverFeaturesSel(uint32_t value) { state_.driver_features_sel = value; }
+void MmioTransport::WriteDriverFeaturesSel(uint32_t value) {
+  registers_.driver_features_sel = value;
+  Save();
+}
 
 void MmioTransport::WriteDriverFeatures(uint32_t value) {
-  if ((state_.status & kStatusFeaturesOk) != 0) return;
+  if ((registers_.status & kStatusFeaturesOk) != 0) return;
   constexpr uint64_t kLowWord = ~uint32_t{0};
-  switch (state_.driver_features_sel) {
-    case 0: state_.driver_features = (state_.driver_features & ~kLowWord) | value; break;
+  switch (registers_.driver_features_sel) {
+    case 0: registers_.driver_features = (registers_.driver_features & ~kLowWord) | value; break;
     case 1:
-      state_.driver_features = (state_.driver_features & kLowWord) | (uint64_t{value} << 32);
+      registers_.driver_features = (registers_.driver_features & kLowWord) | (uint64_t{value} << 32);
       break;
     default:
-      if (value != 0) state_.foreign_features = 1;  // until reset
+      if (value != 0) registers_.foreign_features = 1;  // until reset
   }
+  Save();
 }
 
 void MmioTransport::WriteQueueSel(uint32_t value) {
-  state_.queue_sel = value;
+  registers_.queue_sel = value;
+  Save();
   RefreshSelectedQueue();
 }
 
 void MmioTransport::WriteQueueNum(uint32_t value) {
   SplitQueue* queue = SelectedQueue();
   if (queue == nullptr || queue->ready()) return;
-  queue->state().size = value;  // checked when the queue is made ready
+  QueueSetup setup = queue->setup();
+  setup.size = value;
+  queue->ChangeSetup(setup);
 }
 
-template <uint64_t QueueState::* kArea, unsigned kShift>
+template <uint64_t QueueSetup::* kArea, unsigned kShift>
 void MmioTransport::WriteQueueArea(uint32_t value) {
   SplitQueue* queue = SelectedQueue();
   if (queue == nullptr || queue->ready()) return;
-  uint64_t& area = queue->state().*kArea;
+  QueueSetup setup = queue->setup();
+  uint64_t& area = setup.*kArea;
   area = (area & ~(uint64_t{~uint32_t{0}} << kShift)) | (uint64_t{value} << kShift);
+  queue->ChangeSetup(setup);
 }
 
 void MmioTransport::WriteQueueReady(uint32_t value) {
@@ -335,18 +478,18 @@ void MmioTransport::WriteQueueReady(uint32_t value) {
   if (ready && !queue->ready()) {
     (void)queue->Enable();  // refused: QueueReady reads 0
   } else if (!ready) {
-    hold_ = !StopQueue(state_.queue_sel);
+    hold_ = !StopQueue(registers_.queue_sel);
     more_work_.Notify();  // the model may do for other queues what it could not before
   }
   RefreshSelectedQueue();
 }
 
 void MmioTransport::WriteQueueNotify(uint32_t value) {
-  if (value < state_.queue_count) RunQueues(uint64_t{1} << value);
+  if (value < registers_.queue_count) RunQueues(uint64_t{1} << value);
 }
 
 void MmioTransport::WriteInterruptAck(uint32_t value) {
-  SetInterruptStatus(state_.interrupt_status & ~value);
+  SetInterruptStatus(interrupt_status_ & ~value);
 }
 
 void MmioTransport::WriteStatus(uint32_t value) {
@@ -354,15 +497,15 @@ void MmioTransport::WriteStatus(uint32_t value) {
     hold_ = !Reset(Backend::kMustLetGo);
     return;
   }
-  if (state_.resetting != 0) return;
+  if (registers_.resetting != 0) return;
   constexpr uint32_t kFound = kStatusAcknowledge | kStatusDriver;
-  const uint32_t before = state_.status;
+  const uint32_t before = registers_.status;
   uint32_t added = value & kDriverStatusBits & ~before;  // bits are only ever added (2.1.1)
   // 3.1.1: features are accepted after the driver knows the device, DRIVER_OK after it saw
   // FEATURES_OK.
   if ((added & kStatusFeaturesOk) != 0) {
     if (((before | added) & kFound) == kFound && FeaturesAcceptable()) {
-      SetQueueFeatures(state_.driver_features);
+      SetQueueFeatures(registers_.driver_features);
     } else {
       added &= ~kStatusFeaturesOk;
     }

@@ -25,6 +25,21 @@ namespace atoll::virtio {
 inline constexpr uint32_t kMoreWorkBit = 63;
 inline constexpr uint64_t kMoreWorkSignal = uint64_t{1} << kMoreWorkBit;
 
+// How an instance begins.
+struct Beginning {
+  bool first = false;   // the VM has just started: an empty journal is as it should be
+  bool blamed = false;  // the instance before died of what it did, not because somebody ended it
+  bool failed = false;  // the device is given up: it is to fail, visibly
+};
+
+// What Start found.
+enum class JournalFound {
+  kGood,
+  kRepaired,  // damaged, and mended from its second copies
+  kDamaged,   // not all of it could be taken up: the device fails until the driver resets it
+  kRefused,   // of a layout that this program does not know: nothing was touched, and nothing may be
+};
+
 class MmioTransport final : public MmioDevice {
  public:
   // Everything referenced outlives the transport. `queues` holds at least as many entries as the
@@ -33,10 +48,15 @@ class MmioTransport final : public MmioDevice {
                 std::span<QueueState> queues, InterruptLine& line, Notifier& more_work);
 
   // Formats a fresh journal or takes up where the instance before stopped: finishes what it began,
-  // drives the line and looks at all queues. DATA_LOSS: the journal is not one that this device
-  // could have left; the device starts over in DEVICE_NEEDS_RESET. To be called once, before any
-  // access.
-  Status Start();
+  // drives the line and looks at all queues. To be called once, before any access.
+  //
+  // A journal that is damaged beyond its copies makes a device that fails, and says so: DEVICE_NEEDS_RESET
+  // with a configuration interrupt. As long as its queues are known, everything in them ends with
+  // errors (DeviceModel::SetFailing). A reset makes it a good device again.
+  JournalFound Start(const Beginning& beginning);
+
+  // Told once, when the first buffers are used after the start.
+  void TellOfFirstCompletion(Notifier& notifier) { first_completion_ = &notifier; }
 
   // UNAVAILABLE: a reset or a stopped queue waits until the model's backend lets go of the guest's
   // memory; the access is to be held, and repeated after the next signal (MmioDevice::Access).
@@ -53,9 +73,9 @@ class MmioTransport final : public MmioDevice {
   // The model changed its configuration space: a new generation, and a notification if live.
   void ConfigChanged();
 
-  // The driver has set DRIVER_OK and nothing has gone wrong since.
+  // The driver has set DRIVER_OK, and nothing has gone wrong since but the journal.
   bool live() const {
-    return (state_.status & kLiveMask) == kStatusDriverOk && state_.resetting == 0;
+    return (registers_.status & live_mask_) == kStatusDriverOk && registers_.resetting == 0;
   }
 
  private:
@@ -68,7 +88,7 @@ class MmioTransport final : public MmioDevice {
   static constexpr uint32_t kLiveMask = kStatusDriverOk | kStatusNeedsReset | kStatusFailed;
   static constexpr std::array<Handler, kRegisters> MakeWriteHandlers();
 
-  uint64_t AllQueues() const { return (uint64_t{1} << state_.queue_count) - 1; }
+  uint64_t AllQueues() const { return (uint64_t{1} << registers_.queue_count) - 1; }
   // Looks at the queues of which the bit is set, those that are ready, if the device is live.
   void RunQueues(uint64_t queues);
 
@@ -85,7 +105,7 @@ class MmioTransport final : public MmioDevice {
   void WriteQueueNotify(uint32_t value);
   void WriteInterruptAck(uint32_t value);
   void WriteStatus(uint32_t value);
-  template <uint64_t QueueState::* kArea, unsigned kShift>
+  template <uint64_t QueueSetup::* kArea, unsigned kShift>
   void WriteQueueArea(uint32_t value);
 
   uint32_t& Readable(Register offset) { return readable_[offset / sizeof(uint32_t)]; }
@@ -95,29 +115,43 @@ class MmioTransport final : public MmioDevice {
   // The queue that QueueSel selects; null if there is none.
   SplitQueue* SelectedQueue();
 
-  bool Attach();
-  void Format();
+  JournalFound LoadRegisters(const Beginning& beginning);
+  bool IsPlausible() const;
+  JournalFound AttachQueues();
+  void LoadInterruptStatus();
+  void StartOver(bool damaged);
+  void TakeUp(const Beginning& beginning, JournalFound& found);
+  Suspect NoteDeath(const Beginning& beginning);
   enum class Backend { kMustLetGo, kMayLag };
   // False: not finished, since the backend has not let go of guest memory yet.
   bool Reset(Backend backend);
   bool StopQueue(uint32_t index);
-  void RecoverQueues();
+  bool RecoverQueues(const Beginning& beginning, Suspect suspect);
   void RefreshDescription();
   bool FeaturesAcceptable() const;
   void SetQueueFeatures(uint64_t features);
   void SetStatus(uint32_t status);
   void Fail();
+  void FailOfJournal();
+  void SetFailing();
+  void Save() { state_.registers.Store(registers_); }
+  void SetAtWork(uint16_t place) { StoreRelease(state_.at_work, uint64_t{place}); }
+  void Completed();
   void RaiseInterrupt(uint32_t cause);
   void SetInterruptStatus(uint32_t causes);
 
-  // What 32-bit loads give, by offset / 4. Derived from state_, never the only place of anything.
+  // What 32-bit loads give, by offset / 4. Derived from registers_, never the only place of anything.
   std::array<uint32_t, kRegisters> readable_ = {};
   DeviceModel& model_;
   const GuestMemory& memory_;
   TransportState& state_;
+  Registers registers_;  // what the journal holds, or is about to
+  uint32_t interrupt_status_ = 0;
+  uint32_t live_mask_ = kLiveMask;
   InterruptLine& line_;
   Notifier& more_work_;
   Description description_;
+  Notifier* first_completion_ = nullptr;
   bool hold_ = false;  // the access in hand cannot be finished yet
   std::array<SplitQueue, kMaxQueues> queues_;
 };

@@ -24,6 +24,7 @@ class SegmentList {
     bytes_ += descriptor.length;  // at most kMaxSegments * 2^32: cannot wrap
     if (bytes_ > kMaxChainBytes) return false;
     if (!InBounds(descriptor.address - base_, descriptor.length, size_)) unreachable_ = 1;
+    check_.Add(descriptor.address);
     chain_.segments[count_++] = {.address = descriptor.address, .length = descriptor.length};
     return true;
   }
@@ -34,6 +35,7 @@ class SegmentList {
     chain_.readable_bytes = readable_bytes_;
     chain_.writable_bytes = bytes_ - readable_bytes_;
     chain_.unreachable = unreachable_;
+    chain_.check = check_.value();
   }
 
  private:
@@ -42,11 +44,18 @@ class SegmentList {
   uint32_t count_ = 0;
   uint32_t readable_segments_ = 0;
   uint16_t unreachable_ = 0;
+  CheckWord check_;
   uint64_t readable_bytes_ = 0;
   uint64_t bytes_ = 0;
 };
 
 }  // namespace
+
+bool IsSealed(const HeldChain& held, uint32_t extra) {
+  const HeldState state = StateOf(held);
+  return (state.phase == Phase::kAccepted || state.phase == Phase::kPushed) &&
+         state.check == SealOf(held, state, extra);
+}
 
 void SplitQueue::Initialize(QueueState& state, const GuestMemory& memory, uint32_t max_size) {
   state_ = &state;
@@ -60,11 +69,11 @@ void SplitQueue::SetFeatures(uint64_t features) {
 }
 
 bool SplitQueue::ResolveAreas() {
-  const uint32_t size = state_->size;
+  const uint32_t size = setup_.size;
   if (!IsPowerOfTwo(size) || size > max_size_) return false;
-  const GuestPhys descriptors(state_->descriptor_area);
-  const GuestPhys avail(state_->driver_area);
-  const GuestPhys used(state_->device_area);
+  const GuestPhys descriptors(setup_.descriptor_area);
+  const GuestPhys avail(setup_.driver_area);
+  const GuestPhys used(setup_.device_area);
   if (!descriptors.IsAligned(kDescriptorAlignment) || !avail.IsAligned(kAvailAlignment) ||
       !used.IsAligned(kUsedAlignment)) {
     return false;
@@ -80,37 +89,70 @@ bool SplitQueue::ResolveAreas() {
   return true;
 }
 
-bool SplitQueue::Attach() {
-  if (state_->ready > 1) return false;
+SplitQueue::Attached SplitQueue::Attach() {
+  Attached result = Attached::kGood;
+  switch (state_->setup.Load(setup_)) {
+    case Copies::kGood: break;
+    case Copies::kRepaired: result = Attached::kRepaired; break;
+    case Copies::kFresh:  // formatting a journal writes it
+    case Copies::kLost: result = Attached::kLost; break;
+  }
+  if (setup_.ready > 1) result = Attached::kLost;
+  if (result != Attached::kLost && ready()) {
+    const Attached found = ResolveAreas() ? LoadCursor() : Attached::kLost;
+    if (found != Attached::kGood) result = found;
+  }
+  if (result == Attached::kLost) {
+    setup_ = {};  // not ready; the driver has to set it up again
+    cursor_ = {};
+  }
   TakeUpPosition();
-  return !ready() || ResolveAreas();
+  return result;
+}
+
+SplitQueue::Attached SplitQueue::LoadCursor() {
+  Cursor backup;
+  const bool has_backup = CursorWord::Unpack(state_->cursor_backup, backup);
+  if (CursorWord::Unpack(state_->cursor, cursor_)) {
+    if (has_backup) return Attached::kGood;
+  } else if (has_backup) {
+    cursor_ = backup;
+  } else {
+    return Attached::kLost;
+  }
+  StoreCursor(cursor_);
+  return Attached::kRepaired;
 }
 
 void SplitQueue::TakeUpPosition() {
-  next_ = known_avail_ = cursor().avail;
+  next_ = known_avail_ = cursor_.avail;
   pushed_ = 0;
+}
+
+void SplitQueue::ChangeSetup(const QueueSetup& setup) {
+  setup_ = setup;
+  state_->setup.Store(setup_);
 }
 
 bool SplitQueue::Enable() {
   if (!ResolveAreas()) return false;
   StoreCursor(Cursor{});
   TakeUpPosition();
-  StoreRelease(state_->ready, 1u);
+  setup_.ready = 1;
+  state_->setup.Store(setup_);
   return true;
 }
 
 void SplitQueue::Disable() {
-  StoreRelease(state_->ready, 0u);
-  StoreCursor(Cursor{});
+  setup_.ready = 0;
+  state_->setup.Store(setup_);
+  cursor_ = {};
   TakeUpPosition();
 }
 
 void SplitQueue::Clear() {
+  setup_ = {};
   Disable();
-  state_->size = 0;
-  state_->descriptor_area = 0;
-  state_->driver_area = 0;
-  state_->device_area = 0;
 }
 
 SplitQueue::Fetched SplitQueue::Fetch(ChainRecord& record) {
@@ -142,6 +184,9 @@ bool SplitQueue::ParseChain(uint16_t head, ChainRecord& chain) const {
       InBounds(first.address - memory_->base().value, first.length, memory_->size()) ? 0 : 1;
   chain.readable_bytes = writable != 0 ? 0 : first.length;
   chain.writable_bytes = writable != 0 ? first.length : 0;
+  CheckWord check;
+  check.Add(first.address);
+  chain.check = check.value();
   chain.segments[0] = {.address = first.address, .length = first.length};
   return true;
 }
@@ -182,14 +227,14 @@ bool SplitQueue::ParseList(uint16_t head, Descriptor descriptor, ChainRecord& ch
 }
 
 void SplitQueue::Push(uint16_t head, uint32_t written) {
-  const uint16_t position = cursor().used + pushed_;
+  const uint16_t position = cursor_.used + pushed_;
   WriteOnce(used_ + kRingEntries + sizeof(UsedElement) * (position & (size_ - 1)),
             UsedElement{.id = head, .length = written});
   ++pushed_;
 }
 
 void SplitQueue::Publish() {
-  Cursor now = cursor();
+  Cursor now = cursor_;
   if (pushed_ == 0 && now.avail == next_) return;
   now.avail = next_;
   now.used += pushed_;
@@ -201,50 +246,79 @@ void SplitQueue::Publish() {
   pushed_ = 0;
 }
 
+void SplitQueue::Skip() {
+  if (LoadAcquire16(avail_ + kRingIndex) == next_) return;
+  const uint16_t head =
+      Load16(avail_ + kRingEntries + sizeof(uint16_t) * (next_ & (size_ - 1)));
+  if (head >= size_) return;  // no chain: that is found when it is fetched
+  Accept();
+  Push(head, 0);
+  Publish();
+}
+
 void SplitQueue::Rewind(Position position) {
   next_ = position.next;
   pushed_ = position.pushed;
 }
 
-void SplitQueue::Hold(HeldChain& held, uint32_t queue_index) {
-  SetState(
-      held,
-      {.phase = Phase::kAccepted, .queue = static_cast<uint8_t>(queue_index), .position = next_});
+void SplitQueue::Hold(HeldChain& held, uint32_t queue_index, uint32_t extra) {
+  HeldState state{.phase = Phase::kAccepted, .position = next_};
+  state.queue = queue_index & 0x1f;
+  SetState(held, state, extra);
   ++next_;
-  Cursor now = cursor();
+  Cursor now = cursor_;
   now.avail = next_;
   StoreCursor(now);  // until here a successor fetches it again
 }
 
-void SplitQueue::Push(HeldChain& held, uint32_t written) {
+void SplitQueue::Push(HeldChain& held, uint32_t written, uint32_t extra) {
   HeldState state = StateOf(held);
   state.phase = Phase::kPushed;
-  state.position = cursor().used + pushed_;
-  state.written = written;
+  state.position = cursor_.used + pushed_;
+  held.written = written;
   Push(held.chain.head, written);
-  SetState(held, state);  // from here on it is not executed again
+  SetState(held, state, extra);  // from here on it is not executed again
 }
 
-SplitQueue::Recovered SplitQueue::Recover(HeldChain& held) {
+SplitQueue::Recovered SplitQueue::Recover(HeldChain& held, uint32_t extra) {
+  if (IsFree(held)) return Recovered::kNone;
+  if (!IsSealed(held, extra) || !MayBeIn(held.chain)) return Recovered::kBroken;
   const HeldState state = StateOf(held);
-  if (state.phase == Phase::kFree) return Recovered::kNone;
-  if (held.chain.unreachable > 1 ||
-      uint32_t{held.chain.readable_segments} + held.chain.writable_segments > kMaxSegments) {
-    return Recovered::kBroken;
-  }
-  const Cursor now = cursor();
+  // Taken or given back at most a ring's length ago, or about to be.
   if (state.phase == Phase::kAccepted) {
-    if (state.position != now.avail) return Recovered::kInHand;
-    Release(held);  // died inside Hold
-    return Recovered::kNone;
+    const auto ago = static_cast<uint16_t>(cursor_.avail - state.position);
+    if (ago == 0) {
+      Release(held);  // died inside Hold
+      return Recovered::kNone;
+    }
+    return Recovered::kInHand;
   }
-  if (state.phase != Phase::kPushed) return Recovered::kBroken;
-  if (static_cast<int16_t>(now.used - state.position) > 0) {
+  if (static_cast<int16_t>(cursor_.used - state.position) > 0) {
     Release(held);  // published
     return Recovered::kNone;
   }
-  Push(held, state.written);
+  const auto written = static_cast<uint32_t>(held.written);
+  Push(held, written, extra);
   return Recovered::kPushed;
+}
+
+// Whether the chain can be one of this queue: sums and bounds of all that others rely on.
+bool SplitQueue::MayBeIn(const ChainRecord& chain) const {
+  const uint32_t count = uint32_t{chain.readable_segments} + chain.writable_segments;
+  if (chain.head >= size_ || chain.unreachable > 1 || count > kMaxSegments) return false;
+  uint64_t readable = 0;
+  uint64_t all = 0;
+  CheckWord check;
+  bool reachable = true;
+  for (uint32_t i = 0; i < count; ++i) {
+    const Segment& segment = chain.segments[i];
+    check.Add(segment.address);
+    all += segment.length;
+    if (i < chain.readable_segments) readable += segment.length;
+    reachable = reachable && memory_->Range(GuestPhys(segment.address), segment.length).has_value();
+  }
+  return check.value() == chain.check && readable == chain.readable_bytes &&
+         all - readable == chain.writable_bytes && reachable == (chain.unreachable == 0);
 }
 
 void SplitQueue::SuppressNotifications() {
@@ -266,7 +340,7 @@ bool SplitQueue::ResumeNotifications() {
 }
 
 bool SplitQueue::InterruptDue() const {
-  const Cursor now = cursor();
+  const Cursor now = cursor_;
   if (now.used == now.signalled) return false;
   FullBarrier();  // the used idx is visible before the driver's wish is read (2.7.7)
   if (!event_idx_) return (Load16(avail_ + kRingFlags) & kAvailNoInterrupt) == 0;
@@ -277,7 +351,7 @@ bool SplitQueue::InterruptDue() const {
 }
 
 void SplitQueue::MarkSignalled() {
-  Cursor now = cursor();
+  Cursor now = cursor_;
   if (now.signalled == now.used) return;
   now.signalled = now.used;
   StoreCursor(now);

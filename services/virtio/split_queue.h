@@ -40,8 +40,13 @@ class SplitQueue {
   // kMaxQueueSize.
   void Initialize(QueueState& state, const GuestMemory& memory, uint32_t max_size);
 
-  // Takes up the queue as the journal has it. False: the journal holds what this code never writes.
-  bool Attach();
+  // How a queue was found in the journal.
+  enum class Attached {
+    kGood,
+    kRepaired,  // something was damaged, and was there a second time
+    kLost,      // what is there is not what this code writes: the queue is not ready
+  };
+  Attached Attach();
   // QueueReady 0 -> 1: checks size and areas and starts at position 0. False: refused, stays not
   // ready.
   bool Enable();
@@ -50,9 +55,11 @@ class SplitQueue {
   // As Disable, and forgets size and addresses.
   void Clear();
 
-  bool ready() const { return state_->ready != 0; }
+  bool ready() const { return setup_.ready != 0; }
   uint32_t max_size() const { return max_size_; }
-  QueueState& state() { return *state_; }
+  const QueueSetup& setup() const { return setup_; }
+  // While not ready; checked when it is made ready.
+  void ChangeSetup(const QueueSetup& setup);
   // INDIRECT_DESC and EVENT_IDX as negotiated.
   void SetFeatures(uint64_t features);
 
@@ -80,11 +87,12 @@ class SplitQueue {
   void Rewind(Position position);
 
   // Takes the chain fetched last, into held.chain, for good: a successor finds it in the journal.
-  void Hold(HeldChain& held, uint32_t queue_index);
+  // extra, here and below: a check of what the model keeps with the chain and does not change.
+  void Hold(HeldChain& held, uint32_t queue_index, uint32_t extra = 0);
   // As Push, for a chain that was held.
-  void Push(HeldChain& held, uint32_t written);
+  void Push(HeldChain& held, uint32_t written, uint32_t extra = 0);
   // After Publish.
-  static void Release(HeldChain& held) { SetState(held, {}); }
+  static void Release(HeldChain& held) { SetFree(held); }
   enum class Recovered {
     kNone,    // nothing is to be done with it
     kInHand,  // taken and not given back: to be executed, again perhaps
@@ -92,9 +100,13 @@ class SplitQueue {
     kBroken,  // not what this code leaves
   };
   // What an earlier instance left of a chain of this queue. To be called after Attach, before Fetch.
-  Recovered Recover(HeldChain& held);
+  Recovered Recover(HeldChain& held, uint32_t extra = 0);
   // Writes again what an earlier instance may have left out of its last Publish.
-  void Republish() { StoreRelease16(used_ + kRingIndex, cursor().used); }
+  void Republish() { StoreRelease16(used_ + kRingIndex, cursor_.used); }
+  // Gives back the next chain, whatever it is, with nothing written. Nothing happens without one.
+  void Skip();
+  // Position of the next chain in the avail ring, of those that a successor would fetch.
+  uint16_t committed_position() const { return cursor_.avail; }
 
   // Asks the driver not to notify while the device looks at the ring anyway.
   void SuppressNotifications();
@@ -102,15 +114,21 @@ class SplitQueue {
   bool ResumeNotifications();
 
   // Something was used since MarkSignalled.
-  bool unsignalled() const { return cursor().used != cursor().signalled; }
+  bool unsignalled() const { return cursor_.used != cursor_.signalled; }
   // Whether the driver wants an interrupt for what was used since MarkSignalled.
   bool InterruptDue() const;
   // To be called after the interrupt was recorded, so that a death in between only repeats it.
   void MarkSignalled();
 
  private:
-  Cursor cursor() const { return std::bit_cast<Cursor>(state_->cursor); }
-  void StoreCursor(Cursor cursor) { StoreRelease(state_->cursor, std::bit_cast<uint64_t>(cursor)); }
+  void StoreCursor(Cursor cursor) {
+    cursor_ = cursor;
+    const uint64_t word = CursorWord::Pack(cursor);
+    StoreRelease(state_->cursor, word);
+    StoreRelease(state_->cursor_backup, word);
+  }
+  Attached LoadCursor();
+  bool MayBeIn(const ChainRecord& chain) const;
   bool ResolveAreas();
   bool ParseChain(uint16_t head, ChainRecord& chain) const;
   // The same for a chain of more than one descriptor, or of an indirect one; this is its first.
@@ -118,12 +136,15 @@ class SplitQueue {
   void TakeUpPosition();
 
   QueueState* state_ = nullptr;
+  // What the journal holds, or is about to; private, so that nobody changes it under our hands.
+  QueueSetup setup_;
+  Cursor cursor_;
   const GuestMemory* memory_ = nullptr;
   // Mappings of the three areas, valid while ready.
   const std::byte* descriptors_ = nullptr;
   const std::byte* avail_ = nullptr;
   std::byte* used_ = nullptr;
-  uint32_t size_ = 0;  // private copy of state_->size while ready
+  uint32_t size_ = 0;  // while ready
   uint32_t max_size_ = 0;
   uint16_t known_avail_ = 0;  // avail idx as last read and checked
   uint16_t next_ = 0;         // avail position to fetch next; Cursor::avail once committed

@@ -88,7 +88,7 @@ class Session {
   void End() {
     std::ranges::fill(port_.span(), std::byte{0});
     Attach();
-    Require(IsOk(m_.Restart()), "a journal that nobody damaged is good");
+    Require(m_.Restart() == virtio::JournalFound::kGood, "a journal that nobody damaged is good");
     BringUp(virtio_net_features());
     Require(m_.DeviceStatus() == virtio::kLive, "a reset helps");
     Send(NetHeader{}, 60);
@@ -217,7 +217,7 @@ class Session {
   }
   void Kill(Input& input) {
     if (input.Below(4) == 0) Attach();
-    Require(IsOk(m_.Restart()), "a journal that nobody damaged is good");
+    Require(m_.Restart() == virtio::JournalFound::kGood, "a journal that nobody damaged is good");
   }
   void TakeFrames() {
     while (const auto frame = reader_.Next()) {

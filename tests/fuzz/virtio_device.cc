@@ -192,9 +192,8 @@ class Session {
       const std::span<std::byte> journal = m_.journal_bytes();
       journal[input.Take<uint32_t>() % journal.size()] ^= std::byte{input.Take<uint8_t>()};
       (void)m_.Restart();
-      m_.journal().device.flush_failed = 0;
     } else {
-      Require(IsOk(m_.Restart()), "a journal that nobody damaged is good");
+      Require(m_.Restart() == virtio::JournalFound::kGood, "a journal that nobody damaged is good");
     }
   }
   std::vector<std::byte> Ram() { return {m_.ram().begin(), m_.ram().end()}; }

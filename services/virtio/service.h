@@ -1,0 +1,41 @@
+// What the services of virtio devices have in common on the target: how they begin on their journal.
+#ifndef ATOLL_SERVICES_VIRTIO_SERVICE_H_
+#define ATOLL_SERVICES_VIRTIO_SERVICE_H_
+
+#include "services/runtime/kernel_ports.h"
+#include "services/runtime/log.h"
+#include "services/runtime/service.h"
+#include "services/virtio/mmio_transport.h"
+
+namespace atoll::virtio {
+
+// The timer's signal without its delay: comes back after the calls and signals that wait already.
+class MoreWork final : public Notifier {
+ public:
+  void Notify() override { timer_.Set(0); }
+
+ private:
+  KernelTimer timer_;
+};
+
+// Starts the transport and says what is to be said of the journal. Does not return from one of a
+// layout that this program does not know.
+inline void StartOnJournal(MmioTransport& transport, const StartInfo& start) {
+  const bool first = start.generation == 0;
+  switch (transport.Start({.first = first, .blamed = !first, .failed = false})) {
+    case JournalFound::kGood: break;
+    case JournalFound::kRepaired:
+      Log("the journal was damaged and could be mended: nothing is lost");
+      break;
+    case JournalFound::kDamaged:
+      Log("the journal is damaged: the device fails until the guest resets it");
+      break;
+    case JournalFound::kRefused:
+      Log("the journal is of another layout than this program's (ATVIRTO3)");
+      Exit(kPanicExitCode);
+  }
+}
+
+}  // namespace atoll::virtio
+
+#endif  // ATOLL_SERVICES_VIRTIO_SERVICE_H_
