@@ -90,8 +90,8 @@ class BlockDevice final : public virtio::DeviceModel {
   uint64_t doomed_ = 0;     // held, and to end with an I/O error
   uint32_t starved_ = 0;    // bit n: queue n waits for a free record
 
-  bool failing_ = false;      // everything ends with I/O errors ...
-  bool fails_ever_ = false;   // ... after a reset, too
+  bool failing_ = false;            // everything ends with I/O errors ...
+  bool fails_ever_ = false;         // ... after a reset, too
   std::optional<uint32_t> blamed_;  // at which the instance before was at work
   uint32_t given_up_ = 0;
 };

@@ -36,9 +36,7 @@ class DriverExecutor final : public RequestExecutor {
   DiskLimits limits() const override {
     return {.sectors = disk_->sectors, .read_only = (features() & kFeatureRo) != 0};
   }
-  uint64_t features() const override {
-    return disk_->features | (read_only_ ? kFeatureRo : 0);
-  }
+  uint64_t features() const override { return disk_->features | (read_only_ ? kFeatureRo : 0); }
   bool one_at_a_time() const override { return false; }
   bool lost() const override { return disk_.lost(); }
   Progress Execute(uint32_t index, const virtio::Chain& chain, RequestRecord& request,

@@ -117,17 +117,14 @@ bool ParseRequest(const virtio::Chain& chain, const DiskLimits& disk, uint64_t f
   request.range_count = 0;
   const RequestStatus status = Check(chain, disk, features, request);
   request.check = CheckOf(request);
-  request.progress =
-      RequestProgress::Pack(0, uint64_t{status} << RequestProgress::kStatusShift);
+  request.progress = RequestProgress::Pack(0, uint64_t{status} << RequestProgress::kStatusShift);
   return true;
 }
 
 bool IsPlausible(const RequestRecord& request, const DiskLimits& disk) {
-  const uint64_t progress =
-      request.progress & ((uint64_t{1} << RequestProgress::kCheckShift) - 1);
+  const uint64_t progress = request.progress & ((uint64_t{1} << RequestProgress::kCheckShift) - 1);
   if (request.range_count > kMaxRanges || request.check != CheckOf(request) ||
-      request.progress != RequestProgress::Pack(progress, 0) ||
-      request.status() > kStatusUnsupp) {
+      request.progress != RequestProgress::Pack(progress, 0) || request.status() > kStatusUnsupp) {
     return false;
   }
   uint64_t bytes = 0;

@@ -91,7 +91,7 @@ class NetDevice final : public virtio::DeviceModel {
   std::array<virtio::SplitQueue*, kMaxPairs> transmit_queues_ = {};
   virtio::ChainRecord command_;  // of the control queue
   virtio_net::Config config_;
-  uint64_t features_ = 0;  // of which RecoverQueue was told
+  uint64_t features_ = 0;    // of which RecoverQueue was told
   bool failing_ = false;     // the link is down, whatever the switch says ...
   bool fails_ever_ = false;  // ... after a reset, too
   Link told_ = kUnknown;

@@ -15,7 +15,7 @@ struct Description {
   uint32_t device_id = 0;
   uint64_t features = 0;  // offered; VERSION_1 among them
   std::span<const uint32_t> queue_sizes =
-      {};  // QueueNumMax of each queue: powers of two up to kMaxQueueSize
+      {};               // QueueNumMax of each queue: powers of two up to kMaxQueueSize
   uint32_t format = 1;  // version of the model's own part of the journal
 };
 

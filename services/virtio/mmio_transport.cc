@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstring>
 
+#include "services/runtime/statistics.h"
+
 namespace atoll::virtio {
 namespace {
 
@@ -116,8 +118,7 @@ JournalFound MmioTransport::LoadRegisters(const Beginning& beginning) {
 bool MmioTransport::IsPlausible() const {
   if (registers_.device_id != description_.device_id ||
       registers_.queue_count != description_.queue_sizes.size() ||
-      registers_.resetting > Registers::kStartingOver ||
-      registers_.failing > 1 ||
+      registers_.resetting > Registers::kStartingOver || registers_.failing > 1 ||
       (registers_.status & ~(kDriverStatusBits | kStatusNeedsReset)) != 0) {
     return false;
   }
@@ -202,8 +203,7 @@ bool MmioTransport::RecoverQueues(const Beginning& beginning, Suspect suspect) {
     }
     if (!live()) continue;
     queues_[i].Republish();
-    good =
-        model_.RecoverQueue(i, queues_[i], registers_.driver_features, beginning.blamed) && good;
+    good = model_.RecoverQueue(i, queues_[i], registers_.driver_features, beginning.blamed) && good;
     if (suspect.place == i + 1 && suspect.deaths >= kMaxDeaths) {
       good = model_.SkipNext(i, queues_[i]) && good;
       StoreRelease(state_.suspect, uint64_t{0});
@@ -321,16 +321,10 @@ void MmioTransport::RunQueues(uint64_t queues) {
   for (uint32_t i = 0; i < registers_.queue_count; ++i) {
     SplitQueue& queue = queues_[i];
     if (!queue.unsignalled()) continue;
-    if (first_completion_ != nullptr) [[unlikely]]
-      Completed();
+    NoteCompletion();
     if (queue.InterruptDue()) RaiseInterrupt(kInterruptUsedBuffer);
     queue.MarkSignalled();
   }
-}
-
-void MmioTransport::Completed() {
-  first_completion_->Notify();
-  first_completion_ = nullptr;
 }
 
 void MmioTransport::ConfigChanged() {
@@ -439,7 +433,8 @@ void MmioTransport::WriteDriverFeatures(uint32_t value) {
   switch (registers_.driver_features_sel) {
     case 0: registers_.driver_features = (registers_.driver_features & ~kLowWord) | value; break;
     case 1:
-      registers_.driver_features = (registers_.driver_features & kLowWord) | (uint64_t{value} << 32);
+      registers_.driver_features =
+          (registers_.driver_features & kLowWord) | (uint64_t{value} << 32);
       break;
     default:
       if (value != 0) registers_.foreign_features = 1;  // until reset

@@ -37,7 +37,7 @@ enum class JournalFound {
   kGood,
   kRepaired,  // damaged, and mended from its second copies
   kDamaged,   // not all of it could be taken up: the device fails until the driver resets it
-  kRefused,   // of a layout that this program does not know: nothing was touched, and nothing may be
+  kRefused,  // of a layout that this program does not know: nothing was touched, and nothing may be
 };
 
 class MmioTransport final : public MmioDevice {
@@ -54,9 +54,6 @@ class MmioTransport final : public MmioDevice {
   // with a configuration interrupt. As long as its queues are known, everything in them ends with
   // errors (DeviceModel::SetFailing). A reset makes it a good device again.
   JournalFound Start(const Beginning& beginning);
-
-  // Told once, when the first buffers are used after the start.
-  void TellOfFirstCompletion(Notifier& notifier) { first_completion_ = &notifier; }
 
   // UNAVAILABLE: a reset or a stopped queue waits until the model's backend lets go of the guest's
   // memory; the access is to be held, and repeated after the next signal (MmioDevice::Access).
@@ -136,7 +133,6 @@ class MmioTransport final : public MmioDevice {
   void SetFailing();
   void Save() { state_.registers.Store(registers_); }
   void SetAtWork(uint16_t place) { StoreRelease(state_.at_work, uint64_t{place}); }
-  void Completed();
   void RaiseInterrupt(uint32_t cause);
   void SetInterruptStatus(uint32_t causes);
 
@@ -151,7 +147,6 @@ class MmioTransport final : public MmioDevice {
   InterruptLine& line_;
   Notifier& more_work_;
   Description description_;
-  Notifier* first_completion_ = nullptr;
   bool hold_ = false;  // the access in hand cannot be finished yet
   std::array<SplitQueue, kMaxQueues> queues_;
 };

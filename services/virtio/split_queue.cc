@@ -248,8 +248,7 @@ void SplitQueue::Publish() {
 
 void SplitQueue::Skip() {
   if (LoadAcquire16(avail_ + kRingIndex) == next_) return;
-  const uint16_t head =
-      Load16(avail_ + kRingEntries + sizeof(uint16_t) * (next_ & (size_ - 1)));
+  const uint16_t head = Load16(avail_ + kRingEntries + sizeof(uint16_t) * (next_ & (size_ - 1)));
   if (head >= size_) return;  // no chain: that is found when it is fetched
   Accept();
   Push(head, 0);

@@ -147,9 +147,8 @@ TEST(VirtioJournal, CORE_06_damage_that_is_not_mended_fails_visibly) {
     EXPECT_TRUE(WorksAfterReset(m));
   };
   check("all zeros", [](auto& j) { std::memset(&j, 0, sizeof(j)); });
-  check("registers", [](auto& j) {
-    std::memset(&j.transport.registers, 0x77, sizeof(j.transport.registers));
-  });
+  check("registers",
+        [](auto& j) { std::memset(&j.transport.registers, 0x77, sizeof(j.transport.registers)); });
   check("a queue's set-up",
         [](auto& j) { std::memset(&j.queues[0].setup, 0x77, sizeof(j.queues[0].setup)); });
   check("both cursors", [](auto& j) { j.queues[0].cursor = j.queues[0].cursor_backup = 1; });
