@@ -20,10 +20,23 @@ namespace manifest = console_manifest;
 static_assert(Console::kFlushSignal == manifest::kFlushSignal);
 static_assert(Console::kLogSignal == manifest::kLogSignal);
 static_assert(Console::kVmsSignal == manifest::kVmsSignal);
+static_assert(Console::kMonitorSignal == manifest::kMonitorSignal);
 static_assert(sizeof(VmList) <= manifest::kVmsBytes);
+static_assert(sizeof(ConsoleState) <= manifest::kJournalBytes);
+static_assert(MonitorChannel::kBytes == manifest::kMonitorBytes);
 static_assert(Console::kMaxGuests == manifest::kGuestBitCount);
-static_assert(Console::kMaxGuests <= ConsoleState::kLogWriter);
+static_assert(Console::kMaxGuests <= WireLine::kLogWriter);
 static_assert(manifest::kRingCount == manifest::kGuestBitCount);
+
+// commit.S
+extern "C" {
+void atoll_read_into(volatile uint32_t* source, uint32_t mark, uint32_t* word);
+void atoll_commit(volatile uint32_t* word0, uint32_t value0, volatile uint32_t* word1,
+                  uint32_t value1, volatile uint32_t* word2, uint32_t value2,
+                  volatile uint32_t* word3, uint32_t value3);
+extern const char atoll_commit_window[];
+extern const char atoll_commit_window_end[];
+}
 
 namespace {
 
@@ -32,11 +45,27 @@ class DevicePage final : public UartPort {
  public:
   uint32_t Read(uint32_t offset) override { return *At(offset); }
   void Write(uint32_t offset, uint32_t value) override { *At(offset) = value; }
+  void ReadInto(uint32_t offset, uint32_t mark, uint32_t& word) override {
+    atoll_read_into(At(offset), mark, &word);
+  }
+  void WriteWith(uint32_t offset, uint32_t value, const Stores& stores) override {
+    atoll_commit(At(offset), value, At(stores[0]), stores[0].value, At(stores[1]), stores[1].value,
+                 At(stores[2]), stores[2].value);
+  }
+  void Commit(const Stores& stores) override {
+    atoll_commit(At(stores[0]), stores[0].value, At(stores[1]), stores[1].value, At(stores[2]),
+                 stores[2].value, At(stores[3]), stores[3].value);
+  }
 
  private:
   static volatile uint32_t* At(uint32_t offset) {
     return reinterpret_cast<volatile uint32_t*>(manifest::kUartAddress.value + offset);
   }
+  volatile uint32_t* At(const WordStore& store) {
+    return store.word != nullptr ? store.word : &nowhere_;
+  }
+
+  uint32_t nowhere_ = 0;  // of the stores that are not to be made
 };
 
 class SignalLoop final : public SignalHandler {
@@ -81,7 +110,23 @@ void ServiceMain(const StartInfo& start) {
       {reinterpret_cast<std::byte*>(manifest::kLogAddress.value), manifest::kLogBytes});
   if (!log.has_value()) Panic("log: ", log.error());
   auto* const vms = reinterpret_cast<VmList*>(manifest::kVmsAddress.value);
-  Console console({uart, timer, counter, power_off, flushed, *log, log_room, vms}, **state);
+  const std::span<std::byte> channel(
+      reinterpret_cast<std::byte*>(manifest::kMonitorAddress.value), manifest::kMonitorBytes);
+  const Result<ByteRingReader> output = ByteRingReader::Attach(MonitorChannel::Output(channel));
+  const Result<ByteRingWriter> input = ByteRingWriter::Attach(MonitorChannel::Input(channel));
+  if (!output.has_value() || !input.has_value()) Panic("monitor: no rings");
+  KernelNotifier supervisor(manifest::kMonitor);
+  Console console(
+      {uart,
+       timer,
+       counter,
+       power_off,
+       flushed,
+       *log,
+       log_room,
+       {*output, *input, MonitorChannel::Expected(channel), supervisor},
+       vms},
+      **state);
 
   std::array<std::optional<KernelNotifier>, Console::kMaxGuests> notifiers;
   for (uint32_t slot = 0; slot < config.guest_count; ++slot) {

@@ -40,16 +40,21 @@ void Uart::Initialize() {
 
 bool Uart::CanSend() const { return (port_.Read(kFr_) & kFrTxFifoFull) == 0; }
 
-void Uart::Send(std::byte byte) { port_.Write(kDr_, std::to_integer<uint32_t>(byte)); }
+void Uart::Send(std::byte byte, const Stores& stores) {
+  port_.WriteWith(kDr_, std::to_integer<uint32_t>(byte), stores);
+}
 
 bool Uart::IsIdle() const { return (port_.Read(kFr_) & kFrBusy) == 0; }
 
-std::optional<std::byte> Uart::Receive() {
-  while ((port_.Read(kFr_) & kFrRxFifoEmpty) == 0) {
-    const uint32_t entry = port_.Read(kDr_);
-    if ((entry & kDrBreak) == 0) return static_cast<std::byte>(entry & kDrData);
-  }
-  return std::nullopt;
+bool Uart::Receive(uint32_t mark, uint32_t& taken) {
+  if ((port_.Read(kFr_) & kFrRxFifoEmpty) != 0) return false;
+  port_.ReadInto(kDr_, mark, taken);
+  return true;
+}
+
+std::optional<std::byte> Uart::ByteOf(uint32_t taken) {
+  if ((taken & kDrBreak) != 0) return std::nullopt;
+  return static_cast<std::byte>(taken & kDrData);
 }
 
 void Uart::EnableReceiveInterrupt(bool enable) {

@@ -22,6 +22,7 @@
 #include <span>
 
 #include "ipc/status.h"
+#include "services/runtime/word_store.h"
 
 namespace atoll {
 
@@ -61,6 +62,12 @@ class ByteRing {
         own_(Load(own_index)) {}
 
   uint32_t Load(size_t index) const { return At(index).load(std::memory_order_acquire); }
+
+  // Publish() whose store the caller makes.
+  WordStore PublishLater(size_t index, uint32_t value) {
+    own_ = value;
+    return {.word = reinterpret_cast<uint32_t*>(header_.data() + index), .value = value};
+  }
 
   void Publish(size_t index, uint32_t value) {
     own_ = value;
@@ -133,6 +140,18 @@ class ByteRingWriter : public ByteRing {
     return size_t{used} + 1;
   }
 
+  // Writes one byte, which counts when the caller makes the store, a release. Only if Free() is not 0.
+  WordStore PutLater(std::byte byte) {
+    data_.data()[Offset(own_)] = byte;
+    return PublishLater(kWriterIndex, own_ + 1);
+  }
+  // As PutLater, for as many bytes as Free() says.
+  WordStore WriteLater(std::span<const std::byte> bytes) {
+    uint32_t index = own_;
+    for (const std::byte byte : bytes) data_.data()[Offset(index++)] = byte;
+    return PublishLater(kWriterIndex, index);
+  }
+
   // Marks the place behind what was written so far.
   void PutMark() {
     const uint64_t count = MarkWord().load(std::memory_order_relaxed) >> 32;
@@ -185,6 +204,16 @@ class ByteRingReader : public ByteRing {
   // it dies peeks, records, then consumes.
   void Consume(size_t count) {
     Publish(kReaderIndex, own_ + static_cast<uint32_t>(std::min(count, Available())));
+  }
+
+  // Gives back the room of the next byte, of which Available() or Peek() knew, when the caller makes the store.
+  WordStore ConsumeLater() { return PublishLater(kReaderIndex, own_ + 1); }
+
+  // The stream as a whole: how many bytes were ever written (modulo 2^32), and those from `position` on, of which the
+  // last capacity() ones are still there, whether they were consumed or not.
+  uint32_t Written() const { return Load(kWriterIndex); }
+  void CopyFrom(uint32_t position, std::span<std::byte> bytes) const {
+    for (std::byte& byte : bytes) byte = data_.data()[Offset(position++)];
   }
 
   size_t Read(std::span<std::byte> bytes) {

@@ -3,6 +3,8 @@
 #ifndef ATOLL_TESTS_UNIT_UART_FAKE_UART_H_
 #define ATOLL_TESTS_UNIT_UART_FAKE_UART_H_
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -56,6 +58,20 @@ class FakeUart final : public UartPort {
       case 0x030: control = value; break;
       case 0x038: mask = value; break;
       default: break;
+    }
+  }
+
+  void ReadInto(uint32_t offset, uint32_t mark, uint32_t& word) override {
+    word = mark | Read(offset);
+  }
+  void WriteWith(uint32_t offset, uint32_t value, const Stores& stores) override {
+    Write(offset, value);
+    EXPECT_EQ(stores[3].word, nullptr) << "there is room for three";
+    Commit(stores);
+  }
+  void Commit(const Stores& stores) override {
+    for (const WordStore& store : stores) {
+      if (store.word != nullptr) *store.word = store.value;
     }
   }
 

@@ -1,0 +1,81 @@
+// The monitor: commands of the user at the console, and of the script that the boot archive holds (scripts/run
+// --monitor), which is executed from the start of the machine, in guest time. A line of the script that fails ends the
+// machine.
+//
+// The script goes on when the supervisor has died: no line is executed twice, and a wait ends when it would have ended.
+// A command of the user is forgotten.
+#ifndef ATOLL_SERVICES_SUPERVISOR_MONITOR_H_
+#define ATOLL_SERVICES_SUPERVISOR_MONITOR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "services/runtime/byte_ring.h"
+#include "services/supervisor/kernel_calls.h"
+#include "services/supervisor/monitor_expectation.h"
+#include "services/supervisor/monitor_output.h"
+#include "services/supervisor/monitor_session.h"
+#include "services/supervisor/operations.h"
+
+namespace atoll {
+
+// What a supervisor that is started again has to know; a part of its journal.
+struct MonitorJournal {
+  uint64_t
+      position;  // of the script's next line: offset in the file [31:0], its number from 0 [63:32]
+  uint64_t wait_end;   // ticks: of the line that waits; written before ...
+  uint64_t wait_line;  // ... the number of that line, from 1. 0: no line waits
+};
+
+class Monitor {
+ public:
+  static constexpr uint64_t kNever = ~uint64_t{0};
+  static constexpr const char* kScriptFile = "monitor";
+  static constexpr size_t kMaxScriptBytes = 1 << 20;
+
+  Monitor(KernelCalls& kernel, Operations& operations) : kernel_(kernel), operations_(operations) {}
+
+  // `channel`: what is shared with the console; empty: there is none. `script`: the file, which zeros may follow; empty:
+  // there is none.
+  void Start(std::span<std::byte> channel, std::span<const std::byte> script,
+             MonitorJournal& journal);
+
+  enum class Wish { kNone, kPowerOff, kFail };
+  // Goes on with whatever there is to do, for a bounded time. What is to become of the machine.
+  Wish Work();
+  // When to call Work() again at the latest: ticks.
+  uint64_t Deadline() const;
+
+  // There is nothing left that the machine should go on for.
+  bool script_done() const { return script_done_; }
+
+ private:
+  void ServeUser();
+  Wish RunScript();
+  std::optional<std::string_view> NextLine();
+  Wish FailScript(const LogLine& reason);
+  void Announce(std::string_view line);
+
+  uint32_t offset() const { return static_cast<uint32_t>(position_); }
+  uint32_t line_number() const { return static_cast<uint32_t>(position_ >> 32) + 1; }
+
+  KernelCalls& kernel_;
+  Operations& operations_;
+  MonitorOutput output_{kernel_};
+  MonitorExpectation expectation_;
+  MonitorSession user_{kernel_, operations_, output_, expectation_, ""};
+  MonitorSession script_{kernel_, operations_, output_, expectation_, "monitor: "};
+  std::optional<ByteRingReader> input_;
+  std::string_view script_text_;
+  MonitorJournal* journal_ = nullptr;
+  uint64_t position_ = 0;    // of the line that is executed, as in the journal
+  uint64_t not_before_ = 0;  // ticks: of the script's next line
+  bool script_done_ = true;
+};
+
+}  // namespace atoll
+
+#endif  // ATOLL_SERVICES_SUPERVISOR_MONITOR_H_
