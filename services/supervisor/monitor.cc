@@ -56,7 +56,7 @@ Monitor::Wish Monitor::Work() {
 }
 
 uint64_t Monitor::Deadline() const {
-  uint64_t deadline = user_.Deadline();
+  uint64_t deadline = more_ ? 0 : user_.Deadline();
   if (!script_done_) {
     const uint64_t blocked = script_.busy() ? script_.Deadline() : output_.Deadline();
     deadline = std::min(deadline, !script_.busy() && blocked == kNever ? not_before_ : blocked);
@@ -67,23 +67,33 @@ uint64_t Monitor::Deadline() const {
 // ---- the user --------------------------------------------------------------------------------------------------
 
 void Monitor::ServeUser() {
+  more_ = false;
   if (!input_.has_value()) return;
   Checked<void> done;
   if (user_.busy()) {
     done = user_.Work();
   } else {
-    std::array<char, MonitorCommand::kLineBytes + 2> line;
-    const size_t count = input_->Peek(std::as_writable_bytes(std::span(line)));
-    const auto end = std::ranges::find(std::span(line).first(count), '\n');
-    const auto bytes = static_cast<size_t>(end - line.begin());
-    if (bytes == count && count < line.size()) return;  // its end is to come
-    // Before it is executed: a line that kills the supervisor is not executed again by the next one.
-    input_->Consume(std::min(bytes + 1, count));
-    done = user_.Begin({line.data(), bytes});
+    std::array<char, MonitorCommand::kLineBytes + 2> buffer;
+    const std::optional<std::string_view> line = TypedLine(buffer);
+    if (!line.has_value()) return;
+    done = user_.Begin(*line);
     if (done) done = user_.Work();
   }
   if (!done) output_.Print("", done.error().view());
-  if (!user_.busy()) output_.Answered();
+  if (user_.busy()) return;
+  output_.Answered();
+  more_ = input_->Available() != 0;
+}
+
+// The next line, which is taken before it is executed: one that kills the supervisor is not executed again by the next
+// instance. A line that is too long counts as several.
+std::optional<std::string_view> Monitor::TypedLine(std::span<char> buffer) {
+  const size_t count = input_->Peek(std::as_writable_bytes(buffer));
+  const std::string_view typed(buffer.data(), count);
+  const size_t end = typed.find('\n');
+  if (end == std::string_view::npos && count < buffer.size()) return std::nullopt;
+  input_->Consume(std::min(end, count - 1) + 1);
+  return typed.substr(0, end);
 }
 
 // ---- the script ------------------------------------------------------------------------------------------------
@@ -95,11 +105,12 @@ std::optional<std::string_view> Monitor::NextLine() {
   return rest.substr(0, rest.find('\n'));
 }
 
-// What has an effect, with the time.
+uint64_t Monitor::PositionAfter(std::string_view line) const {
+  constexpr uint64_t kOneLine = uint64_t{1} << 32;
+  return position_ + kOneLine + line.size() + 1;  // a file is too small for a carry
+}
+
 void Monitor::Announce(std::string_view line) {
-  const Checked<MonitorCommand> command = ParseMonitorCommand(line);
-  if (!command || command->waits() || command->lists()) return;
-  if (command->verb == MonitorCommand::Verb::kNothing) return;
   const uint64_t second = kernel_.TicksPerSecond();
   const uint64_t now = kernel_.Ticks();
   const uint64_t microseconds = now % second * 1'000'000 / second;
@@ -119,37 +130,38 @@ Monitor::Wish Monitor::FailScript(const LogLine& reason) {
 
 Monitor::Wish Monitor::RunScript() {
   if (!script_.busy()) {
-    if (kernel_.Ticks() < not_before_) return Wish::kNone;
-    if (!output_.HasRoom()) return Wish::kNone;
-    // Lines without a command cost no turn of their own, as long as they are few.
+    if (kernel_.Ticks() < not_before_ || !output_.HasRoom()) return Wish::kNone;
     const std::optional<std::string_view> line = NextLine();
     if (!line.has_value()) {
       script_done_ = true;
       output_.Print(kScriptPrefix, "the script has ended");
       return Wish::kNone;
     }
-    Announce(*line);
-    const Checked<MonitorCommand> command = ParseMonitorCommand(*line);
-    const bool waits = command && command->waits();
-    // From now on the line is not executed again, unless it is one that waits.
-    const uint64_t next =
-        (position_ & ~uint64_t{0xffff'ffff}) + (uint64_t{1} << 32) + offset() + line->size() + 1;
-    if (!waits) Store(journal_->position, next);
-    if (const auto begun = script_.Begin(*line); !begun) return FailScript(begun.error());
+    if (const auto begun = BeginLine(*line); !begun) return FailScript(begun.error());
     if (script_.power_off()) return Wish::kPowerOff;
-    if (waits) {
-      Store(journal_->wait_end, script_.wait_end());
-      Store(journal_->wait_line, line_number());
-    }
   }
   if (const auto done = script_.Work(); !done) return FailScript(done.error());
   if (script_.busy()) return Wish::kNone;
-  const std::string_view line = NextLine().value_or("");
-  position_ =
-      (position_ & ~uint64_t{0xffff'ffff}) + (uint64_t{1} << 32) + offset() + line.size() + 1;
+  position_ = PositionAfter(NextLine().value_or(""));
   Store(journal_->position, position_);
   not_before_ = kernel_.Ticks() + kernel_.TicksPerSecond() / kPausesPerSecond;
   return Wish::kNone;
+}
+
+Checked<void> Monitor::BeginLine(std::string_view line) {
+  const Checked<MonitorCommand> command = ParseMonitorCommand(line);
+  if (!command) return std::unexpected(command.error());
+  const bool waits = command->waits();
+  const bool acts = !waits && !command->lists() && command->verb != MonitorCommand::Verb::kNothing;
+  if (acts) Announce(line);
+  // From now on the line is not executed again. One that waits is begun again, and ends when it would have ended.
+  if (!waits) Store(journal_->position, PositionAfter(line));
+  if (auto begun = script_.Begin(line); !begun) return begun;
+  if (waits) {
+    Store(journal_->wait_end, script_.wait_end());
+    Store(journal_->wait_line, line_number());
+  }
+  return {};
 }
 
 }  // namespace atoll

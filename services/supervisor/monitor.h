@@ -54,10 +54,13 @@ class Monitor {
 
  private:
   void ServeUser();
+  std::optional<std::string_view> TypedLine(std::span<char> buffer);
   Wish RunScript();
   std::optional<std::string_view> NextLine();
   Wish FailScript(const LogLine& reason);
+  Checked<void> BeginLine(std::string_view line);
   void Announce(std::string_view line);
+  uint64_t PositionAfter(std::string_view line) const;
 
   uint32_t offset() const { return static_cast<uint32_t>(position_); }
   uint32_t line_number() const { return static_cast<uint32_t>(position_ >> 32) + 1; }
@@ -74,6 +77,7 @@ class Monitor {
   uint64_t position_ = 0;    // of the line that is executed, as in the journal
   uint64_t not_before_ = 0;  // ticks: of the script's next line
   bool script_done_ = true;
+  bool more_ = false;  // the user typed more than one line
 };
 
 }  // namespace atoll

@@ -280,7 +280,8 @@ TEST(Console, journal_with_impossible_guests_is_harmless) {
   ConsoleMachine m;
   auto* state = *AttachConsoleState(m.journal.span());
   state->focus = 77;
-  state->writer = 0xffff'ffff;
+  state->line = ~0u;
+  state->keys = ~0u & ~Keys{.command = true, .monitor = true}.Pack();
   m.Boot();
   m.Type("a");
   EXPECT_EQ(m.guests[0].Read(), "a");
