@@ -26,6 +26,7 @@ MACHINE_MIN_MIB, MACHINE_STEP_MIB = 512, 64
 # One instruction is one nanosecond, and nothing of the host shows: two runs are equal to the instruction.
 ICOUNT = ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2024-01-01,clock=vm"]
 BATCH_MODE = 0o100644
+SCRIPT_NAME, SCRIPT_MAX, SCRIPT_LINE_MAX = "monitor", 1 << 20, 240  # services/supervisor/monitor.h, monitor_command.h
 IMAGE_MAGIC_AT = 56          # of "ARM\x64" (Linux, Documentation/arch/arm64/booting.rst)
 # How the tools name what --option gave in the description that stands for it.
 OPTION_OF = [(r"vm guest\.vcpus: ", "--vcpus "), (r"vm guest\.memory_mib: ", "--memory "),
@@ -56,6 +57,8 @@ class Options:
     cpu: str = "neoverse-n1"
     icount: bool = False
     batch: str | None = None
+    monitor: str | None = None  # a script for it
+    added: list[str] = dataclasses.field(default_factory=list)  # further files of the boot archive
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     extra_qemu: list[str] = dataclasses.field(default_factory=list)
     # Further services: (folder of NAME/manifest.textproto, folder of NAME.elf).
@@ -121,6 +124,19 @@ def pe_end(head: bytes) -> int:
     ends = (sum(int.from_bytes(head[at + field:at + field + 4], "little") for field in (16, 20))  # size, position
             for at in range(table, table + 40 * sections, 40))
     return max(ends, default=0)
+
+
+def check_script(path: pathlib.Path) -> None:
+    """Refuses a file that cannot be a script of the monitor. What its lines say is the monitor's to judge."""
+    text = path.read_bytes()
+    if not 0 < len(text) <= SCRIPT_MAX:
+        raise InputError(f"--monitor {path}: has {len(text)} bytes; there must be 1..{SCRIPT_MAX}")
+    for number, line in enumerate(text.split(b"\n"), start=1):
+        line = line.removesuffix(b"\r")
+        if len(line) > SCRIPT_LINE_MAX:
+            raise InputError(f"--monitor {path}: line {number} has {len(line)} characters; at most {SCRIPT_LINE_MAX}")
+        if any(not 0x20 <= byte <= 0x7e for byte in line):
+            raise InputError(f"--monitor {path}: line {number} has a character that is not printable ASCII")
 
 
 def quote(text: str) -> str:
@@ -219,7 +235,7 @@ class Machine:
                     *(a for manifests, elfs in services for a in ("--manifests", str(manifests), "--elfs", str(elfs))),
                     *(["--seed", "1"] if self.options.icount else []), *(["--net"] if self.options.net else []),
                     *(a for k, v in files.items() for a in ("--file", f"{k}={v}"))])
-        self._tool([str(tools / "archive.py"), "--out", str(self.archive), "--list", str(listing)])
+        self._tool([str(tools / "archive.py"), "--out", str(self.archive), "--list", str(listing), *self._added()])
         description = Schemas("system").message("System")()
         from google.protobuf import text_format
         text_format.Parse(system.read_text(), description)
@@ -231,6 +247,16 @@ class Machine:
             say("this machine has no disk (--disk): the guests' physical disks fail")
         if self.options.forwards and not self.has_network:
             raise InputError("--forward: no VM has a network; --net gives it one")
+
+    def _added(self) -> list[str]:
+        """archive.py's options for what is in the archive beside what the plan needs."""
+        options = []
+        if self.options.monitor is not None:
+            check_script(existing(self.options.monitor, "--monitor"))
+            options += ["--add", f"{SCRIPT_NAME}={self.options.monitor}"]
+        for path in self.options.added:
+            options += ["--add", f"{existing(path, '--add').name}={path}"]
+        return options
 
     def _tool(self, command: list[str]) -> None:
         result = subprocess.run(["/usr/bin/python3", *command], stderr=subprocess.PIPE, text=True)

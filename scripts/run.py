@@ -50,6 +50,10 @@ def make_parser(name: str, description: str) -> argparse.ArgumentParser:
     shorthand.add_argument("--memory", type=int, metavar="MIB", help="default 512")
     shorthand.add_argument("--batch", metavar="FILE", help="run this shell script in the demo guest, then power off; "
                            "it has a fresh disk in memory unless told otherwise")
+    parser.add_argument("--monitor", metavar="FILE", help="a script of monitor commands, a line each, executed in guest "
+                        "time from the machine's start; one that fails ends the machine (docs/debugging.md)")
+    parser.add_argument("--add", metavar="FILE", action="append", default=[], help="puts a file into the boot archive "
+                        "under its own name, for the monitor's `upgrade` (repeatable)")
     machine = parser.add_argument_group("the machine below")
     machine.add_argument("--machine-cpus", type=int, metavar="N", default=1, help="1..8 (default 1)")
     machine.add_argument("--disk", metavar="FILE[,ro]", help="raw image file as the machine's disk: what is written "
@@ -91,7 +95,8 @@ def options_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
         config=arguments.config, kernel=arguments.kernel, initrd=arguments.initrd, append=arguments.append,
         disks=arguments.memory_disk or [], net=arguments.net, forwards=forwards, machine_cpus=arguments.machine_cpus,
         machine_disk=None if arguments.disk is None else machine_devices.Disk.parse(arguments.disk), vcpus=arguments.vcpus, memory=arguments.memory, cpu=arguments.cpu,
-        icount=arguments.icount, batch=arguments.batch, files=dict(pair.split("=", 1) for pair in arguments.file))
+        icount=arguments.icount, batch=arguments.batch,
+        monitor=arguments.monitor, added=arguments.add, files=dict(pair.split("=", 1) for pair in arguments.file))
 
 
 def start(arguments: argparse.Namespace, options: launch.Options, then) -> int:

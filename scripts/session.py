@@ -17,6 +17,9 @@ TAIL_LINES = 30
 QUIT_SECONDS = 5
 # A line of the hypervisor's log (Linux pads its seconds with blanks), or of a kernel that reports its own end.
 HYPERVISOR_LINE = re.compile(r"^(?:\[(?:0|[1-9]\d*)\.\d{6}\] |atoll: )(.*)")
+# A line of the monitor's script (--monitor), and the one that says why it failed.
+MONITOR_LINE = re.compile(r"^monitor: (.*)")
+SCRIPT_FAILURE = re.compile(r"line \d+: ")
 # What it says without trouble, or after the reason.
 NO_REASON = re.compile(r"atoll at |memory 0x|\d+ CPU|started \d+ services|VM \S+ (?:is off|resets|starts afresh.*|crashed)$|VM \S+: \d+ bytes given back|powering off")
 
@@ -27,6 +30,7 @@ class Tail:
     def __init__(self):
         self.lines = collections.deque(maxlen=TAIL_LINES)
         self.reason = ""
+        self.script_failure = ""
 
     def add(self, raw: bytes) -> None:
         line = raw.decode(errors="replace").rstrip("\r\n")
@@ -34,11 +38,14 @@ class Tail:
         found = HYPERVISOR_LINE.match(line)
         if found and not NO_REASON.match(found[1]):
             self.reason = found[1]
+        script = MONITOR_LINE.match(line)
+        if script and SCRIPT_FAILURE.match(script[1]):
+            self.script_failure = line
 
     def explain(self, status: int) -> str:
         if not self.lines:
             return f"QEMU ended with status {status} before anything ran; its own message is above"
-        return self.reason or f"the machine ended with status {status} and gave no reason"
+        return self.script_failure or self.reason or f"the machine ended with status {status} and gave no reason"
 
 
 class Deadline:
@@ -136,7 +143,8 @@ def run_batch(machine: launch.Machine, timeout: float | None) -> int:
     with Deadline(process, timeout) as deadline:
         for line in process.stdout:
             tail.add(line)
-            sys.stdout.buffer.write(script.feed(line))
+            monitor = MONITOR_LINE.match(line.decode(errors="replace"))
+            sys.stdout.buffer.write(line.rstrip(b"\r\n") + b"\n" if monitor else script.feed(line))
             sys.stdout.buffer.flush()
         status = process.wait()
     if deadline.expired:

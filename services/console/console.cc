@@ -18,6 +18,9 @@ constexpr size_t kLongestRun = 2048;
 // Bytes looked at in one go.
 constexpr size_t kChunk = 64;
 
+// So many bytes of a guest without focus are printed though they do not end a line.
+constexpr size_t kMuch = 512;
+
 // So long the log and the monitor wait for a guest to end its line: a tenth of a second.
 constexpr uint64_t kLinePatiencePerSecond = 10;
 // And other guests: 20 ms.
@@ -215,6 +218,14 @@ Console::Progress Console::SendLines(LineSource& source, size_t& budget) {
 
 // ---- guests ----------------------------------------------------------------------------------------------------
 
+// Whether the ring has a line with its end, or much.
+bool Console::HasLine(const ByteRingReader& ring) {
+  std::array<std::byte, kMuch> bytes;
+  const size_t count = ring.Peek(bytes);
+  const auto begin = bytes.begin();
+  return count == bytes.size() || std::find(begin, begin + count, std::byte{'\n'}) != begin + count;
+}
+
 // Sends a run of a guest's bytes, or the text that has to come first.
 Console::Progress Console::SendFrom(uint32_t guest, size_t& budget) {
   if (!TakeOver(static_cast<uint8_t>(guest))) return Progress::kBlocked;
@@ -226,6 +237,10 @@ Console::Progress Console::SendFrom(uint32_t guest, size_t& budget) {
     if (count == 0) return Progress::kDone;
     for (size_t i = 0; i < count && budget != 0; ++i, ++run_, --budget) {
       if (labelled && !line_.mid_line) {
+        if (state_.flushing == 0 && !HasLine(ring)) {  // it is kept until more comes
+          spilling_ &= ~(1u << guest);
+          return Progress::kDone;
+        }
         words_.Put("[");
         words_.Put(guests_[guest]->name);
         words_.Put("] ");

@@ -122,6 +122,7 @@ class Console {
   bool TakeOver(uint8_t writer);  // false: the UART is full
   bool ShowPrompt();              // false: the UART is full
   bool HasFocus(uint32_t guest) const { return guest == state_.focus && !keys_.monitor; }
+  static bool HasLine(const ByteRingReader& ring);
   bool IsWanted(uint32_t guest);
   std::optional<uint32_t> NextWriter();
   bool MayFinishLine(uint32_t last);

@@ -110,23 +110,22 @@ void ServiceMain(const StartInfo& start) {
       {reinterpret_cast<std::byte*>(manifest::kLogAddress.value), manifest::kLogBytes});
   if (!log.has_value()) Panic("log: ", log.error());
   auto* const vms = reinterpret_cast<VmList*>(manifest::kVmsAddress.value);
-  const std::span<std::byte> channel(
-      reinterpret_cast<std::byte*>(manifest::kMonitorAddress.value), manifest::kMonitorBytes);
+  const std::span<std::byte> channel(reinterpret_cast<std::byte*>(manifest::kMonitorAddress.value),
+                                     manifest::kMonitorBytes);
   const Result<ByteRingReader> output = ByteRingReader::Attach(MonitorChannel::Output(channel));
   const Result<ByteRingWriter> input = ByteRingWriter::Attach(MonitorChannel::Input(channel));
   if (!output.has_value() || !input.has_value()) Panic("monitor: no rings");
   KernelNotifier supervisor(manifest::kMonitor);
-  Console console(
-      {uart,
-       timer,
-       counter,
-       power_off,
-       flushed,
-       *log,
-       log_room,
-       {*output, *input, MonitorChannel::Expected(channel), supervisor},
-       vms},
-      **state);
+  Console console({uart,
+                   timer,
+                   counter,
+                   power_off,
+                   flushed,
+                   *log,
+                   log_room,
+                   {*output, *input, MonitorChannel::Expected(channel), supervisor},
+                   vms},
+                  **state);
 
   std::array<std::optional<KernelNotifier>, Console::kMaxGuests> notifiers;
   for (uint32_t slot = 0; slot < config.guest_count; ++slot) {

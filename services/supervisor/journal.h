@@ -14,6 +14,7 @@
 
 #include "ipc/abi.h"
 #include "services/supervisor/kernel_calls.h"
+#include "services/supervisor/monitor_journal.h"
 
 namespace atoll {
 
@@ -62,6 +63,7 @@ struct SupervisorJournal {
   std::array<JournaledTask, 128> tasks;
   std::array<JournaledVm, 8> vms;
   std::array<JournaledWindow, 256> windows;
+  MonitorJournal monitor;
 
   // The task's entry, a free one if it has none yet; null if there are too many.
   JournaledTask* Find(uint32_t slot) {

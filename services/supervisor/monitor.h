@@ -16,19 +16,12 @@
 #include "services/runtime/byte_ring.h"
 #include "services/supervisor/kernel_calls.h"
 #include "services/supervisor/monitor_expectation.h"
+#include "services/supervisor/monitor_journal.h"
 #include "services/supervisor/monitor_output.h"
 #include "services/supervisor/monitor_session.h"
 #include "services/supervisor/operations.h"
 
 namespace atoll {
-
-// What a supervisor that is started again has to know; a part of its journal.
-struct MonitorJournal {
-  uint64_t
-      position;  // of the script's next line: offset in the file [31:0], its number from 0 [63:32]
-  uint64_t wait_end;   // ticks: of the line that waits; written before ...
-  uint64_t wait_line;  // ... the number of that line, from 1. 0: no line waits
-};
 
 class Monitor {
  public:
@@ -36,7 +29,8 @@ class Monitor {
   static constexpr const char* kScriptFile = "monitor";
   static constexpr size_t kMaxScriptBytes = 1 << 20;
 
-  Monitor(KernelCalls& kernel, Operations& operations) : kernel_(kernel), operations_(operations) {}
+  constexpr Monitor(KernelCalls& kernel, Operations& operations)
+      : kernel_(kernel), operations_(operations) {}
 
   // `channel`: what is shared with the console; empty: there is none. `script`: the file, which zeros may follow; empty:
   // there is none.

@@ -18,7 +18,7 @@ class MonitorListing {
  public:
   static constexpr size_t kLineBytes = 200;  // at most of a line; longer ones are cut
 
-  MonitorListing(KernelCalls& kernel, Operations& operations)
+  constexpr MonitorListing(KernelCalls& kernel, Operations& operations)
       : kernel_(kernel), operations_(operations) {}
 
   // `command.lists()`. The error is about what is not there.

@@ -24,8 +24,8 @@ class MonitorSession {
   static constexpr uint64_t kNever = ~uint64_t{0};
 
   // `prefix`: of each line that it prints.
-  MonitorSession(KernelCalls& kernel, Operations& operations, MonitorOutput& output,
-                 MonitorExpectation& expectation, std::string_view prefix)
+  constexpr MonitorSession(KernelCalls& kernel, Operations& operations, MonitorOutput& output,
+                           MonitorExpectation& expectation, std::string_view prefix)
       : kernel_(kernel),
         operations_(operations),
         output_(output),

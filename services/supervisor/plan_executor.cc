@@ -174,9 +174,11 @@ bool PlanExecutor::NoteOwn(const atoll_PlanMapping& mapping) {
   };
   const bool is_log = is(own::kLogAddress, own::kLogBytes);
   const bool is_vms = is(own::kVmsAddress, own::kVmsBytes);
+  const bool is_monitor = is(own::kMonitorAddress, own::kMonitorBytes);
   has_log_ |= is_log;
   has_vms_ |= is_vms;
-  return is_log || is_vms;
+  has_monitor_ |= is_monitor;
+  return is_log || is_vms || is_monitor;
 }
 
 Status PlanExecutor::Bound(Status status) const {

@@ -46,6 +46,7 @@ class PlanExecutor {
   // The plan has mapped the memory "log", or "vms", of the supervisor's own manifest.
   bool has_log() const { return has_log_; }
   bool has_vms() const { return has_vms_; }
+  bool has_monitor() const { return has_monitor_; }
 
  private:
   Checked<void> AdoptTask(const atoll_PlanTask& task);
@@ -81,6 +82,7 @@ class PlanExecutor {
   DmaWindows& dma_;
   bool has_log_ = false;
   bool has_vms_ = false;
+  bool has_monitor_ = false;
   bool resuming_ = false;  // what a record binds may be bound already
 };
 

@@ -50,7 +50,9 @@ Checked<void> Supervisor::Rebuild() {
   if (journal.record != SupervisorJournal::kAllRecords) return ExecutePlan(journal.record);
   started_ = true;
   RelayLog();
-  return life_.Resume(plan_, total_bytes_);
+  auto resumed = life_.Resume(plan_, total_bytes_);
+  if (resumed) StartMonitor();
+  return resumed;
 }
 
 Checked<void> Supervisor::AdoptRecord(const atoll_PlanRecord& record, uint32_t index) {

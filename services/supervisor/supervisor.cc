@@ -78,6 +78,7 @@ Checked<void> Supervisor::ExecutePlan(uint32_t under_way) {
   Journal(journal.record, SupervisorJournal::kAllRecords);
   RelayLog();
   life_.Start(plan_);
+  StartMonitor();
   return {};
 }
 
@@ -88,6 +89,17 @@ void Supervisor::RelayLog() {
   if (!IsOk(relayed)) {
     reporter_.Warn(LogLine("log: goes past the console: ").Append(StatusName(relayed)));
   }
+}
+
+void Supervisor::StartMonitor() {
+  namespace own = supervisor_manifest;
+  std::span<std::byte> channel;
+  if (executor_.has_monitor()) {
+    channel = kernel_.OwnMemory(own::kMonitorAddress, own::kMonitorBytes);
+  }
+  const Archive::File* script = archive_.Find(Monitor::kScriptFile);
+  monitor_.Start(channel, script != nullptr ? script->data : std::span<const std::byte>{},
+                 JournalOf(kernel_).monitor);
 }
 
 // ---- events
@@ -114,10 +126,14 @@ void Supervisor::Continue() {
   }
   if (!started_) return;
   life_.Work();
-  if (life_.all_ended()) {
+  const Monitor::Wish wish = monitor_.Work();
+  if (wish != Monitor::Wish::kNone) {
+    StopAllVms();
+    BeginPowerOff(wish == Monitor::Wish::kFail ? kExitFailed : kExitOk);
+  } else if (life_.all_ended() && monitor_.script_done()) {
     BeginPowerOff(life_.any_crashed() ? kExitFailed : kExitOk);
   } else {
-    SetTimer(life_.Deadline());
+    SetTimer(std::min(life_.Deadline(), monitor_.Deadline()));
   }
 }
 

@@ -9,10 +9,12 @@
 #include <span>
 
 #include "services/supervisor/archive.h"
+#include "services/supervisor/basic_operations.h"
 #include "services/supervisor/dma_windows.h"
 #include "services/supervisor/kernel_calls.h"
 #include "services/supervisor/log_line.h"
 #include "services/supervisor/log_relay.h"
+#include "services/supervisor/monitor.h"
 #include "services/supervisor/objects.h"
 #include "services/supervisor/page_allocator.h"
 #include "services/supervisor/plan.h"
@@ -61,6 +63,7 @@ class Supervisor {
   Status AdoptObjects(const atoll_PlanRecord& record);
   bool IsDone(const atoll_PlanRecord& record, uint32_t index);
   void RelayLog();
+  void StartMonitor();
 
   void LookAtTasks();
   void OnDeath(TaskEntry& task, const InspectTaskReply& death);
@@ -90,6 +93,8 @@ class Supervisor {
   PlanExecutor executor_{kernel_, objects_, resources_, archive_, loader_, tasks_, vms_, dma_};
   VmLife life_{kernel_, objects_, executor_, tasks_, vms_, dma_, reporter_};
   LogRelay log_{kernel_};
+  BasicOperations operations_{kernel_, tasks_, vms_};
+  Monitor monitor_{kernel_, operations_};
   std::span<const std::byte> plan_;
   uint64_t total_bytes_ = 0;  // that were free before anything was made
   bool started_ = false;

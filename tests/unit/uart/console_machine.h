@@ -49,11 +49,11 @@ struct ConsoleMachine {
         *ByteRingReader::Attach(MonitorChannel::Output(channel.span())),
         *ByteRingWriter::Attach(MonitorChannel::Input(channel.span())),
         MonitorChannel::Expected(channel.span()), supervisor};
-    console = std::make_unique<Console>(
-        Console::Ports{*uart, timer, counter, power_off, flushed,
-                       *ByteRingReader::Attach(log_memory.span()), log_room, monitor,
-                       has_list ? &vms : nullptr},
-        **AttachConsoleState(journal.span()));
+    console =
+        std::make_unique<Console>(Console::Ports{*uart, timer, counter, power_off, flushed,
+                                                 *ByteRingReader::Attach(log_memory.span()),
+                                                 log_room, monitor, has_list ? &vms : nullptr},
+                                  **AttachConsoleState(journal.span()));
     for (size_t i = 0; i < count; ++i) {
       ASSERT_EQ(console->AddGuest(
                     {kNames[i], *ConsoleLine::Attach(guests[i].memory.span()), guests[i].input}),

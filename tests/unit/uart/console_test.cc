@@ -160,16 +160,71 @@ TEST(Console, PL011_21_guest_without_focus_never_waits) {
   EXPECT_EQ(wire.find("[vm1] a line of the second guest\n[vm1] a line"), 0u);
 }
 
-TEST(Console, lines_of_two_guests_do_not_mix) {
+TEST(Console, a_line_that_was_begun_is_finished_before_anothers_begins) {
   ConsoleMachine m;
   m.guests[0].Print("prompt# ");
   m.Output();
-  m.guests[1].Print(std::string(3000, 'z') + "\nend\n");
-  m.Output();
+  m.guests[1].Print(std::string(2500, 'z') + "\nend\n");
+  m.PassMilliseconds(10);
   m.guests[0].Print("echo\n");
   m.Output();
   EXPECT_EQ(m.hardware.TakeWire(),
-            "prompt# \r\n[vm1] " + std::string(3000, 'z') + "\n[vm1] end\necho\n");
+            "prompt# echo\n[vm1] " + std::string(2500, 'z') + "\n[vm1] end\n");
+}
+
+TEST(Console, the_rest_of_a_line_is_waited_for_20_ms) {
+  ConsoleMachine m;
+  m.guests[0].Print("prompt# ");
+  m.Output();
+  m.guests[1].Print(std::string(2500, 'z') + "\n");
+  m.Output();
+  EXPECT_EQ(m.hardware.TakeWire(), "prompt# ");
+  m.PassMilliseconds(21);
+  EXPECT_EQ(m.hardware.TakeWire(), "\r\n[vm1] " + std::string(2500, 'z') + "\n");
+  EXPECT_EQ(m.timer.deadline, FakeTimer::kNever);
+}
+
+TEST(Console, the_rest_of_a_line_is_not_waited_for_when_another_guest_has_little_room) {
+  ConsoleMachine m;
+  m.guests[0].Print("prompt# ");
+  m.Output();
+  m.guests[1].Print(std::string(kRingCapacity / 4 * 3, 'z') + "\n");
+  m.Output();
+  EXPECT_EQ(m.hardware.TakeWire(),
+            "prompt# \r\n[vm1] " + std::string(kRingCapacity / 4 * 3, 'z') + "\n");
+}
+
+TEST(Console,
+     a_line_of_a_guest_without_focus_comes_to_its_end_though_its_ring_was_empty_in_between) {
+  ConsoleMachine m(3);
+  m.guests[1].Print(std::string(kRingCapacity / 2, '1') + "\n" + std::string(600, 's'));
+  m.Output();
+  m.guests[2].Print(std::string(kRingCapacity / 2, '2') + "\n");
+  m.guests[0].Print("focus\n");
+  m.Output();
+  m.PassMilliseconds(5);
+  m.guests[1].Print("4567\nnext");
+  m.Output();
+  const std::string wire = m.hardware.TakeWire();
+  EXPECT_NE(wire.find("[vm1] " + std::string(600, 's') + "4567\n"), std::string::npos) << wire;
+  EXPECT_NE(wire.find("[vm2] 222"), std::string::npos);
+  EXPECT_NE(wire.find("focus\n"), std::string::npos);
+  EXPECT_EQ(wire.find("next"), std::string::npos) << "that is kept until its ring is half full";
+}
+
+TEST(Console, lines_without_end_do_not_hold_up_the_others) {
+  ConsoleMachine m;
+  std::string wire;
+  for (int i = 0; i < 40; ++i) {
+    m.guests[0].Print(std::string(300, 'e'));
+    m.guests[1].Print(std::string(300, '1') + "\n");
+    m.Output();
+    wire += m.hardware.TakeWire();
+  }
+  EXPECT_NE(wire.find("1\n"), std::string::npos);
+  size_t bytes = 0;
+  for (const char c : wire) bytes += c == 'e' ? 1 : 0;
+  EXPECT_EQ(bytes, 40u * 300) << "none is lost";
 }
 
 TEST(Console, PL011_65_endless_output_leaves_the_others_and_the_keyboard) {
