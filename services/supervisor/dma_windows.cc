@@ -87,7 +87,12 @@ Result<DmaTable*> DmaWindows::Table(uint32_t slot) {
     }
     (void)tables_.Add(slot);
   }
-  return reinterpret_cast<DmaTable*>(kernel_.OwnMemory(address, kPageSize).data());
+  return &At(index);
+}
+
+DmaTable& DmaWindows::At(size_t table) {
+  return *reinterpret_cast<DmaTable*>(
+      kernel_.OwnMemory(kTables + table * kPageSize, kPageSize).data());
 }
 
 }  // namespace atoll

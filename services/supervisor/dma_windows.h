@@ -55,6 +55,7 @@ class DmaWindows {
   // In the journal before it is in the page.
   void SetGeneration(Window& window, uint32_t generation);
   Result<DmaTable*> Table(uint32_t slot);
+  DmaTable& At(size_t table);
   DmaWindow& Shared(const Window& window) { return (**Table(window.table))[window.entry]; }
   bool IsClosed(const Window& window);
 

@@ -1,5 +1,7 @@
 // The plan's records for a supervisor that was started again: those that an earlier instance did are noted, the one that
 // it was at is finished.
+#include <algorithm>
+
 #include "services/supervisor/journal.h"
 #include "services/supervisor/plan_executor.h"
 
@@ -62,8 +64,12 @@ Status DmaWindows::Adopt(const atoll_PlanDma& plan, uint64_t offset) {
   if (journaled.generation == 0 || journaled.place != Place(plan.table, plan.entry)) {
     return Status::kOk;  // it was never opened
   }
-  const Result<DmaTable*> table = Table(plan.table);
-  if (!table.has_value()) return table.error();
+  const auto tables = tables_.entries();
+  const auto index = static_cast<size_t>(std::ranges::find(tables, plan.table) - tables.begin());
+  if (index == tables.size() && tables_.Add(plan.table) == nullptr) {
+    return Status::kResourceExhausted;
+  }
+  DmaTable& table = At(index);  // mapped, or there were no generation
   Window* const window = windows_.Add({.table = plan.table,
                                        .entry = plan.entry,
                                        .vm = plan.vm,
@@ -74,10 +80,10 @@ Status DmaWindows::Adopt(const atoll_PlanDma& plan, uint64_t offset) {
   // The page again: it may not have come to that.
   const Ledger::Object& target = objects_.ledger().objects[plan.target];
   if (IsOpenDmaGeneration(window->generation)) {
-    OpenDmaWindow((**table)[plan.entry], plan.guest_base + offset, target.memory_bytes,
-                  target.memory, window->generation);
+    OpenDmaWindow(table[plan.entry], plan.guest_base + offset, target.memory_bytes, target.memory,
+                  window->generation);
   } else {
-    CloseDmaWindow((**table)[plan.entry], window->generation);
+    CloseDmaWindow(table[plan.entry], window->generation);
   }
   return Status::kOk;
 }

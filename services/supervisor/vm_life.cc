@@ -189,6 +189,7 @@ void VmLife::Close(VmEntry& vm, uint64_t now) {
     return Set(vm, VmEntry::State::kDismantling);
   }
   vm.deadline = now + kDmaCloseSeconds * kernel_.TicksPerSecond();
+  Journal(Journaled(vm).deadline, vm.deadline);  // its next instance has as long, whatever dies
   const TaskEntry* const driver = tasks_.Find(*holder);
   if (driver == nullptr || driver->state != TaskEntry::State::kRunning) return;
   reporter_.Warn(LogLine(driver->plan.name)

@@ -49,7 +49,6 @@ class FakeKernel final : public KernelCalls {
   };
 
   explicit FakeKernel(std::vector<std::byte> archive) : archive_bytes_(archive.size()) {
-    std::memset(ram_.data(), 0xa5, ram_.size());  // whatever an earlier user left there
     std::ranges::copy(archive, ram_.begin() + kArchiveOffset);
     Use(kRamBase + kArchiveOffset, AlignUp(archive.size(), kPageSize), "boot archive");
     objects_[1] = {.request = {.type = ObjectType::kTask}, .free_tables = 2};
@@ -58,6 +57,11 @@ class FakeKernel final : public KernelCalls {
                   {ResourceKind::kRam, kRamBase, kRamBytes, 0},
                   {ResourceKind::kArchive, kRamBase + kArchiveOffset, archive_bytes_, 0},
                   {ResourceKind::kUart, 0x900'0000, 0x1000, 33}};
+  }
+
+  ~FakeKernel() {
+    for (const auto& [page, what] : used_) Leave(page, kPageSize);
+    spare_ = std::move(memory_);
   }
 
   // ---- what a test sees and does
@@ -69,6 +73,7 @@ class FakeKernel final : public KernelCalls {
     const auto found = grants_.find({task, slot});
     return found == grants_.end() ? nullptr : &found->second;
   }
+  size_t bound() const { return bound_.size(); }
   size_t used_pages() const { return used_.size(); }
   // The bytes that a task sees at an address; empty if nothing is mapped there.
   std::span<std::byte> Look(uint32_t space, VirtAddr address, uint64_t bytes) {
@@ -153,7 +158,7 @@ class FakeKernel final : public KernelCalls {
     for (const auto& [place, grant] : grants_) {
       if (grant.object == slot) return Status::kFailedPrecondition;
     }
-    for (const auto& [vm, target] : bound_) {
+    for (const auto& [place, target] : bound_) {
       if (target == slot) return Status::kFailedPrecondition;
     }
     if (!spaces_[slot].empty()) return Status::kFailedPrecondition;
@@ -162,7 +167,7 @@ class FakeKernel final : public KernelCalls {
         if (mapping.memory == slot) return Status::kFailedPrecondition;
       }
     }
-    std::erase_if(bound_, [&](const auto& binding) { return binding.first == slot; });
+    std::erase_if(bound_, [&](const auto& binding) { return binding.first.first == slot; });
     std::erase_if(grants_, [&](const auto& entry) { return entry.first.first == slot; });
     const uint64_t pages = object.request.backing & (kPageSize - 1);
     Unuse(AlignDown(object.request.backing, kPageSize), pages * kPageSize);
@@ -245,13 +250,14 @@ class FakeKernel final : public KernelCalls {
     return Status::kOk;
   }
   Status BindMmio(abi::Handle vm, const BindMmioRequest& request) override {
-    return Bind("mmio", vm.slot, request.endpoint);
+    return Bind("mmio", vm.slot, request.address, request.endpoint);
   }
   Status BindDoorbell(abi::Handle vm, const BindDoorbellRequest& request) override {
-    return Bind("doorbell", vm.slot, request.signal);
+    return Bind("doorbell", vm.slot, request.address, request.signal);
   }
   Status BindHypercall(abi::Handle vm, const BindHypercallRequest& request) override {
-    return Bind("hypercall", vm.slot, request.endpoint);
+    bound_.erase({vm.slot, kHypercalls});  // another one takes its place
+    return Bind("hypercall", vm.slot, kHypercalls, request.endpoint);
   }
   Status StartTask(abi::Handle task, const StartTaskRequest& request) override {
     if (!IsOk(next_start)) return next_start;
@@ -394,29 +400,38 @@ class FakeKernel final : public KernelCalls {
   void Unuse(uint64_t base, uint64_t bytes) {
     for (uint64_t page = base; page < base + bytes; page += kPageSize) {
       EXPECT_EQ(used_.erase(page), 1u) << "page " << page << " was not in use";
-      // Nobody may count on what is left there.
-      std::memset(Ram(page, kPageSize).data(), 0x5a, kPageSize);
+      Leave(page, kPageSize);
     }
   }
+  // Nobody may count on what is left there.
+  void Leave(uint64_t base, uint64_t bytes) { std::memset(Ram(base, bytes).data(), 0x5a, bytes); }
   void Spend() {
     now += ticks_per_call;
     ++work;
   }
-  Status Bind(const char* what, uint32_t vm, uint32_t target) {
+  Status Bind(const char* what, uint32_t vm, uint64_t address, uint32_t target) {
     if (!objects_.contains(vm) || !objects_.contains(target)) return Status::kNotFound;
-    bound_.emplace_back(vm, target);
+    if (!bound_.emplace(std::pair(vm, address), target).second) return Status::kAlreadyExists;
     bindings.emplace_back(what);
     return Status::kOk;
   }
 
   uint64_t archive_bytes_;
-  // Not a vector, which a test without optimization would spend its time on making.
-  std::unique_ptr<std::byte[]> memory_{new std::byte[kRamBytes]};
+  // One test after another has the same memory: making it takes longer than most tests.
+  static std::unique_ptr<std::byte[]> TakeMemory() {
+    if (spare_ != nullptr) return std::move(spare_);
+    std::unique_ptr<std::byte[]> memory(new std::byte[kRamBytes]);
+    std::memset(memory.get(), 0xa5, kRamBytes);
+    return memory;
+  }
+  inline static std::unique_ptr<std::byte[]> spare_;
+  std::unique_ptr<std::byte[]> memory_ = TakeMemory();
   std::span<std::byte> ram_{memory_.get(), kRamBytes};
   std::vector<std::byte> journal_ = std::vector<std::byte>(abi::kRootJournalBytes);
   std::map<uint64_t, const char*> used_;
   std::map<uint32_t, std::vector<std::pair<uint64_t, uint64_t>>> tables_;
-  std::vector<std::pair<uint32_t, uint32_t>> bound_;  // VM, endpoint or signal
+  static constexpr uint64_t kHypercalls = ~uint64_t{0};
+  std::map<std::pair<uint32_t, uint64_t>, uint32_t> bound_;  // VM, address; endpoint or signal
   std::map<uint32_t, Object> objects_;
   std::map<uint32_t, std::map<uint64_t, Mapping>> spaces_;
 };
