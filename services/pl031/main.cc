@@ -1,8 +1,8 @@
 // The pl031 service of one VM.
-#include <pb_decode.h>
+#include <optional>
 
-#include "proto/rtc_config.pb.h"
 #include "services/pl031/config.h"
+#include "services/pl031/failed.h"
 #include "services/pl031/manifest.h"
 #include "services/pl031/pl031.h"
 #include "services/pl031/registers.h"
@@ -24,34 +24,32 @@ uint32_t ReadMachineClock() {
   return *reinterpret_cast<const volatile uint32_t*>(kAddress);
 }
 
-// Seconds that the VM's clock is ahead of the machine's.
-int64_t ReadOffset(std::span<const std::byte> encoded) {
-  atoll_RtcConfig config = atoll_RtcConfig_init_zero;
-  pb_istream_t stream =
-      pb_istream_from_buffer(reinterpret_cast<const pb_byte_t*>(encoded.data()), encoded.size());
-  if (!pb_decode(&stream, atoll_RtcConfig_fields, &config)) {
-    Panic("pl031 config: cannot be decoded; expected an RtcConfig (proto/rtc_config.proto)");
-  }
-  return config.offset_s;
-}
-
 }  // namespace
 
 void ServiceMain(const StartInfo& start) {
-  const std::span journal(reinterpret_cast<std::byte*>(abi::kJournalBase.value),
-                          manifest::kJournalBytes);
-  const SystemCounter counter;
-  Result<Pl031State*> state = AttachPl031State(journal);
-  if (!state.has_value()) Panic("journal: ", state.error());
-  if (*state == nullptr) {
-    // The count is modulo 2^32, and so is the sum.
-    const auto seconds = static_cast<uint32_t>(ReadMachineClock() + ReadOffset(start.config));
-    state = NewPl031State(journal, {.ticks = counter.Ticks(), .seconds = seconds});
+  KernelInterruptLine interrupt(manifest::kIrqLine);
+  if (start.failed) {
+    FailedPl031 device(interrupt);
+    Serve(device);
   }
 
-  KernelInterruptLine interrupt(manifest::kIrqLine);
+  static_assert(sizeof(Pl031Journal) <= manifest::kJournalBytes);
+  auto& journal = Journal<Pl031Journal>();
+  const SystemCounter counter;
+  Pl031State state;
+  const Copies found = LoadPl031State(journal, state);
+  if (found == Copies::kRepaired) Log("one copy of the journal was damaged: the other counts");
+  if (found == Copies::kLost) Log("the journal is damaged: the clock is set from the machine's");
+  if (found == Copies::kFresh || found == Copies::kLost) {
+    const std::optional<uint32_t> seconds = StartSeconds(start.config, ReadMachineClock());
+    if (!seconds.has_value()) {
+      Panic("pl031 config: cannot be decoded; expected an RtcConfig (proto/rtc_config.proto)");
+    }
+    state = NewPl031State({.ticks = counter.Ticks(), .seconds = *seconds});
+  }
+
   KernelTimer timer;
-  Pl031 device({interrupt, timer, counter}, **state);
+  Pl031 device({interrupt, timer, counter}, journal, state);
   device.Start();
   Serve(device);
 }

@@ -7,14 +7,15 @@ namespace atoll {
 using namespace pl031;  // NOLINT: this file is about nothing else
 
 void Pl031::Start() {
-  line_level_ = (state_.interrupt & state_.mask) != 0;
-  ports_.line.Set(line_level_);
   if (state_.alarm_ticks == DeadlineTimer::kNever) {
     SetAlarm(/*now_counts=*/false);  // fresh: RTCMR 0 is not an alarm
-  } else {
-    CheckAlarm();
-    ArmTimer();
+  } else if (IsAlarmDue()) {
+    NoteAlarm();
   }
+  journal_.Store(state_);
+  line_level_ = (state_.interrupt & state_.mask) != 0;
+  ports_.line.Set(line_level_);
+  ArmTimer();
 }
 
 Result<uint64_t> Pl031::Access(const RegisterAccess& access) {
@@ -27,7 +28,10 @@ Result<uint64_t> Pl031::Access(const RegisterAccess& access) {
   // An alarm that is due is seen by this access, though the timer's signal may still be on its way.
   CheckAlarm();
   if (!access.write) return kTable.Loaded(index, access, Read(index));
+  // A call that comes again, and whose change is in the journal. Setting the clock twice would not be the same as once.
+  if (access.token != 0 && access.token == state_.token) return 0;
   second_ticks_ = 0;
+  state_.token = access.token;
   Write(index, kTable.Stored(index, access, 0));
   return 0;
 }
@@ -47,7 +51,7 @@ uint32_t Pl031::CurrentCount() {
   const uint64_t elapsed = SecondsSinceOrigin();
   second_count_ = CountAt(elapsed);
   second_ticks_ = ports_.counter.TicksPerSecond();
-  second_start_ = state_.origin.ticks + elapsed * second_ticks_;
+  second_start_ = state_.origin_ticks + elapsed * second_ticks_;
   if (now < second_start_) second_ticks_ = 0;  // a damaged origin ahead of the counter
   return second_count_;
 }
@@ -74,32 +78,38 @@ void Pl031::Write(size_t index, uint32_t value) {
       state_.load = value;
       SetAlarm(/*now_counts=*/true);
       break;
-    case kImsc:
-      state_.mask = value;
-      ArmTimer();
-      break;
+    case kImsc: state_.mask = value; break;
     case kIcr: state_.interrupt &= ~value; break;
     default: return;  // read-only
   }
+  // Before anybody sees a consequence.
+  journal_.Store(state_);
+  ArmTimer();
   DriveLine();
 }
 
 uint64_t Pl031::SecondsSinceOrigin() const {
   const uint64_t now = ports_.counter.Ticks();
   // A damaged origin that lies ahead must not count down from 2^64.
-  if (now < state_.origin.ticks) return 0;
-  return (now - state_.origin.ticks) / ports_.counter.TicksPerSecond();
+  if (now < state_.origin_ticks) return 0;
+  return (now - state_.origin_ticks) / ports_.counter.TicksPerSecond();
 }
 
 uint32_t Pl031::CountAt(uint64_t seconds_since_origin) const {
-  return state_.origin.seconds + state_.offset + static_cast<uint32_t>(seconds_since_origin);
+  return state_.origin_seconds + state_.offset + static_cast<uint32_t>(seconds_since_origin);
 }
 
 void Pl031::CheckAlarm() {
-  if (ports_.counter.Ticks() < state_.alarm_ticks) return;
+  if (!IsAlarmDue()) return;
+  NoteAlarm();
+  journal_.Store(state_);
+  ArmTimer();
+  DriveLine();
+}
+
+void Pl031::NoteAlarm() {
   state_.interrupt = kInterruptAlarm;
   SetAlarm(/*now_counts=*/false);
-  DriveLine();
 }
 
 // Finds when the count next equals RTCMR. `now_counts`: being equal at this moment is an alarm;
@@ -114,11 +124,10 @@ void Pl031::SetAlarm(bool now_counts) {
   uint64_t ticks = 0;
   if (__builtin_add_overflow(elapsed, seconds, &seconds) ||
       __builtin_mul_overflow(seconds, ports_.counter.TicksPerSecond(), &ticks) ||
-      __builtin_add_overflow(ticks, state_.origin.ticks, &ticks)) {
+      __builtin_add_overflow(ticks, state_.origin_ticks, &ticks)) {
     ticks = DeadlineTimer::kNever;  // beyond the counter's end
   }
   state_.alarm_ticks = ticks;
-  ArmTimer();
 }
 
 // Nobody waits for an alarm that is masked: the next access finds it. A VM without alarm has no timer of ours, so

@@ -29,8 +29,9 @@ class Pl031 final : public MmioDevice {
     const Counter& counter;
   };
 
-  // `state` outlives the instance.
-  Pl031(const Ports& ports, Pl031State& state) : ports_(ports), state_(state) {}
+  // `journal` outlives the instance; `state` is what it holds, or what it is to hold from Start on.
+  Pl031(const Ports& ports, Pl031Journal& journal, const Pl031State& state)
+      : ports_(ports), journal_(journal), state_(state) {}
 
   // Brings the surroundings in line with the state: raises an alarm that fell due while no instance
   // ran.
@@ -45,14 +46,17 @@ class Pl031 final : public MmioDevice {
 
   uint64_t SecondsSinceOrigin() const;
   uint32_t CountAt(uint64_t seconds_since_origin) const;  // RTCDR
+  bool IsAlarmDue() const { return ports_.counter.Ticks() >= state_.alarm_ticks; }
   void CheckAlarm();
+  void NoteAlarm();
   void SetAlarm(bool now_counts);
   void DriveLine();
   uint32_t CurrentCount();
   void ArmTimer();
 
   Ports ports_;
-  Pl031State& state_;
+  Pl031Journal& journal_;
+  Pl031State state_;
   // The count during one second of the counter; second_ticks_ 0: not known.
   uint64_t second_start_ = 0;
   uint64_t second_ticks_ = 0;

@@ -1,29 +1,19 @@
 #include "services/pl031/state.h"
 
-#include <atomic>
-
 #include "services/pl031/registers.h"
 
 namespace atoll {
 
-Result<Pl031State*> AttachPl031State(std::span<std::byte> journal) {
-  if (journal.size() < sizeof(Pl031State)) return std::unexpected(Status::kResourceExhausted);
-  if (reinterpret_cast<uintptr_t>(journal.data()) % alignof(Pl031State) != 0) {
-    return std::unexpected(Status::kInvalidArgument);
-  }
-  auto* state = reinterpret_cast<Pl031State*>(journal.data());
-  if (state->format != Pl031State::kFormat) return nullptr;
-  // Of a damaged journal no bit is taken that a register does not have.
-  state->mask &= pl031::kInterruptAlarm;
-  state->interrupt &= pl031::kInterruptAlarm;
-  return state;
-}
-
-Pl031State* NewPl031State(std::span<std::byte> journal, const ClockOrigin& origin) {
-  auto* state = reinterpret_cast<Pl031State*>(journal.data());
-  *state = Pl031State{.origin = origin};  // format 0: not valid until the last store
-  std::atomic_ref(state->format).store(Pl031State::kFormat, std::memory_order_release);
-  return state;
+Copies LoadPl031State(Pl031Journal& journal, Pl031State& state) {
+  Pl031State found;
+  const Copies copies = journal.Load(found);
+  if (copies == Copies::kFresh || copies == Copies::kLost) return copies;
+  if (found.format != Pl031State::kFormat) return Copies::kLost;
+  // Whatever has passed the check: no bit is taken that a register does not have.
+  found.mask &= pl031::kInterruptAlarm;
+  found.interrupt &= pl031::kInterruptAlarm;
+  state = found;
+  return copies;
 }
 
 }  // namespace atoll

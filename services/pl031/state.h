@@ -9,6 +9,7 @@
 
 #include "ipc/status.h"
 #include "services/runtime/ports.h"
+#include "services/runtime/two_copies.h"
 
 namespace atoll {
 
@@ -18,15 +19,17 @@ struct ClockOrigin {
   uint32_t seconds = 0;
 };
 
+// Small, and seldom changed: the journal has two copies of all of it, and each access that changes something stores it
+// as a whole (TwoCopies). So there is no state between two accesses, and an access that is delivered again finds its
+// token if its change was stored, and has nothing to do but answer.
 struct Pl031State {
-  static constexpr uint32_t kFormat = 0x50'4c'31'01;  // "PL", part, version of this layout
-
-  uint32_t format = 0;  // written last when the state is made
+  static constexpr uint32_t kFormat = 0x50'4c'31'02;  // "PL", part, version of this layout
 
   // Set once. So time cannot jump at a restart, when the machine's clock would be read anew.
-  ClockOrigin origin;
+  uint64_t origin_ticks = 0;
+  uint32_t origin_seconds = 0;
 
-  // RTCDR = origin.seconds + whole seconds since origin.ticks + offset, modulo 2^32. A store to
+  // RTCDR = origin_seconds + whole seconds since origin_ticks + offset, modulo 2^32. A store to
   // RTCLR changes it.
   uint32_t offset = 0;
   uint32_t match = 0;      // RTCMR
@@ -35,19 +38,25 @@ struct Pl031State {
   uint32_t interrupt = 0;  // RTCRIS
 
   // Counter value at which RTCDR next comes to equal RTCMR; kNever beyond the counter's end. In the
-  // journal, so that a new instance sees that the moment passed while nobody was there. RTCRIS is
-  // written before it moves on: ending between the two repeats an alarm that the guest has not been
-  // able to clear.
+  // journal, so that a new instance sees that the moment passed while nobody was there.
   uint64_t alarm_ticks = DeadlineTimer::kNever;
+
+  uint64_t token = 0;  // of the call that stored to a register last
+  uint32_t format = kFormat;
+  uint32_t reserved = 0;
 };
-static_assert(std::is_trivially_copyable_v<Pl031State> && std::is_standard_layout_v<Pl031State>);
+static_assert(std::has_unique_object_representations_v<Pl031State>);
 
-// The state in a journal if there is one, else nullptr: then make it with NewPl031State.
-// RESOURCE_EXHAUSTED if the journal is too small, INVALID_ARGUMENT if it is not aligned.
-Result<Pl031State*> AttachPl031State(std::span<std::byte> journal);
+using Pl031Journal = TwoCopies<Pl031State>;
 
-// Makes the state of a clock that was just switched on. `journal` as accepted by AttachPl031State.
-Pl031State* NewPl031State(std::span<std::byte> journal, const ClockOrigin& origin);
+// The state of a clock that was just switched on.
+constexpr Pl031State NewPl031State(const ClockOrigin& origin) {
+  return {.origin_ticks = origin.ticks, .origin_seconds = origin.seconds};
+}
+
+// Fills `state` with what an earlier instance left, if it did. kFresh, kLost: with nothing, and the clock is to be set
+// anew. kLost is also what another version of this program has left.
+Copies LoadPl031State(Pl031Journal& journal, Pl031State& state);
 
 }  // namespace atoll
 

@@ -18,7 +18,7 @@ void Require(bool condition) {
 class Session {
  public:
   Session() {
-    NewPl031State(journal_.span(), {.ticks = counter_.ticks, .seconds = 1'700'000'000});
+    copies().Store(NewPl031State({.ticks = counter_.ticks, .seconds = 1'700'000'000}));
     Boot();
   }
 
@@ -46,10 +46,10 @@ class Session {
 
  private:
   void Boot() {
-    Pl031State* const state = *AttachPl031State(journal_.span());
-    Require(state != nullptr);
+    Pl031State state;
+    Require(LoadPl031State(copies(), state) == Copies::kGood);
     timer_.deadline = DeadlineTimer::kNever;
-    device_ = std::make_unique<Pl031>(Pl031::Ports{line_, timer_, counter_}, *state);
+    device_ = std::make_unique<Pl031>(Pl031::Ports{line_, timer_, counter_}, copies(), state);
     device_->Start();
   }
 
@@ -87,6 +87,8 @@ class Session {
     Require(Read(kCr) == 1 && Read(kPeriphId0) == 0x31);
     Require(timer_.deadline > counter_.ticks);
   }
+
+  Pl031Journal& copies() { return *reinterpret_cast<Pl031Journal*>(journal_.bytes); }
 
   AlignedMemory<4096> journal_;
   FakeLine line_;
