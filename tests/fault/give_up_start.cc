@@ -6,7 +6,7 @@
 extern "C" void SecondaryMain() {}
 
 extern "C" void GuestMain(uint64_t) {
-  crasher::Write(crasher::kEndAtStart, 1);
+  crasher::Write(crasher::kEndAtStart, crasher::kEndAtStartValue);
   bare::Print("SURVIVED\n");
   crasher::Command(crasher::kExit | crasher::kBefore);
   bare::Print("NEVER GIVEN UP\n");

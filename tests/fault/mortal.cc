@@ -99,7 +99,9 @@ bool IsNew() {
   switch (life % 3) {
     case 0: (void)bare::Hvc(0x8400'0009); break;  // SYSTEM_RESET
     case 1: bare::PowerOff();
-    default: crasher::Write(crasher::kEndAtStart, 1); crasher::Command(crasher::kNullWrite);
+    default:
+      crasher::Write(crasher::kEndAtStart, crasher::kEndAtStartValue);
+      crasher::Command(crasher::kNullWrite);
   }
   bare::Print("FAIL it lives on\n");
   for (;;) asm volatile("wfi");

@@ -2,30 +2,16 @@
 #include "guests/tests/test.h"
 #include "services/runtime/faults.h"
 #include "tests/fault/crasher/guest.h"
+#include "tests/fault/others.h"
 
 namespace {
 
 using namespace bare;
 using atoll::Fault;
 using crasher::Command;
+using crasher::LetDeathsExpire;
 using crasher::Read;
-
-// Deaths count against the service's limit for a second: waits until they do no more.
-void LetDeathsExpire() {
-  const uint64_t end = Counter() + BARE_READ("cntfrq_el0") * 11 / 10;
-  EnableInterrupt(kVirtualTimerIntid);
-  BARE_WRITE("cntv_cval_el0", end);
-  BARE_WRITE("cntv_ctl_el0", 1);
-  while (Counter() < end) WaitForInterrupt();
-  BARE_WRITE("cntv_ctl_el0", 0);
-  DisableInterrupt(kVirtualTimerIntid);
-}
-
-struct Seen {
-  uint32_t generation = Read(crasher::kGeneration);
-  uint32_t count = Read(crasher::kCount);
-  uint32_t deliveries = Read(crasher::kDeliveries);
-};
+using crasher::Seen;
 
 TEST(command_without_death_is_delivered_once) {
   const Seen before;
@@ -104,57 +90,32 @@ TEST(call_that_killed_two_instances_is_an_external_abort_and_the_device_works_on
 
 // ---- the other devices --------------------------------------------------------------------------
 
-constexpr uint32_t kVirtioMagic = 0x7472'6976;
-constexpr uint32_t kSpareIntid = 40;
-constexpr uintptr_t kSetEnable = kDistributor + 0x104;  // GICD_ISENABLER1: INTIDs 32..63
-constexpr uintptr_t kPriority = kDistributor + 0x400 + kSpareIntid;  // GICD_IPRIORITYR, by byte
-constexpr uintptr_t kUartFlags = kUart + 0x18;
 constexpr uint32_t kDeathsInARow = 10;
 
-volatile uint32_t rounds;
-volatile uint32_t wrong;
+crasher::OtherDevices others;
 volatile bool finish;
-
-// vCPU 1: all devices but the crasher, again and again.
-void UseOtherDevices() {
-  const uint32_t first = Load32(kRtc);
-  uint32_t last = first;
-  while (!finish) {
-    const uint32_t now = Load32(kRtc);
-    if (now < last || now - first > 60) wrong = 1;
-    last = now;
-    if (Load32(kVirtio) != kVirtioMagic) wrong = 2;
-    if ((Load32(kUartFlags) & 0x20) != 0 && (Load32(kUartFlags) & 0x80) != 0)
-      wrong = 3;  // full and empty
-    if ((Load32(kSetEnable) & 1u << (kSpareIntid - 32)) == 0) wrong = 4;
-    if (Load<uint8_t>(kPriority) != 0x50) wrong = 5;
-    if (Hvc(0x8400'0000).x0 != 0x1'0001) wrong = 6;  // PSCI_VERSION: 1.1
-    rounds = rounds + 1;
-  }
-}
 
 TEST(other_devices_go_on_and_keep_their_state) {
   LetDeathsExpire();
-  EnableInterrupt(kSpareIntid);
-  Store<uint8_t>(kPriority, 0x50);
-  rounds = 0;
-  wrong = 0;
+  others.Prepare();
   finish = false;
-  REQUIRE(StartSecondary(UseOtherDevices));
-  REQUIRE(WaitUntil([] { return rounds > 10; }));
+  REQUIRE(StartSecondary([] {
+    while (!finish) others.Use();
+  }));
+  REQUIRE(WaitUntil([] { return others.rounds() > 10; }));
   const Seen before;
   for (uint32_t i = 0; i < kDeathsInARow; ++i) {
-    const uint32_t seen = rounds;
+    const uint32_t seen = others.rounds();
     Command(crasher::kNullWrite | crasher::kHalfway);
-    EXPECT(WaitUntil([&] { return rounds > seen + 2; }));
+    EXPECT(WaitUntil([&] { return others.rounds() > seen + 2; }));
   }
   finish = true;
   EXPECT(JoinSecondary());
-  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(others.wrong(), 0);
   const Seen after;
   EXPECT_EQ(after.generation, before.generation + kDeathsInARow);
   EXPECT_EQ(after.count, before.count + kDeathsInARow);
-  DisableInterrupt(kSpareIntid);
+  others.Finish();
 }
 
 TEST(timer_that_expires_meanwhile_is_delivered_once) {

@@ -86,7 +86,7 @@ class Crasher final : public DeviceServer, public SignalHandler {
 
   void Write(const CallInfo& call, uint64_t offset, uint32_t value) {
     if (offset == reg::kScratch) state_.scratch = value;
-    if (offset == reg::kEndAtStart) state_.end_at_start = 1;
+    if (offset == reg::kEndAtStart) state_.end_at_start = value;
     if (offset == reg::kCommand) Command(call, value);
   }
 
@@ -104,7 +104,7 @@ class Crasher final : public DeviceServer, public SignalHandler {
       die_at(reg::kAfter);
       return;
     }
-    const uint32_t next = state_.current ^ 1;
+    const uint32_t next = (state_.current & 1) ^ 1;  // whatever was scribbled over it
     state_.records[next] = {.token = call.token,
                             .count = Current().count + 1,
                             .attempt = static_cast<uint32_t>(call.attempt)};
@@ -125,7 +125,7 @@ class Crasher final : public DeviceServer, public SignalHandler {
 
 void ServiceMain(const StartInfo& start) {
   State& state = Journal<State>();
-  if (state.end_at_start != 0) Die(reg::kUndefined);
+  if (state.end_at_start == reg::kEndAtStartValue) Die(reg::kUndefined);
   Crasher crasher(state, start.generation);
   Serve(static_cast<SignalHandler&>(crasher), static_cast<DeviceServer&>(crasher));
 }

@@ -17,7 +17,9 @@ inline constexpr uint32_t kCommand = 0x14;  // write: counts one, and dies as th
 inline constexpr uint32_t kDyingRead =
     0x18;  // read: dies at the first attempt, then gives the attempt
 inline constexpr uint32_t kEndAtStart =
-    0x1c;  // write: every instance from the next on dies before it serves
+    0x1c;  // write kEndAtStartValue: every instance from the next on dies before it serves
+// Not one of the values that a journal gets by accident.
+inline constexpr uint32_t kEndAtStartValue = 0xe4d5'7a27;
 
 // kCommand: how, where and when.
 inline constexpr uint32_t kCause = 0x0f;
