@@ -31,13 +31,22 @@ volatile uint64_t second_lives;
 
 }  // namespace
 
+bool UartOracle::IsTyped(char key) {
+  TakeTyped();
+  return typed_ == static_cast<uint8_t>(key);
+}
+
+void UartOracle::TakeTyped() {
+  for (uint32_t i = 0; i < 32 && (Load32(kUart + kFlags) & kReceiveEmpty) == 0; ++i) {
+    typed_ = Load32(kUart);
+  }
+}
+
 void UartOracle::Round() {
   Store32(kUart + kLineControl, kFifos);
   Store32(kUart + kControl, kEnabled | kLoopback);
   // Input of the console may be there: in loopback none follows.
-  for (uint32_t i = 0; i < 32 && (Load32(kUart + kFlags) & kReceiveEmpty) == 0; ++i) {
-    (void)Load32(kUart);
-  }
+  TakeTyped();
   const uint64_t bytes = random_.Next();
   for (uint32_t i = 0; i < kUartBytes; ++i) Store32(kUart, bytes >> (8 * i) & 0xff);
   for (uint32_t i = 0; i < kUartBytes; ++i) {

@@ -14,10 +14,15 @@ class UartOracle {
   explicit constexpr UartOracle(uint64_t seed) : random_(seed) {}
   void Round();
   void Finish() const;
+  // This key came since the last time, whatever else.
+  bool IsTyped(char key);
 
  private:
+  void TakeTyped();
+
   Report report_{"uart"};
   Random random_;
+  uint32_t typed_ = 0;  // the last byte
 };
 
 // pl011 and console: numbered lines.

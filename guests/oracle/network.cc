@@ -92,7 +92,7 @@ void NetworkOracle::Send(uint32_t frames) {
 
 void NetworkOracle::SendAndWait(uint32_t frames) {
   Send(frames);
-  WaitFor([&] { return acknowledged_ == next_; }, kStall);
+  WaitFor([&] { return acknowledged_ == next_ && peer_saw_; }, kStall);
 }
 
 bool NetworkOracle::Put(Kind kind) {

@@ -27,6 +27,7 @@ class NetworkOracle final : public Device {
   void SendAndWait(uint32_t frames);
   // Until both know how many the other has sent.
   void Finish();
+  bool peer_ended() const { return peer_ended_; }
   void OnInterrupt() override;
 
  private:

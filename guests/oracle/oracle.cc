@@ -1,7 +1,8 @@
 // A guest that knows what every answer of its devices must be, and says so if one is another. Its command line:
 //   name=VM        heads its reports
 //   work=A,B,..    of disk, net, uart, console, rtc, gic, vcpu; or `reset`: the VM resets `lives` times
-//   ms=N           for so long, then it reports and turns itself off
+//   ms=N           for so long, then it reports and turns itself off; or sooner:
+//   until=key      ... when a `q` is typed, or the peer says that it ends
 //   pause=N        microseconds between two rounds
 //   depth=N span=N requests at a time, and sectors of one, of the disk; depth 1: write and read back
 //   peer=N         number of the VM that frames go to
@@ -95,7 +96,8 @@ class Work {
         pause_(line.Number("pause", 200)),
         depth_(static_cast<uint32_t>(line.Number("depth", DiskOracle::kDepthMax))),
         span_(static_cast<uint32_t>(line.Number("span", DiskOracle::kSpanMax))),
-        end_(bare::Counter() + Ticks(line.Number("ms", 1000) * 1000)) {
+        end_(bare::Counter() + Ticks(line.Number("ms", 1000) * 1000)),
+        until_key_(line.Word("until") == "key") {
     if (Has("disk")) has_disk_ = disk.Start(kDiskSlot);
     if (Has("net")) {
       const auto peer = static_cast<uint32_t>(line.Number("peer", 1));
@@ -105,7 +107,7 @@ class Work {
   }
 
   void Run() {
-    for (uint32_t round = 0; bare::Counter() < end_; ++round) {
+    for (uint32_t round = 0; bare::Counter() < end_ && !IsToldToEnd(); ++round) {
       Round(round);
       if (pause_ != 0) Idle(pause_);
     }
@@ -126,8 +128,16 @@ class Work {
     return false;
   }
 
+  bool IsToldToEnd() const {
+    return until_key_ && (uart.IsTyped('q') || (has_network_ && network.peer_ended()));
+  }
+
   void Round(uint32_t round) {
-    if (has_network_) network.Send(kFramesPerRound);
+    if (has_network_ && depth_ == 1) {
+      network.SendAndWait(1);
+    } else if (has_network_) {
+      network.Send(kFramesPerRound);
+    }
     if (has_disk_ && depth_ == 1) {
       disk.WriteAndRead(span_);
     } else if (has_disk_) {
@@ -144,6 +154,7 @@ class Work {
   uint64_t pause_;
   uint32_t depth_, span_;
   uint64_t end_;
+  bool until_key_;
   bool has_disk_ = false, has_network_ = false;
 };
 
