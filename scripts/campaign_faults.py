@@ -80,5 +80,21 @@ def script(faults: list[Fault], warm_up_us: int, settle_us: int, crashes_every: 
     return "\n".join([*lines, f"wait {settle_us}us", f"crashes {2 * crashes_every}", ""])
 
 
+def sweep(service: str, steps: range) -> list[Fault]:
+    """A kill after so many instructions, one after the other."""
+    return [Fault(number, 0, service, "step", f"step {service} {count}") for number, count in enumerate(steps, start=1)]
+
+
+def sweep_script(faults: list[Fault], warm_up_us: int, settle_us: int, crashes_every: int, within: str) -> str:
+    """Each when the service runs again after the one before."""
+    lines = [f"wait {warm_up_us}us"]
+    for fault in faults:
+        lines += [fault.command, f"wait {fault.service} stepped within {within}",
+                  f"wait {fault.service} running within {within}"]
+        if fault.number % crashes_every == 0:
+            lines.append(f"crashes {2 * crashes_every}")
+    return "\n".join([*lines, f"wait {settle_us}us", f"crashes {2 * crashes_every}", ""])
+
+
 def duration_us(faults: list[Fault]) -> int:
     return faults[-1].at_us if faults else 0

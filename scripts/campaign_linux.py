@@ -1,5 +1,4 @@
 """Debian guests for a campaign: programs of guests/linux that know what they must read, and a bare guest that resets."""
-import argparse
 import pathlib
 import subprocess
 import tempfile
@@ -7,7 +6,7 @@ import tempfile
 import campaign_workloads
 import launch
 import machine_devices
-from campaign_workloads import Workload
+from campaign_workloads import Options, Workload
 from images import cpio, make_disk
 
 VMS = {"left": "10.0.2.15", "right": "10.0.2.16"}
@@ -54,14 +53,14 @@ def batch(vm: str, work: list[str], seconds: int) -> str:
     return "\n".join(["cd /batch", f"echo 'oracle: {vm}.boot ok 1'", *commands, "wait", f"echo 'oracle: {vm}.end ok 1'", "echo 'oracle: bye'", ""])
 
 
-def describe(work: list[str], duration_us: int, arguments: argparse.Namespace) -> Workload:
+def describe(work: list[str], duration_us: int, options: Options) -> Workload:
     launch.make_images()
     images = launch.demo_files()
     FOLDER.mkdir(parents=True, exist_ok=True)
     seconds = max(1, (duration_us - BOOT_US) // 1_000_000)
     text, services, expected, files = "", [], {}, {"linux": images["linux"]}
     machine_disk = FOLDER / "machine-disk"
-    if duration_us != 0 and not arguments.icount:
+    if duration_us != 0 and not options.icount:
         make_disk(machine_disk, DISK_MIB, 2)
     for index, (vm, address) in enumerate(VMS.items()):
         initrd = FOLDER / f"{vm}.cpio"
@@ -71,7 +70,7 @@ def describe(work: list[str], duration_us: int, arguments: argparse.Namespace) -
             initrd.write_bytes(pathlib.Path(images["initramfs"]).read_bytes() + cpio(entries))
         files[f"{vm}.cpio"] = str(initrd)
         disk = f"physical {{ first_mib: {DISK_MIB * index} mib: {DISK_MIB} }}"
-        if arguments.icount:
+        if options.icount:
             files["disk"] = images["disk"]
             disk = f"zero_mib: {DISK_MIB}" if vm == "left" else 'file: "disk"'
         text += (f'vm {{ name: "{vm}" vcpus: 2 memory_mib: {MEMORY_MIB} kernel: "linux" initrd: "{vm}.cpio" '
@@ -80,11 +79,11 @@ def describe(work: list[str], duration_us: int, arguments: argparse.Namespace) -
         services += [f"virtio-blk.{vm}.0", f"virtio-net.{vm}.1"]
         expected[vm] = ["boot", *(WORK_OF[name] for name in WORK_OF if name in work), *(["uplink"] if "net" in work else []), "end"]
     if "reset" in work:
-        reset = campaign_workloads.describe(["reset"], duration_us, arguments)
+        reset = campaign_workloads.describe(["reset"], duration_us, options)
         text += reset.text
         files |= reset.files
         services += [name for name in reset.services if campaign_workloads.RESETTING_VM in name]
         expected |= reset.expected
-    services += ["vswitch", "net-driver", "console", "supervisor"] + ([] if arguments.icount else ["blk-driver"])
-    disk = None if arguments.icount else machine_devices.Disk(str(machine_disk))
+    services += ["vswitch", "net-driver", "console", "supervisor"] + ([] if options.icount else ["blk-driver"])
+    disk = None if options.icount else machine_devices.Disk(str(machine_disk))
     return Workload(text, files, services, expected, disk)

@@ -1,5 +1,4 @@
 """The machines of a campaign: guests that know what each answer of their devices must be, and their services."""
-import argparse
 import dataclasses
 
 import launch
@@ -19,6 +18,16 @@ RESET_US = 260_000  # a VM starts a quarter of a second after its last start at 
 
 
 @dataclasses.dataclass
+class Options:
+    """How guests work."""
+    pause_us: int = 200       # between two rounds
+    depth: int = 16           # requests of a disk at a time, or frames; 1: one after the other
+    span: int = 8             # sectors of a request
+    until_key: bool = False   # they end when a `q` is typed, not only when the time is over
+    icount: bool = False      # nothing of the host's
+
+
+@dataclasses.dataclass
 class Workload:
     text: str                 # the description
     files: dict[str, str]
@@ -27,14 +36,16 @@ class Workload:
     machine_disk: machine_devices.Disk | None = None
 
 
-def describe(work: list[str], duration_us: int, arguments: argparse.Namespace, depth: int = 16, span: int = 8) -> Workload:
+def describe(work: list[str], duration_us: int, options: Options) -> Workload:
     """Two VMs that use everything and send each other frames, and one that resets, as far as `work` names it."""
     kinds = [name for name in REPORTING_ORDER if name in work]
     milliseconds = duration_us // 1000
     text, services, expected = "", [], {}
-    for index, vm in enumerate(BARE_VMS if kinds else ()):
-        line = (f"name={vm} work={','.join(kinds)} ms={milliseconds} pause={arguments.pause} peer={1 - index} depth={depth} "
-                f"span={span} seed={index + 1}")
+    # One is enough for work that no peer and no neighbour has to do with.
+    vms = () if not kinds else BARE_VMS[:1] if options.until_key and "net" not in kinds else BARE_VMS
+    for index, vm in enumerate(vms):
+        line = (f"name={vm} work={','.join(kinds)} ms={milliseconds} pause={options.pause_us} peer={1 - index} "
+                f"depth={options.depth} span={options.span}{' until=key' if options.until_key else ''}")
         devices = (f"disk {{ zero_mib: {DISK_MIB} }} " if "disk" in kinds else "") + ("network { } " if "net" in kinds else "")
         text += (f'vm {{ name: "{vm}" vcpus: 2 memory_mib: {MEMORY_MIB} kernel: "guest" command_line: "{line}" '
                  f'{devices}cpu: 0 }}\n')
@@ -55,6 +66,11 @@ def service_names(vm: str, kinds: list[str]) -> list[str]:
     names = dict.fromkeys(name for kind in kinds for name in VM_SERVICES[kind])
     slots = [name for name in ("virtio-blk", "virtio-net") if name in names]
     return [f"{name}.{vm}" + (f".{slots.index(name)}" if name in slots else "") for name in names]
+
+
+# What a guest does while one of its services is stepped, so that it steps through that.
+SWEEP_WORK = {"virtio-blk": "disk", "virtio-net": "net", "vswitch": "net", "pl011": "uart", "console": "console",
+              "pl031": "rtc", "vgic": "gic", "vmm": "vcpu"}
 
 
 def chosen(services: list[str], patterns: list[str]) -> list[str]:

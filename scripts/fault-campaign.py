@@ -7,13 +7,12 @@ docs/fault-campaign.md tells what is checked and how to read the table.
 """
 import argparse
 import dataclasses
-import os
 import pathlib
 import random
+import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 import campaign_faults
@@ -26,9 +25,11 @@ import prepare
 import session
 from schemas import InputError
 
-WARM_UP_US, SETTLE_US = {"bare": 20_000, "linux": 45_000_000}, 1_000_000
-# Guests work somewhat longer than faults come: restarts of the script's own machinery take time, too.
-SLACK_US, SLACK_SHARE = 1_500_000, 0.1
+WARM_UP_US, SETTLE_US = {"bare": 20_000, "linux": campaign_linux.BOOT_US}, 100_000
+# Guests work somewhat longer than faults come: the script itself takes time, too.
+SLACK_US, SLACK_SHARE = 500_000, 0.05
+SWEEP_WITHIN, SWEEP_LIMIT_US = "20s", 3_600_000_000
+LAST_LINE, KEY_AT_END = "vm list", b"q"
 CRASHES_EVERY = 50           # records are asked for in time: the supervisor keeps 256
 PROGRESS_SECONDS = 10
 LIMIT_SECONDS = 120          # of real time beside that of the guests
@@ -61,6 +62,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--gap", type=int, metavar="MICROSECONDS", help="between two faults, on average")
     parser.add_argument("--rest", type=int, metavar="MICROSECONDS", help="between two faults of one service, at least")
     parser.add_argument("--pause", type=int, default=200, metavar="MICROSECONDS", help="of a guest between two rounds of work")
+    parser.add_argument("--sweep", metavar="SERVICE=FIRST-LAST[/EVERY]", help="instead of random faults: kills the service "
+                        "after FIRST instructions, after FIRST + 1, ..., or every EVERY-th; --span sectors of each "
+                        "request of a disk")
+    parser.add_argument("--span", type=int, default=8, metavar="N", help="sectors of a request at most (default 8)")
     parser.add_argument("--icount", action="store_true", help="deterministic: one instruction is one nanosecond, each "
                         "fault comes at the same instruction in each run, disks are in memory")
     parser.add_argument("--replay", type=int, metavar="SEED", help="as --icount --seed SEED")
@@ -84,19 +89,42 @@ def names(parser: argparse.ArgumentParser, option: str, text: str, known) -> lis
     return list(dict.fromkeys(found))
 
 
+def make_sweep(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Campaign:
+    found = re.fullmatch(r"([^=]+)=(\d+)-(\d+)(?:/(\d+))?", arguments.sweep)
+    if not found or not 1 <= int(found[2]) <= int(found[3]) or found[4] == "0":
+        parser.error(f"--sweep {arguments.sweep}: must be SERVICE=FIRST-LAST or SERVICE=FIRST-LAST/EVERY")
+    kind = found[1].split(".")[0]
+    if kind not in campaign_workloads.SWEEP_WORK:
+        parser.error(f"--sweep: {kind} is none of {', '.join(campaign_workloads.SWEEP_WORK)}")
+    every = int(found[4] or 1)
+    # Where it begins among the first so many is the seed's choice: sweeps of different seeds see other instructions.
+    first = int(found[2]) + arguments.seed % every
+    faults = campaign_faults.sweep(found[1], range(first, int(found[3]) + 1, every))
+    work = campaign_workloads.SWEEP_WORK[kind]
+    workload = campaign_workloads.describe([work], SWEEP_LIMIT_US, campaign_workloads.Options(
+        pause_us=0, depth=1, span=arguments.span, until_key=True))
+    if found[1] not in workload.services:
+        parser.error(f"--sweep: {found[1]} is none of {', '.join(workload.services)}")
+    script = campaign_faults.sweep_script(faults, WARM_UP_US["bare"], SETTLE_US, CRASHES_EVERY, SWEEP_WITHIN)
+    return Campaign(faults, workload, script + LAST_LINE + "\n", len(faults) / 1000)
+
+
 def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Campaign:
+    if arguments.sweep is not None:
+        return make_sweep(parser, arguments)
     work = names(parser, "--workload", arguments.workload, campaign_workloads.WORK)
     kinds = names(parser, "--faults", arguments.faults, campaign_faults.KINDS)
     guests = campaign_linux if arguments.guests == "linux" else campaign_workloads
     warm_up = WARM_UP_US[arguments.guests]
-    services = campaign_workloads.chosen(guests.describe(work, 0, arguments).services,
+    options = campaign_workloads.Options(pause_us=arguments.pause, span=arguments.span, icount=arguments.icount)
+    services = campaign_workloads.chosen(guests.describe(work, 0, options).services,
                                          list(filter(None, arguments.services.split(","))))
     if not services:
         parser.error(f"--services {arguments.services}: this workload has none of them")
     gap, rest = arguments.gap or guests.GAP_US, arguments.rest or guests.REST_US
     faults = campaign_faults.plan(services, kinds, arguments.count, arguments.seed, gap, rest)
     length = warm_up + int(campaign_faults.duration_us(faults) * (1 + SLACK_SHARE)) + SLACK_US
-    workload = guests.describe(work, length, arguments)
+    workload = guests.describe(work, length, options)
     script = campaign_faults.script(faults, warm_up, SETTLE_US, CRASHES_EVERY)
     return Campaign(faults, workload, script, (length + SETTLE_US) / 1e6)
 
@@ -113,24 +141,27 @@ def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str]:
                                  monitor=str(script))
         with launch.Machine(options) as machine:
             machine.prepare()
-            process = subprocess.Popen(machine.command(["-serial", "stdio"]), stdin=subprocess.DEVNULL,
+            process = subprocess.Popen(machine.command(["-serial", "stdio"]), stdin=subprocess.PIPE,
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             limit = LIMIT_SECONDS + campaign.seconds * SLOWNESS
             lines = []
             with session.Deadline(process, limit) as deadline:
-                progress(process.stdout, lines, len(campaign.faults))
+                progress(process, lines, len(campaign.faults))
                 status = process.wait()
     return (session.TIMEOUT_STATUS if deadline.expired else status), "".join(lines)
 
 
-def progress(output, lines: list[str], count: int) -> None:
-    """Keeps the output, and now and then says how far it is."""
+def progress(process: subprocess.Popen, lines: list[str], count: int) -> None:
+    """Keeps the output, now and then says how far it is, and tells guests that wait for it that the script is over."""
     deaths, losses, said = 0, 0, time.monotonic()
-    for raw in output:
+    for raw in process.stdout:
         line = raw.decode(errors="replace")
         lines.append(line)
         deaths += " died: " in line
         losses += " lost " in line and "oracle: " in line
+        if line.startswith("monitor: ") and line.rstrip().endswith(LAST_LINE):
+            process.stdin.write(KEY_AT_END)
+            process.stdin.flush()
         if time.monotonic() - said > PROGRESS_SECONDS:
             said = time.monotonic()
             print(f"{deaths} of {count} faults, {losses} losses", flush=True)
