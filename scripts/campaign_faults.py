@@ -74,7 +74,7 @@ def script(faults: list[Fault], warm_up_us: int, settle_us: int, crashes_every: 
         if fault.at_us > now:
             lines.append(f"wait {fault.at_us - now}us")
         now = fault.at_us
-        lines.append(fault.command)
+        lines.append(f"-{fault.command}")  # may come when the service is dead, or its VM off
         if fault.number % crashes_every == 0:
             lines.append(f"crashes {2 * crashes_every}")
     return "\n".join([*lines, f"wait {settle_us}us", f"crashes {2 * crashes_every}", ""])

@@ -15,6 +15,7 @@ RESETTING_VM = "phoenix"
 MEMORY_MIB, DISK_MIB = 16, 2
 GAP_US, REST_US = 10_000, 300_000  # between two faults; between two of one service
 RESET_US = 260_000  # a VM starts a quarter of a second after its last start at the soonest
+RESET_PAUSE_US = 120_000  # ... and is there for so long before it resets
 
 
 @dataclasses.dataclass
@@ -52,7 +53,7 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         services += service_names(vm, kinds)
         expected[vm] = kinds
     if "reset" in work:
-        line = f"name={RESETTING_VM} work=reset lives={max(1, duration_us // RESET_US)}"
+        line = f"name={RESETTING_VM} work=reset lives={max(1, duration_us // RESET_US)} pause={RESET_PAUSE_US}"
         text += (f'vm {{ name: "{RESETTING_VM}" memory_mib: {MEMORY_MIB} kernel: "guest" command_line: "{line}" '
                  f'disk {{ zero_mib: {DISK_MIB} }} cpu: 0 }}\n')
         services += [f"{name}.{RESETTING_VM}" for name in ("vmm", "vgic", "pl011")] + [f"virtio-blk.{RESETTING_VM}.0"]

@@ -29,7 +29,7 @@ WARM_UP_US, SETTLE_US = {"bare": 20_000, "linux": campaign_linux.BOOT_US}, 100_0
 # Guests work somewhat longer than faults come: the script itself takes time, too.
 SLACK_US, SLACK_SHARE = 500_000, 0.05
 SWEEP_WITHIN, SWEEP_LIMIT_US = "20s", 3_600_000_000
-LAST_LINE, KEY_AT_END = "vm list", b"q"
+LAST_LINE, KEY_AT_END = "monitor: the script has ended", b"q"
 CRASHES_EVERY = 50           # records are asked for in time: the supervisor keeps 256
 PROGRESS_SECONDS = 10
 LIMIT_SECONDS = 120          # of real time beside that of the guests
@@ -106,7 +106,7 @@ def make_sweep(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
     if found[1] not in workload.services:
         parser.error(f"--sweep: {found[1]} is none of {', '.join(workload.services)}")
     script = campaign_faults.sweep_script(faults, WARM_UP_US["bare"], SETTLE_US, CRASHES_EVERY, SWEEP_WITHIN)
-    return Campaign(faults, workload, script + LAST_LINE + "\n", len(faults) / 1000)
+    return Campaign(faults, workload, script, len(faults) / 1000)
 
 
 def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Campaign:
@@ -159,7 +159,7 @@ def progress(process: subprocess.Popen, lines: list[str], count: int) -> None:
         lines.append(line)
         deaths += " died: " in line
         losses += " lost " in line and "oracle: " in line
-        if line.startswith("monitor: ") and line.rstrip().endswith(LAST_LINE):
+        if line.startswith(LAST_LINE):
             process.stdin.write(KEY_AT_END)
             process.stdin.flush()
         if time.monotonic() - said > PROGRESS_SECONDS:
@@ -174,7 +174,8 @@ def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: 
     frames = sum(death.service.split(".")[0] in campaign_report.FRAME_SERVICES for death in deaths)
     problems = campaign_output.problems(output, campaign.workload.expected, frames)
     problems += [f"died by itself: {death.service} ({death.cause}, {death.text})" for death in unordered]
-    problems += [f"monitor: {line}" for line in output.monitor if "error" in line]
+    if not any(line.startswith("the script has ended") for line in output.monitor):
+        problems.append(f"the script did not come to its end: {output.monitor[-1] if output.monitor else ''}")
     if status == session.TIMEOUT_STATUS:
         problems.append("the machine did not come to its end")
     elif status != 0:

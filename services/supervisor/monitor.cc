@@ -41,7 +41,7 @@ void Monitor::Start(std::span<std::byte> channel, std::span<const std::byte> scr
   script_done_ = offset() >= script_text_.size();
   if (!script_done_ && journal.wait_line == line_number()) {
     // It was good when it began.
-    if (const auto line = NextLine()) (void)script_.Begin(*line, journal.wait_end);
+    if (const auto line = NextLine()) (void)script_.Begin(CommandOf(*line), journal.wait_end);
   } else if (expectation_.exists()) {
     expectation_.Disarm();
   }
@@ -140,7 +140,9 @@ Monitor::Wish Monitor::RunScript() {
     if (const auto begun = BeginLine(*line); !begun) return FailScript(begun.error());
     if (script_.power_off()) return Wish::kPowerOff;
   }
-  if (const auto done = script_.Work(); !done) return FailScript(done.error());
+  if (const auto done = script_.Work(); !done && !Pardon(done.error())) {
+    return FailScript(done.error());
+  }
   if (script_.busy()) return Wish::kNone;
   position_ = PositionAfter(NextLine().value_or(""));
   Store(journal_->position, position_);
@@ -148,15 +150,31 @@ Monitor::Wish Monitor::RunScript() {
   return Wish::kNone;
 }
 
+std::string_view Monitor::CommandOf(std::string_view line) {
+  if (line.starts_with(kMayFail)) line.remove_prefix(1);
+  return line;
+}
+
+// The line may fail: it is said why, and the script goes on.
+bool Monitor::Pardon(const LogLine& reason) {
+  if (!NextLine().value_or("").starts_with(kMayFail)) return false;
+  output_.Print(kScriptPrefix, reason.view());
+  return true;
+}
+
 Checked<void> Monitor::BeginLine(std::string_view line) {
-  const Checked<MonitorCommand> command = ParseMonitorCommand(line);
+  const std::string_view text = CommandOf(line);
+  const Checked<MonitorCommand> command = ParseMonitorCommand(text);
   if (!command) return std::unexpected(command.error());
   const bool waits = command->waits();
   const bool acts = !waits && !command->lists() && command->verb != MonitorCommand::Verb::kNothing;
-  if (acts) Announce(line);
+  if (acts) Announce(text);
   // From now on the line is not executed again. One that waits is begun again, and ends when it would have ended.
   if (!waits) Store(journal_->position, PositionAfter(line));
-  if (auto begun = script_.Begin(line); !begun) return begun;
+  if (auto begun = script_.Begin(text); !begun) {
+    if (Pardon(begun.error())) return {};
+    return begun;
+  }
   if (waits) {
     Store(journal_->wait_end, script_.wait_end());
     Store(journal_->wait_line, line_number());

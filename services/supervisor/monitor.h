@@ -1,6 +1,6 @@
 // The monitor: commands of the user at the console, and of the script that the boot archive holds (scripts/run
 // --monitor), which is executed from the start of the machine, in guest time. A line of the script that fails ends the
-// machine.
+// machine, unless it begins with a '-'.
 //
 // The script goes on when the supervisor has died: no line is executed twice, and a wait ends when it would have ended.
 // A command of the user is forgotten.
@@ -28,6 +28,7 @@ class Monitor {
   static constexpr uint64_t kNever = ~uint64_t{0};
   static constexpr const char* kScriptFile = "monitor";
   static constexpr size_t kMaxScriptBytes = 1 << 20;
+  static constexpr char kMayFail = '-';
 
   constexpr Monitor(KernelCalls& kernel, Operations& operations)
       : kernel_(kernel), operations_(operations) {}
@@ -52,6 +53,8 @@ class Monitor {
   Wish RunScript();
   std::optional<std::string_view> NextLine();
   Wish FailScript(const LogLine& reason);
+  static std::string_view CommandOf(std::string_view line);
+  bool Pardon(const LogLine& reason);
   Checked<void> BeginLine(std::string_view line);
   void Announce(std::string_view line);
   uint64_t PositionAfter(std::string_view line) const;

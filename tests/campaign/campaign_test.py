@@ -57,7 +57,7 @@ class Faults(unittest.TestCase):
         waits = [int(line[5:-2]) for line in lines if line.startswith("wait ")]
         self.assertEqual(sum(waits), 5000 + faults[-1].at_us + 7000)
         self.assertEqual([line for line in lines if not line.startswith(("wait", "crashes"))],
-                         [fault.command for fault in faults])
+                         [f"-{fault.command}" for fault in faults])
         self.assertEqual(sum(line.startswith("crashes") for line in lines), 3)
 
     def test_services_are_chosen_by_name(self):
