@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -21,9 +22,15 @@ class FakeVm final : public VmControl {
     int suspends = 0;
   };
 
+  // What the calls throw at which vmm is to die.
+  struct Death {};
+
   explicit FakeVm(size_t count) : vcpus(count) {}
 
   Status StartVcpu(uint32_t vcpu, GuestPhys entry, uint64_t context) override {
+    return MayDie([&] { return Start(vcpu, entry, context); });
+  }
+  Status Start(uint32_t vcpu, GuestPhys entry, uint64_t context) {
     if (vcpu >= vcpus.size()) return Status::kNotFound;
     if (!IsOk(start_error)) return start_error;
     if (vcpus[vcpu].state == VcpuState::kOn) return Status::kAlreadyExists;
@@ -36,19 +43,26 @@ class FakeVm final : public VmControl {
   }
   Status StopVcpu(uint32_t vcpu) override {
     if (vcpu >= vcpus.size()) return Status::kNotFound;
-    vcpus[vcpu].state = VcpuState::kOff;
-    return Status::kOk;
+    return MayDie([&] {
+      vcpus[vcpu].state = VcpuState::kOff;
+      return Status::kOk;
+    });
   }
   Status SuspendVcpu(uint32_t vcpu) override {
     if (vcpu >= vcpus.size()) return Status::kNotFound;
-    ++vcpus[vcpu].suspends;
-    return Status::kOk;
+    return MayDie([&] {
+      ++vcpus[vcpu].suspends;
+      return Status::kOk;
+    });
   }
   Result<VcpuState> GetVcpuState(uint32_t vcpu) override {
     if (vcpu >= vcpus.size()) return std::unexpected(Status::kNotFound);
-    return vcpus[vcpu].state;
+    return MayDie([&] { return Result<VcpuState>(vcpus[vcpu].state); });
   }
   Status StopVm(VmState why) override {
+    return MayDie([&] { return Stop(why); });
+  }
+  Status Stop(VmState why) {
     if (state != VmState::kRunning) return Status::kFailedPrecondition;
     state = why;
     ++stops;
@@ -67,11 +81,26 @@ class FakeVm final : public VmControl {
     return Status::kOk;
   }
 
+  // vmm dies at the call of this number from now on (0: the next), before its effect or after it; -1: at none.
+  int die_at = -1;
+  bool die_after_effect = false;
+
   std::vector<Vcpu> vcpus;
   VmState state = VmState::kCreated;
   int stops = 0;
   Status start_error = Status::kOk;  // what StartVcpu answers whatever it is asked
   std::map<std::pair<uint32_t, uint32_t>, uint64_t> id_registers;
+
+ private:
+  template <typename Body>
+  std::invoke_result_t<Body> MayDie(Body body) {
+    const bool now = die_at == 0;
+    if (die_at >= 0) --die_at;
+    if (now && !die_after_effect) throw Death();
+    auto result = body();
+    if (now) throw Death();
+    return result;
+  }
 };
 
 }  // namespace atoll

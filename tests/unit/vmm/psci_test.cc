@@ -369,5 +369,58 @@ TEST(Psci, PSCI_57_system_off_redelivered_ends_as_asked) {
   }
 }
 
+// Whatever the call of the kernel at which vmm dies, before its effect or after it.
+TEST(Psci, PSCI_56_PSCI_57_PSCI_58_every_function_takes_effect_once_wherever_vmm_died) {
+  struct Case {
+    uint64_t function, x1, x2, x3;
+    uint32_t vcpus_on;  // before
+  };
+  constexpr Case kCases[] = {
+      {kCpuOn, kAffinities[2], kEntry.value, 9, 1},
+      {kCpuOn | k64, kAffinities[3], kEntry.value, 9, 2},
+      {kCpuOn, kAffinities[1], kEntry.value, 9, 2},  // is on
+      {kCpuOff, 0, 0, 0, 2},
+      {kCpuOff, 0, 0, 0, 1},  // the last one
+      {kCpuSuspend, 0, 0, 0, 1},
+      {kAffinityInfo, kAffinities[1], 0, 0, 2},
+      {kSystemOff, 0, 0, 0, 2},
+      {kSystemReset, 0, 0, 0, 2},
+      {kSystemReset2, 0, 0, 0, 2},
+  };
+  for (const Case& c : kCases) {
+    Machine reference;
+    if (c.vcpus_on == 2) (void)reference.vm.StartVcpu(1, kEntry, 0);
+    const auto wanted = reference.Call(0, c.function, c.x1, c.x2, c.x3);
+    for (const bool after : {false, true}) {
+      for (int call = 0;; ++call) {
+        Machine m;
+        if (c.vcpus_on == 2) (void)m.vm.StartVcpu(1, kEntry, 0);
+        m.vm.die_at = call;
+        m.vm.die_after_effect = after;
+        bool died = false;
+        try {
+          (void)m.Call(0, c.function, c.x1, c.x2, c.x3);
+        } catch (const FakeVm::Death&) {
+          died = true;
+        }
+        if (!died) break;
+        // The call of a vCPU that is off has been cancelled.
+        if (m.vm.vcpus[0].state == VcpuState::kOn) {
+          EXPECT_EQ(m.Redeliver(0, c.function, c.x1, c.x2, c.x3), wanted)
+              << c.function << " " << call;
+        }
+        EXPECT_EQ(m.vm.state, reference.vm.state) << c.function << " " << call;
+        EXPECT_EQ(m.vm.stops, reference.vm.stops);
+        for (size_t i = 0; i < kAffinities.size(); ++i) {
+          EXPECT_EQ(m.vm.vcpus[i].state, reference.vm.vcpus[i].state) << c.function << " " << call;
+          EXPECT_EQ(m.vm.vcpus[i].starts, reference.vm.vcpus[i].starts);
+          EXPECT_EQ(m.vm.vcpus[i].suspends != 0, reference.vm.vcpus[i].suspends != 0);
+        }
+        ASSERT_LT(call, 20);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace atoll
