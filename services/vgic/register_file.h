@@ -2,7 +2,9 @@
 //
 // Device tree: compatible "arm,gic-v3", reg = GICD (64 KiB), GICR (128 KiB for each vCPU).
 //
-// Holds no state: an access becomes at most two kernel calls, so a new instance goes on where the last one died.
+// Holds no state: an access becomes at most two kernel calls, so a new instance goes on where the last one died. An
+// access that is delivered again sets the same fields again, which leaves the state of one store; only an interrupt that
+// was set pending and has been taken in between comes once more.
 // Accesses are 32 bits wide; 8 bits on IPRIORITYR, 64 bits on IROUTER and GICR_TYPER as well. Any other size,
 // unaligned accesses and places where nothing is read 0 and ignore stores.
 #ifndef ATOLL_SERVICES_VGIC_REGISTER_FILE_H_
