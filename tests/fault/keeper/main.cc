@@ -28,7 +28,7 @@ class Keeper final : public DeviceServer, public SignalHandler {
   // A store: adds `offset`, `value` is the id. Either way the sum comes back.
   Result<MmioAccessReply> MmioAccess(const CallInfo&, const MmioAccessRequest& request) override {
     const Record& record = state_.records[state_.current & 1];
-    if (request.write)
+    if (request.write && request.value != record.id)
       Add(request.value, record.sum + request.offset);
     return MmioAccessReply{.value = state_.records[state_.current & 1].sum};
   }
