@@ -57,10 +57,10 @@ Monitor::Wish Monitor::Work() {
 
 uint64_t Monitor::Deadline() const {
   uint64_t deadline = more_ ? 0 : user_.Deadline();
-  if (!script_done_) {
-    const uint64_t blocked = script_.busy() ? script_.Deadline() : output_.Deadline();
-    deadline = std::min(deadline, !script_.busy() && blocked == kNever ? not_before_ : blocked);
-  }
+  if (script_done_) return deadline;
+  if (script_.busy()) return std::min(deadline, script_.Deadline());
+  const uint64_t blocked = output_.Deadline() == kNever ? 0 : output_.Deadline();
+  deadline = std::min(deadline, std::max(not_before_, blocked));
   return deadline;
 }
 

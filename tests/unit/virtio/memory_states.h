@@ -52,6 +52,14 @@ class MemoryStates {
     return !overflow_;
   }
 
+  // What `code` stores is one step: it is the commit window of a task, in which that is not killed.
+  template <typename Code>
+  static void AsOneStep(Code code) {
+    held_ = true;
+    code();
+    held_ = false;
+  }
+
   size_t size() const { return states_; }
   // Puts the watched memory back into state `index`; the last one is how the code left it.
   void Restore(size_t index) {
@@ -85,7 +93,7 @@ class MemoryStates {
     return true;
   }
   void Record() {
-    if (states_ != 0 && SameAsLast()) return;
+    if (held_ || (states_ != 0 && SameAsLast())) return;
     if ((states_ + 1) * bytes_ > storage_.size()) {
       overflow_ = true;
       return;
@@ -105,6 +113,7 @@ class MemoryStates {
   bool overflow_ = false;
   static inline MemoryStates* current_ = nullptr;
   static inline volatile bool stepping_ = false;
+  static inline volatile bool held_ = false;
 };
 
 }  // namespace atoll
