@@ -16,6 +16,11 @@ JOURNAL_BASE = 0x1010_0000  # abi::kJournalBase
 RESTART_DEATHS = 5
 RESTART_SECONDS = 1
 RESTART_UNLIMITED = 0xffff_ffff
+NO_LIMIT = 0xffff_ffff
+DEADLINE_MS = 8
+ANSWER_WITHIN_MS = 2000
+EFFECTS = 4096
+HEARTBEAT_MS = 1000
 DMA_SIGNAL = "dma"          # of a driver: the supervisor has changed its DMA table
 DMA_FIRST_CLIENT = 1        # kFirstClientDmaWindow of ipc/dma.h
 PAGE = manifest.PAGE
@@ -24,6 +29,11 @@ DMA_WINDOWS = PAGE // 32      # of sizeof(DmaWindow)
 
 def elf_name(service: str) -> str:
     return f"services/{service}.elf"
+
+
+def limit(value: int, default: int) -> int:
+    """A field of Limits as the plan has it."""
+    return 0 if value == NO_LIMIT else value or default
 
 
 def _delimited(data: bytes) -> bytes:
@@ -95,6 +105,7 @@ class Planner:
         header.header.version = PLAN_VERSION
         header.header.records = len(self.records) + 1
         header.header.quiet = self.machine.quiet
+        header.header.heartbeat_ms = HEARTBEAT_MS
         return b"".join(_delimited(record.SerializeToString(deterministic=True))
                         for record in (header, *self.records))
 
@@ -129,7 +140,10 @@ class Planner:
         self.add("task", vm, slot=task, name=instance.label, elf=elf_name(m.name), vm=vm, image_slot=self.slot(),
                  private_slot=self.slot(), ipc_slot=self.slot(), stack_bytes=m.stack_bytes, config_bytes=len(config),
                  restart_deaths=RESTART_UNLIMITED if unlimited else 0 if never else m.restart.deaths or RESTART_DEATHS,
-                 restart_seconds=m.restart.seconds or RESTART_SECONDS)
+                 restart_seconds=m.restart.seconds or RESTART_SECONDS, vital=m.restart.vital,
+                 deadline_ms=limit(m.limits.deadline_ms, DEADLINE_MS),
+                 answer_within_ms=limit(m.limits.answer_within_ms, ANSWER_WITHIN_MS),
+                 effects=limit(m.limits.effects, EFFECTS))
         for offset in range(0, len(config), CONFIG_CHUNK):
             self.add("config", vm, task=task, offset=offset, data=config[offset:offset + CONFIG_CHUNK])
         if m.receive:

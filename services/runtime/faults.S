@@ -30,6 +30,7 @@ atoll_fault_table:
         b       .Lnever_answer
         b       .Lscribble
         b       .Lcall_everything
+        b       .Lrefuse                // no fault: kRefuse
 .Lend_of_table:
 
 .Lcrash:
@@ -51,3 +52,4 @@ atoll_fault_table:
 .Lnever_answer: on_fresh_stack atoll_fault_never_answer
 .Lscribble:     on_fresh_stack atoll_fault_scribble
 .Lcall_everything: on_fresh_stack atoll_fault_call_everything
+.Lrefuse:       on_fresh_stack atoll_refuse

@@ -144,6 +144,15 @@ extern "C" {
   Exit(kFaultExitCode);
 }
 
+[[noreturn]] void atoll_refuse(uint64_t) {
+  uint64_t token = 0;
+  for (;;) {
+    const abi::Received received = abi::ReplyWait(token, StatusMessage(Status::kInternal));
+    if (!IsOk(received.status) && received.status != Status::kCancelled) Exit(kFaultExitCode);
+    token = IsOk(received.status) ? received.call.token : 0;
+  }
+}
+
 }  // extern "C"
 
 }  // namespace atoll

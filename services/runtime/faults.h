@@ -36,6 +36,11 @@ enum class Fault : uint32_t {
 };
 inline constexpr size_t kFaults = 13;
 
+// The entry behind them is no fault: it answers every call with an error, for ever. As that the supervisor starts a
+// service that cannot even fail in order any more.
+inline constexpr uint32_t kRefuse = kFaults;
+inline constexpr uint32_t kFaultEntries = kFaults + 1;
+
 // As the monitor calls them.
 inline constexpr std::array<std::string_view, kFaults> kFaultNames = {
     "hang",         "crash",        "exit",           "panic",   "overflow",
@@ -52,11 +57,11 @@ struct FaultTable {
 inline constexpr VirtAddr kFaultTable = abi::kImageBase + 64;
 
 // Where to send a task whose image has a table with at least this many entries.
-constexpr VirtAddr FaultEntry(Fault fault) {
+constexpr VirtAddr FaultEntry(uint32_t entry) {
   constexpr uint64_t kInstructionBytes = 4;
-  return kFaultTable + sizeof(FaultTable) +
-         uint64_t{static_cast<uint32_t>(fault)} * kInstructionBytes;
+  return kFaultTable + sizeof(FaultTable) + uint64_t{entry} * kInstructionBytes;
 }
+constexpr VirtAddr FaultEntry(Fault fault) { return FaultEntry(static_cast<uint32_t>(fault)); }
 
 inline constexpr uint32_t kFaultExitCode = 0xfa17;
 

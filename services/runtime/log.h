@@ -16,8 +16,11 @@
 
 namespace atoll {
 
-inline constexpr size_t kLogLineBytes = 256;        // LogRequest.bytes
-inline constexpr uint32_t kPanicExitCode = 0xdead;  // in the crash record of a task that panicked
+inline constexpr size_t kLogLineBytes = 256;  // LogRequest.bytes
+// Exit codes, which are in the crash record: of a task that panicked, and of one that finds a journal which it cannot go
+// on with although that is as another build of it left it. After an upgrade the other build is put back then.
+inline constexpr uint32_t kPanicExitCode = 0xdead;
+inline constexpr uint32_t kExitJournalRefused = 0x10c0;
 
 // Sends the line that stands at the start of the IPC page. Lines beyond the task's allowance are dropped.
 void SendLogLine(size_t bytes);

@@ -43,6 +43,7 @@ constexpr std::array<uint8_t, 7> kIdent = {0x7f, 'E', 'L', 'F', 2, 1, 1};
 constexpr uint16_t kExecutable = 2;  // ET_EXEC
 constexpr uint16_t kAarch64 = 183;   // EM_AARCH64
 constexpr uint32_t kLoad = 1;        // PT_LOAD
+constexpr uint32_t kNote = 4;        // PT_NOTE
 constexpr uint32_t kFlagExecute = 1;
 constexpr uint32_t kFlagWrite = 2;
 
@@ -52,6 +53,27 @@ std::unexpected<LogLine> Refuse(std::string_view name, std::string_view field, u
   line.Append(": ").Append(field);
   if (field == "program header") line.Append(" ").Decimal(index);
   return std::unexpected(line.Append(": ").Append(reason));
+}
+
+// The note of services/runtime/identity.S.in, if it is the first of its segment.
+struct NoteHeader {
+  uint32_t name_bytes;
+  uint32_t text_bytes;
+  uint32_t type;
+  std::array<char, 8> name;
+};
+constexpr std::string_view kNoteName("Atoll\0", 6);
+
+std::string_view Identity(std::span<const std::byte> note) {
+  NoteHeader header;
+  if (note.size() < sizeof(header)) return {};
+  std::memcpy(&header, note.data(), sizeof(header));
+  if (header.type != 1 || header.name_bytes != kNoteName.size() ||
+      std::string_view(header.name.data(), kNoteName.size()) != kNoteName ||
+      header.text_bytes > note.size() - sizeof(header)) {
+    return {};
+  }
+  return {reinterpret_cast<const char*>(note.data()) + sizeof(header), header.text_bytes};
 }
 
 // What is wrong with a PT_LOAD header, or nothing.
@@ -92,6 +114,9 @@ Checked<ElfImage> ElfImage::Parse(std::string_view name, std::span<const std::by
   for (uint64_t i = 0; i < header.phnum; ++i) {
     ProgramHeader program;
     std::memcpy(&program, file.data() + header.phoff + i * sizeof(program), sizeof(program));
+    if (program.type == kNote && InBounds(program.offset, program.filesz, file.size())) {
+      image.identity_ = Identity(file.subspan(program.offset, program.filesz));
+    }
     if (program.type != kLoad || program.memsz == 0) continue;
     if (const auto problem = Problem(program, file.size()); !problem.empty()) {
       return Refuse(name, "program header", i, problem);

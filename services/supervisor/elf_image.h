@@ -39,6 +39,8 @@ class ElfImage {
   static Checked<ElfImage> Parse(std::string_view name, std::span<const std::byte> file);
 
   VirtAddr entry() const { return entry_; }
+  // What program it is and with which interface it talks to its surroundings: "virtio-blk 1"; empty: it does not say.
+  std::string_view identity() const { return identity_; }
   std::span<const ElfSegment> segments() const { return std::span(segments_).first(count_); }
   // The pages from the lowest segment to the end of the highest.
   VirtAddr first_page() const;
@@ -46,6 +48,7 @@ class ElfImage {
 
  private:
   VirtAddr entry_;
+  std::string_view identity_;
   std::array<ElfSegment, kMaxSegments> segments_{};
   size_t count_ = 0;
 };

@@ -15,19 +15,9 @@
 #include "ipc/abi.h"
 #include "services/supervisor/kernel_calls.h"
 #include "services/supervisor/monitor_journal.h"
+#include "services/supervisor/task_history.h"
 
 namespace atoll {
-
-// One for each task that there ever was: a plan's slots name the same tasks for ever.
-struct JournaledTask {
-  uint32_t slot;        // 0: free
-  uint32_t given_up;    // not started again until its VM starts afresh
-  uint32_t generation;  // of the instance that runs, or is to be started
-  uint32_t started;     // 1 + generation of the last one that was started
-
-  // The task was created anew.
-  void Renew() { given_up = generation = started = 0; }
-};
 
 // One for each VM, in the order of the plan.
 struct JournaledVm {
@@ -36,7 +26,7 @@ struct JournaledVm {
   uint64_t started;   // ticks
   uint64_t bytes;     // of its memory, when it ended
   uint32_t record;    // while it is built: of the plan's, the one under way
-  uint32_t reserved;
+  uint32_t paused;    // by the user
 
   static constexpr uint64_t Pack(uint32_t phase, uint32_t why, uint32_t starts) {
     return (phase + 1) | why << 8 | uint64_t{starts} << 32;
@@ -60,30 +50,22 @@ struct SupervisorJournal {
   uint32_t relays;    // the kernel's log goes to the console: 1; and then ...
   uint32_t log_base;  // ... its position less that of the console's ring, modulo 2^32
 
-  std::array<JournaledTask, 128> tasks;
   std::array<JournaledVm, 8> vms;
   std::array<JournaledWindow, 256> windows;
   MonitorJournal monitor;
-
-  // The task's entry, a free one if it has none yet; null if there are too many.
-  JournaledTask* Find(uint32_t slot) {
-    for (JournaledTask& task : tasks) {
-      if (task.slot == slot) return &task;
-      if (task.slot != 0) continue;
-      task = {};
-      task.slot = slot;
-      return &task;
-    }
-    return nullptr;
-  }
+  RecoveryJournal recovery;
 };
 static_assert(std::is_trivially_copyable_v<SupervisorJournal>);
-static_assert(sizeof(SupervisorJournal) <= abi::kRootJournalBytes);
+static_assert(sizeof(SupervisorJournal) <= abi::kRootJournalBytes - kPageSize);
 
 // Where the kernel maps it.
 inline SupervisorJournal& JournalOf(KernelCalls& kernel) {
   return *reinterpret_cast<SupervisorJournal*>(
       kernel.OwnMemory(abi::kJournalBase, sizeof(SupervisorJournal)).data());
+}
+
+inline RecoveryJournal& RecoveryJournalOf(KernelCalls& kernel) {
+  return JournalOf(kernel).recovery;
 }
 
 // A store that the successor sees if it sees any later one.

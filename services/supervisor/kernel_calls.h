@@ -16,6 +16,15 @@
 
 namespace atoll {
 
+// What a task did so far and what it owes (GetProgress).
+struct TaskProgress {
+  uint64_t jobs = 0;     // receptions of signals
+  uint64_t pending = 0;  // signal bits that it has not taken
+  uint64_t owed_since =
+      0;  // CNTPCT_EL0 when the oldest call that it owes an answer was set aside; 0: none
+  uint64_t executed = 0;  // instructions since StepTask
+};
+
 class KernelCalls {
  public:
   virtual Status CreateObject(const CreateObjectRequest& request) = 0;
@@ -34,6 +43,14 @@ class KernelCalls {
   virtual Status StartTask(abi::Handle task, const StartTaskRequest& request) = 0;
   virtual Status KillTask(abi::Handle task) = 0;
   virtual Result<InspectTaskReply> InspectTask(abi::Handle task) = 0;
+  virtual Status SetLimits(abi::Handle task, uint32_t deadline, uint32_t effects) = 0;
+  virtual Status StepTask(abi::Handle task, uint32_t steps) = 0;
+  virtual Result<abi::Words> ReadRegisters(abi::Handle task, uint32_t first) = 0;
+  virtual Result<abi::Words> ReadCall(abi::Handle task, uint32_t index) = 0;
+  virtual Status Divert(abi::Handle task, VirtAddr pc) = 0;
+  virtual Status RaiseTask(abi::Handle task, uint64_t bits) = 0;
+  virtual Result<TaskProgress> GetProgress(abi::Handle task) = 0;
+  virtual Status PauseVm(abi::Handle vm, bool pause) = 0;
   virtual Status StopVm(abi::Handle vm, const StopVmRequest& request) = 0;
   virtual Result<GetVmStateReply> GetVmState(abi::Handle vm) = 0;
   virtual Result<InspectObjectReply> InspectObject(abi::Handle object,
@@ -42,6 +59,7 @@ class KernelCalls {
 
   virtual Result<GetResourceReply> GetResource(const GetResourceRequest& request) = 0;
   virtual Status SetSignal(abi::Handle signal) = 0;
+  virtual void GoTo(VirtAddr pc) = 0;  // goes on there, in its own image; returns only in tests
   virtual Status SetTimer(const SetTimerRequest& request) = 0;
   virtual void Log(std::string_view line) = 0;
   virtual Result<ReadLogReply> ReadLog(const ReadLogRequest& request) = 0;  // into the IPC page

@@ -3,6 +3,7 @@
 #ifndef ATOLL_SERVICES_SUPERVISOR_LEDGER_H_
 #define ATOLL_SERVICES_SUPERVISOR_LEDGER_H_
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -78,6 +79,19 @@ struct Ledger {
   FixedList<Mapping, 2048> mappings;
   FixedList<Grant, 4096> grants;
   FixedList<TablePages, 1024> table_pages;
+
+  // The mapping that begins there; null: none does.
+  const Mapping* MappingAt(uint32_t space, uint64_t address) const {
+    for (const Mapping& mapping : mappings.entries()) {
+      if (mapping.space == space && mapping.address == address) return &mapping;
+    }
+    return nullptr;
+  }
+  bool IsMapped(uint32_t memory, uint32_t space) const {
+    return std::ranges::any_of(mappings.entries(), [&](const Mapping& mapping) {
+      return mapping.space == space && mapping.memory == memory;
+    });
+  }
 
   // Bytes that were taken from the page allocator for all of this, and for what one owner has.
   uint64_t bytes() const {

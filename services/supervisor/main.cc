@@ -11,6 +11,27 @@
 namespace atoll {
 namespace {
 
+// Numbers of proto/kernel.proto.
+enum RawCall : uint32_t {
+  kSetLimits = 52,
+  kStepTask = 53,
+  kReadRegisters = 54,
+  kReadCall = 55,
+  kPauseVm = 57,
+  kDivert = 58,
+  kRaiseTask = 59,
+  kGetProgress = 60,
+};
+
+Result<abi::Words> Ask(RawCall call, abi::Handle handle, const abi::Words& words) {
+  const abi::KernelReply reply = abi::SystemCall(call, handle, words);
+  if (!IsOk(reply.status)) return std::unexpected(reply.status);
+  return reply.words;
+}
+Status Tell(RawCall call, abi::Handle handle, const abi::Words& words) {
+  return abi::SystemCall(call, handle, words).status;
+}
+
 class TargetKernelCalls final : public KernelCalls {
  public:
   Status CreateObject(const CreateObjectRequest& request) override {
@@ -50,6 +71,31 @@ class TargetKernelCalls final : public KernelCalls {
   Result<InspectTaskReply> InspectTask(abi::Handle task) override {
     return kernel::InspectTask(task);
   }
+  Status SetLimits(abi::Handle task, uint32_t deadline, uint32_t effects) override {
+    return Tell(kSetLimits, task, {deadline, effects});
+  }
+  Status StepTask(abi::Handle task, uint32_t steps) override {
+    return Tell(kStepTask, task, {steps});
+  }
+  Result<abi::Words> ReadRegisters(abi::Handle task, uint32_t first) override {
+    return Ask(kReadRegisters, task, {first});
+  }
+  Result<abi::Words> ReadCall(abi::Handle task, uint32_t index) override {
+    return Ask(kReadCall, task, {index});
+  }
+  Status Divert(abi::Handle task, VirtAddr pc) override { return Tell(kDivert, task, {pc.value}); }
+  Status RaiseTask(abi::Handle task, uint64_t bits) override {
+    return Tell(kRaiseTask, task, {bits});
+  }
+  Result<TaskProgress> GetProgress(abi::Handle task) override {
+    const auto words = Ask(kGetProgress, task, {});
+    if (!words.has_value()) return std::unexpected(words.error());
+    return TaskProgress{.jobs = (*words)[0],
+                        .pending = (*words)[1],
+                        .owed_since = (*words)[2],
+                        .executed = (*words)[3]};
+  }
+  Status PauseVm(abi::Handle vm, bool pause) override { return Tell(kPauseVm, vm, {pause}); }
   Status StopVm(abi::Handle vm, const StopVmRequest& request) override {
     return kernel::StopVm(vm, request);
   }
@@ -65,6 +111,7 @@ class TargetKernelCalls final : public KernelCalls {
     return kernel::GetResource(kOwnTask, request);
   }
   Status SetSignal(abi::Handle signal) override { return kernel::SetSignal(signal); }
+  void GoTo(VirtAddr pc) override { reinterpret_cast<void (*)()>(pc.value)(); }
   Status SetTimer(const SetTimerRequest& request) override { return kernel::SetTimer(request); }
 
   void Log(std::string_view line) override {

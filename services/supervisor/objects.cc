@@ -246,6 +246,18 @@ Status Objects::Unmap(size_t index) {
   return status;
 }
 
+Status Objects::UnmapAll(uint32_t memory, uint32_t space) {
+  for (size_t i = 0; i < ledger_.mappings.entries().size();) {
+    const Ledger::Mapping& mapping = ledger_.mappings.entries()[i];
+    if (mapping.memory != memory || mapping.space != space) {
+      ++i;
+    } else if (const Status status = Unmap(i); !IsOk(status)) {
+      return status;
+    }
+  }
+  return Status::kOk;
+}
+
 Status Objects::Destroy(uint32_t slot) {
   if (const Status status = kernel_.DestroyObject(abi::Handle{slot}); !IsOk(status)) return status;
   const Ledger::Object object = ledger_.objects[slot];

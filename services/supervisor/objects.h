@@ -101,6 +101,8 @@ class Objects {
   Status Revoke(size_t grant);
   // One call; the entry is gone when all is unmapped.
   Status Unmap(size_t mapping);
+  // All that is mapped of this memory there.
+  Status UnmapAll(uint32_t memory, uint32_t space);
   // Destroys the object and frees its pages. The kernel refuses while anything refers to it.
   Status Destroy(uint32_t slot);
 

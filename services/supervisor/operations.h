@@ -40,7 +40,7 @@ struct StatisticsView {
   uint64_t first_answer = 0;
   uint64_t first_completion = 0;
   size_t count = 0;
-  std::array<Counter, Statistics::kCounters> counters;
+  std::array<Counter, Statistics::kCounters> counters{};
 };
 
 struct VmView {

@@ -134,8 +134,22 @@ Checked<void> PlanExecutor::Task(const atoll_PlanTask& task) {
   if (!objects_.Exists(task.slot)) return Check(Status::kNotFound, "task", task.slot);
   if (task.vm != 0 && vms_.Find(task.vm) == nullptr)
     return Refuse("task.vm is not a VM of the plan");
-  if (auto loaded = loader_.Load(task); !loaded) return About(task.name, loaded.error());
-  if (tasks_.Add(task) == nullptr) return Refuse("task: more than 128, or the slot is there twice");
+  TaskEntry* const entry = tasks_.Add(task);
+  TaskHistory* const history = RecoveryJournalOf(kernel_).Find(task.slot);
+  if (entry == nullptr || history == nullptr) {
+    return Refuse("task: more than 128, or the slot is there twice");
+  }
+  // The VM is fresh, and so is the service; but it is the build that the user wants.
+  TaskHistory fresh;
+  fresh.slot = task.slot;
+  fresh.file = history->file;
+  *history = fresh;
+  entry->history = history;
+  entry->UseBuild();
+  if (auto loaded = loader_.Load(entry->plan); !loaded) {
+    tasks_.Remove(static_cast<size_t>(entry - tasks_.entries().data()));
+    return About(task.name, loaded.error());
+  }
   return {};
 }
 
@@ -212,13 +226,16 @@ Checked<void> PlanExecutor::Start(const atoll_PlanStart& start) {
   TaskEntry* task = tasks_.Find(start.task);
   if (task == nullptr) return Refuse("start.task is not a task of the plan");
   if (task->state != TaskEntry::State::kLoaded) return Refuse("start.task is started already");
-  JournaledTask* const journaled = JournalOf(kernel_).Find(start.task);
-  if (journaled == nullptr) return Refuse("start.task is one too many");
-  journaled->Renew();  // of an earlier life of its VM
-  if (auto started = loader_.Start(task->plan, 0); !started) {
+  const abi::Handle handle{start.task};
+  const Status limited = kernel_.SetLimits(handle, task->plan.deadline_ms, task->plan.effects);
+  // A kernel without limits knows no hangs.
+  if (!IsOk(limited) && limited != Status::kUnimplemented) {
+    return Check(limited, "limits", start.task);
+  }
+  if (auto started = loader_.Start(task->plan, 0, TaskMode::kNormal); !started) {
     return About(task->plan.name, started.error());
   }
-  Journal(journaled->started, uint32_t{1});
+  Journal(task->history->started, uint32_t{1});
   task->state = TaskEntry::State::kRunning;
   return {};
 }

@@ -23,7 +23,7 @@ void Supervisor::Recover() {
   namespace bit = supervisor_manifest;
   // VMs first: tasks of one that has ended are not started again.
   life_.Look();
-  LookAtTasks();
+  recovery_.Look();
   log_.Pass();
   if (journal.ending != 0) BeginPowerOff(journal.ending - 1);
   OnSignals(journal.pending & bit::kPowerOffSignal);
@@ -35,6 +35,7 @@ Checked<void> Supervisor::Rebuild() {
   Checked<PlanReader> reader = PlanReader::Open(plan_);
   if (!reader) return std::unexpected(reader.error());
   reporter_.set_quiet(reader->header().quiet);
+  heartbeat_ms_ = reader->header().heartbeat_ms;
   atoll_PlanRecord record;
   while (true) {
     const Checked<bool> more = reader->Next(record);
@@ -50,6 +51,7 @@ Checked<void> Supervisor::Rebuild() {
   if (journal.record != SupervisorJournal::kAllRecords) return ExecutePlan(journal.record);
   started_ = true;
   RelayLog();
+  BeginHeartbeat();
   auto resumed = life_.Resume(plan_, total_bytes_);
   if (resumed) StartMonitor();
   return resumed;
@@ -119,6 +121,7 @@ Checked<void> VmLife::Resume(VmEntry& vm) {
   vm.deadline = journaled.deadline;
   vm.started = journaled.started;
   vm.bytes = journaled.bytes;
+  vm.paused = journaled.paused != 0;
   vm.state = static_cast<VmEntry::State>(journaled.phase());
   if (vm.state == VmEntry::State::kClosing) dma_.BeginClose(vm.plan.slot);
   if (vm.state == VmEntry::State::kDismantling) vm.teardown = Teardown(vm.plan.slot);

@@ -40,16 +40,20 @@ Checked<void> PlanExecutor::Adopt(const atoll_PlanRecord& plan) {
 Checked<void> PlanExecutor::AdoptTask(const atoll_PlanTask& task) {
   if (!objects_.Exists(task.slot)) return {};  // went with its VM
   TaskEntry* const entry = tasks_.Add(task);
-  if (entry == nullptr) return std::unexpected(LogLine("task: more than 128"));
+  TaskHistory* const history = RecoveryJournalOf(kernel_).Find(task.slot);
+  if (entry == nullptr || history == nullptr) {
+    return std::unexpected(LogLine("task: more than 128"));
+  }
+  entry->history = history;
+  entry->UseBuild();
   const auto reply = kernel_.InspectTask(abi::Handle{task.slot});
   if (!reply.has_value()) return Check(reply.error(), "task", task.slot);
   if (reply->state == TaskState::kCreated) return {};
-  JournaledTask* const journaled = JournalOf(kernel_).Find(task.slot);
-  if (journaled == nullptr) return {};
   // One that runs was started, if there was time to write that down or not.
-  if (reply->state == TaskState::kRunning) Journal(journaled->started, journaled->generation + 1);
-  entry->generation = journaled->generation;
-  entry->state = journaled->given_up != 0 ? TaskEntry::State::kGivenUp : TaskEntry::State::kRunning;
+  if (reply->state == TaskState::kRunning) Journal(history->started, history->generation + 1);
+  // Others are found dead.
+  entry->state =
+      history->mode == TaskMode::kLost ? TaskEntry::State::kLost : TaskEntry::State::kRunning;
   return {};
 }
 

@@ -10,19 +10,6 @@ namespace {
 
 constexpr uint64_t kFlushSeconds = 1;  // the console's time to write out what it has
 
-std::string_view CauseName(DeathCause cause) {
-  switch (cause) {
-    case DeathCause::kNone: return "none";
-    case DeathCause::kFault: return "fault";
-    case DeathCause::kExit: return "exit";
-    case DeathCause::kKilled: return "killed";
-    case DeathCause::kDeadline: return "deadline";
-    case DeathCause::kBadCall: return "bad call";
-    case DeathCause::kFlood: return "flood";
-  }
-  return "unknown";
-}
-
 }  // namespace
 
 // ---- start
@@ -56,6 +43,7 @@ Checked<void> Supervisor::ExecutePlan(uint32_t under_way) {
   Checked<PlanReader> reader = PlanReader::Open(plan_);
   if (!reader) return std::unexpected(reader.error());
   reporter_.set_quiet(reader->header().quiet);
+  heartbeat_ms_ = reader->header().heartbeat_ms;
   atoll_PlanRecord record;
   while (true) {
     const Checked<bool> more = reader->Next(record);
@@ -77,9 +65,14 @@ Checked<void> Supervisor::ExecutePlan(uint32_t under_way) {
   started_ = true;
   Journal(journal.record, SupervisorJournal::kAllRecords);
   RelayLog();
+  BeginHeartbeat();
   life_.Start(plan_);
   StartMonitor();
   return {};
+}
+
+void Supervisor::BeginHeartbeat() {
+  recovery_.Begin(uint64_t{heartbeat_ms_} * kernel_.TicksPerSecond() / 1000);
 }
 
 void Supervisor::RelayLog() {
@@ -108,7 +101,7 @@ void Supervisor::StartMonitor() {
 void Supervisor::OnSignals(uint64_t bits) {
   namespace bit = supervisor_manifest;
   if ((bits & bit::kTimerSignal) != 0) timer_ = VmLife::kNever;
-  if ((bits & bit::kTaskDeathSignal) != 0) LookAtTasks();
+  if ((bits & bit::kTaskDeathSignal) != 0) recovery_.Look();
   if ((bits & bit::kVmStateSignal) != 0) life_.Look();
   if ((bits & bit::kPowerOffSignal) != 0) {
     StopAllVms();
@@ -120,9 +113,11 @@ void Supervisor::OnSignals(uint64_t bits) {
 }
 
 void Supervisor::Continue() {
+  if (started_) recovery_.Work();
+  LookAtConsole();
   if (ending_.has_value()) {
     if (kernel_.Ticks() >= flush_deadline_) return PowerOff();
-    return SetTimer(flush_deadline_);
+    return SetTimer(std::min(flush_deadline_, recovery_.Deadline()));
   }
   if (!started_) return;
   life_.Work();
@@ -131,10 +126,16 @@ void Supervisor::Continue() {
     StopAllVms();
     BeginPowerOff(wish == Monitor::Wish::kFail ? kExitFailed : kExitOk);
   } else if (life_.all_ended() && monitor_.script_done()) {
-    BeginPowerOff(life_.any_crashed() ? kExitFailed : kExitOk);
+    BeginPowerOff(life_.any_crashed() || any_given_up() ? kExitFailed : kExitOk);
   } else {
-    SetTimer(std::min(life_.Deadline(), monitor_.Deadline()));
+    SetTimer(std::min({life_.Deadline(), recovery_.Deadline(), monitor_.Deadline()}));
   }
+}
+
+bool Supervisor::any_given_up() {
+  return std::ranges::any_of(RecoveryJournalOf(kernel_).tasks, [](const TaskHistory& task) {
+    return task.mode != TaskMode::kNormal;
+  });
 }
 
 void Supervisor::SetTimer(uint64_t deadline) {
@@ -144,67 +145,22 @@ void Supervisor::SetTimer(uint64_t deadline) {
   (void)kernel_.SetTimer({.deadline = deadline});
 }
 
-void Supervisor::LookAtTasks() {
-  for (TaskEntry& task : tasks_.entries()) {
-    if (task.state != TaskEntry::State::kRunning) continue;
-    const auto reply = kernel_.InspectTask(abi::Handle{task.plan.slot});
-    if (!reply.has_value() || reply->state != TaskState::kDead) continue;
-    OnDeath(task, *reply);
-  }
-}
-
-void Supervisor::OnDeath(TaskEntry& task, const InspectTaskReply& death) {
-  JournaledTask* const journaled = JournalOf(kernel_).Find(task.plan.slot);
-  // The supervisor died while it started it again.
-  const bool is_known = journaled != nullptr && journaled->started != task.generation + 1;
-  LogLine line(task.plan.name);
-  line.Append(" died: ").Append(CauseName(death.cause));
-  line.Append(" pc ").Hex(death.pc).Append(" esr ").Hex(death.esr).Append(" far ").Hex(death.far);
-
-  const uint64_t window = uint64_t{task.plan.restart_seconds} * kernel_.TicksPerSecond();
-  if (!is_known && task.deaths.TooMany(kernel_.Ticks(), task.plan.restart_deaths, window)) {
-    reporter_.Warn(line.Append("; given up: more than ")
-                       .Decimal(task.plan.restart_deaths)
-                       .Append(" deaths in ")
-                       .Decimal(task.plan.restart_seconds)
-                       .Append(" s"));
-    return GiveUp(task);
-  }
-  if (!is_known) {
-    ++task.generation;
-    reporter_.Warn(line.Append("; restarting as generation ").Decimal(task.generation));
-  }
-  if (const auto restarted = Restart(task); !restarted) {
-    reporter_.Warn(LogLine(task.plan.name)
-                       .Append(" cannot be restarted, given up: ")
-                       .Append(restarted.error().view()));
-    return GiveUp(task);
-  }
-  // A console that died while it wrote out the rest may have forgotten the
-  // request.
+// A service died: the console may not be there any more to do what was asked of it, and to print.
+void Supervisor::LookAtConsole() {
+  const uint64_t deaths = RecoveryJournalOf(kernel_).crashes.count;
+  if (deaths == deaths_seen_) return;
+  deaths_seen_ = deaths;
+  // A console that died while it wrote out the rest may have forgotten the request.
   if (ending_.has_value()) (void)kernel_.SetSignal(supervisor_manifest::kConsoleFlush);
-}
-
-Checked<void> Supervisor::Restart(TaskEntry& task) {
-  JournaledTask* const journaled = JournalOf(kernel_).Find(task.plan.slot);
-  const auto generation = static_cast<uint32_t>(task.generation);
-  if (journaled != nullptr) Journal(journaled->generation, generation);
-  if (auto fresh = loader_.Refresh(task.plan); !fresh) return fresh;
-  Checked<void> started = loader_.Start(task.plan, task.generation);
-  if (started && journaled != nullptr) Journal(journaled->started, generation + 1);
-  return started;
-}
-
-void Supervisor::GiveUp(TaskEntry& task) {
-  task.state = TaskEntry::State::kGivenUp;
-  if (JournaledTask* const journaled = JournalOf(kernel_).Find(task.plan.slot)) {
-    Journal(journaled->given_up, uint32_t{1});
+  // One that is given up for good prints nothing any more.
+  const Ledger::Mapping* const log =
+      objects_.ledger().MappingAt(kOwnTask.slot, supervisor_manifest::kLogAddress.value);
+  if (log == nullptr) return;
+  for (const TaskEntry& task : tasks_.entries()) {
+    if (task.history->mode != TaskMode::kRefusing && task.history->mode != TaskMode::kLost)
+      continue;
+    if (objects_.ledger().IsMapped(log->memory, task.plan.slot)) log_.Stop();
   }
-  VmEntry* vm = vms_.Find(task.plan.vm);
-  if (vm == nullptr) return BeginPowerOff(kExitFailed);
-  // A guest whose device is gone would hang in the middle of an instruction:
-  // its VM ends instead.
-  life_.GiveUp(*vm);
 }
 
 // ---- end
@@ -225,7 +181,7 @@ void Supervisor::BeginPowerOff(uint32_t status) {
   log_.Pass();
   if (!IsOk(kernel_.SetSignal(supervisor_manifest::kConsoleFlush))) return PowerOff();
   flush_deadline_ = kernel_.Ticks() + kFlushSeconds * kernel_.TicksPerSecond();
-  SetTimer(flush_deadline_);
+  SetTimer(std::min(flush_deadline_, recovery_.Deadline()));
 }
 
 void Supervisor::PowerOff() {

@@ -9,7 +9,7 @@
 #include <span>
 
 #include "services/supervisor/archive.h"
-#include "services/supervisor/basic_operations.h"
+#include "services/supervisor/crash_recorder.h"
 #include "services/supervisor/dma_windows.h"
 #include "services/supervisor/kernel_calls.h"
 #include "services/supervisor/log_line.h"
@@ -21,6 +21,8 @@
 #include "services/supervisor/plan_executor.h"
 #include "services/supervisor/reporter.h"
 #include "services/supervisor/resources.h"
+#include "services/supervisor/service_operations.h"
+#include "services/supervisor/service_recovery.h"
 #include "services/supervisor/tables.h"
 #include "services/supervisor/task_loader.h"
 #include "services/supervisor/vm_life.h"
@@ -53,6 +55,9 @@ class Supervisor {
   // Bits of the supervisor's signal (services/supervisor/manifest.textproto).
   void OnSignals(uint64_t bits);
 
+  // What the user can do. Followed by Continue().
+  Operations& operations() { return operations_; }
+
  private:
   Checked<void> ReadInputs();
   // From the record on that may be done in part; 0: from the start.
@@ -64,11 +69,10 @@ class Supervisor {
   bool IsDone(const atoll_PlanRecord& record, uint32_t index);
   void RelayLog();
   void StartMonitor();
+  void BeginHeartbeat();
 
-  void LookAtTasks();
-  void OnDeath(TaskEntry& task, const InspectTaskReply& death);
-  void GiveUp(TaskEntry& task);
-  Checked<void> Restart(TaskEntry& task);
+  void LookAtConsole();
+  bool any_given_up();
 
   // Goes on with what is under way, and sets the timer for the rest.
   void Continue();
@@ -93,11 +97,16 @@ class Supervisor {
   PlanExecutor executor_{kernel_, objects_, resources_, archive_, loader_, tasks_, vms_, dma_};
   VmLife life_{kernel_, objects_, executor_, tasks_, vms_, dma_, reporter_};
   LogRelay log_{kernel_};
-  BasicOperations operations_{kernel_, tasks_, vms_};
+  CrashRecorder recorder_{kernel_, objects_};
+  ServiceRecovery recovery_{kernel_, tasks_, vms_, loader_, life_, recorder_, reporter_};
+  ServiceOperations operations_{kernel_, objects_, tasks_,    vms_,
+                                loader_, archive_, recorder_, recovery_};
   Monitor monitor_{kernel_, operations_};
   std::span<const std::byte> plan_;
+  uint32_t heartbeat_ms_ = 0;
   uint64_t total_bytes_ = 0;  // that were free before anything was made
   bool started_ = false;
+  uint64_t deaths_seen_ = 0;
   std::optional<uint32_t> ending_;  // the status to power off with, while the console writes
   uint64_t flush_deadline_ = VmLife::kNever;  // its time for that
   uint64_t timer_ = VmLife::kNever;           // what the timer is set to

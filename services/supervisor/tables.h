@@ -3,6 +3,7 @@
 #ifndef ATOLL_SERVICES_SUPERVISOR_TABLES_H_
 #define ATOLL_SERVICES_SUPERVISOR_TABLES_H_
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -10,47 +11,37 @@
 
 #include "proto/kernel.atoll.h"
 #include "proto/plan.pb.h"
+#include "services/supervisor/task_history.h"
 #include "services/supervisor/teardown.h"
 #include "services/supervisor/vm_builder.h"
 
 namespace atoll {
 
-inline constexpr size_t kMaxTasks = 128;
+inline constexpr size_t kMaxTasks = RecoveryJournal::kTasks;
 inline constexpr size_t kMaxVms = 8;
 
-// When a task died of late, to tell a crash loop from an accident.
-class DeathTimes {
- public:
-  static constexpr uint32_t kUnlimited = ~uint32_t{0};
-  static constexpr uint32_t kMaxLimit = 15;  // larger limits count as unlimited
-
-  // Records a death at `now` and returns true if there were more than `limit`
-  // in the last `window` ticks.
-  bool TooMany(uint64_t now, uint32_t limit, uint64_t window) {
-    times_[next_] = now;
-    next_ = (next_ + 1) % times_.size();
-    if (recorded_ < times_.size()) ++recorded_;
-    if (limit > kMaxLimit) return false;
-    if (recorded_ <= limit) return false;
-    const size_t size = times_.size();
-    const uint64_t oldest =
-        times_[(next_ + size - 1 - limit) % size];  // limit deaths before this one
-    return now - oldest <= window;
-  }
-
- private:
-  std::array<uint64_t, kMaxLimit + 1> times_{};
-  size_t next_ = 0;
-  size_t recorded_ = 0;
-};
-
 struct TaskEntry {
-  enum class State : uint8_t { kLoaded, kRunning, kStopped, kGivenUp };
+  enum class State : uint8_t {
+    kLoaded,
+    kRunning,
+    kWaiting,  // dead; starts again at history->restart_at
+    kStopped,  // its VM has ended
+    kLost,     // dead for good
+  };
 
   atoll_PlanTask plan{};
+  TaskHistory* history = nullptr;  // set by whoever adds it
   State state = State::kLoaded;
-  uint64_t generation = 0;
-  DeathTimes deaths;
+
+  // It had not taken the last heartbeat when the next one was due, and had run for so long until then.
+  bool silent = false;
+  uint64_t silent_ticks = 0;
+
+  // The file that the user wants it to run.
+  void UseBuild() {
+    if (history->file[0] != '\0') std::ranges::copy(history->file, plan.elf);
+  }
+  bool is_alive() const { return state == State::kRunning; }
 };
 
 struct VmEntry {
@@ -71,6 +62,7 @@ struct VmEntry {
   uint64_t deadline = 0;            // ticks
   uint64_t started = 0;             // ticks
   uint32_t starts = 1;
+  bool paused = false;
   uint64_t bytes = 0;  // of its memory, when it ended
   Teardown teardown;
   VmBuilder builder;

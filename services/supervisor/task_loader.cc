@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "services/runtime/faults.h"
+
 namespace atoll {
 namespace {
 
@@ -19,10 +21,6 @@ uint64_t ConfigPages(const atoll_PlanTask& task) {
   return task.config_bytes == 0 ? 0 : abi::kConfigBytes;
 }
 
-uint64_t StatisticsOffset(const atoll_PlanTask& task) {
-  return task.stack_bytes + ConfigPages(task);
-}
-
 // Says which part of the task's memory could not be had.
 Checked<void> Check(Status status, std::string_view part) {
   if (IsOk(status)) return {};
@@ -30,6 +28,10 @@ Checked<void> Check(Status status, std::string_view part) {
 }
 
 }  // namespace
+
+uint64_t StatisticsOffset(const atoll_PlanTask& task) {
+  return task.stack_bytes + ConfigPages(task);
+}
 
 Checked<void> TaskLoader::Load(const atoll_PlanTask& task) {
   if (task.stack_bytes == 0 || task.stack_bytes % kPageSize != 0 ||
@@ -39,23 +41,7 @@ Checked<void> TaskLoader::Load(const atoll_PlanTask& task) {
   if (task.config_bytes > abi::kConfigBytes) {
     return std::unexpected(LogLine("config_bytes is above 16384"));
   }
-  const Checked<ElfImage> image = Image(task);
-  if (!image) return std::unexpected(image.error());
-
-  if (auto ok = Check(objects_.CreateRam(task.image_slot, image->bytes()), "image"); !ok) return ok;
-  for (const ElfSegment& segment : image->segments()) {
-    // Filled first: the kernel makes the instruction cache see it when it maps
-    // it executable.
-    if (auto ok = Fill(task, *image, segment); !ok) return ok;
-    const VirtAddr address = segment.first_page();
-    if (auto ok =
-            Check(objects_.Map(task.image_slot, task.slot, address - image->first_page(),
-                               address.value, segment.end_page() - address, SegmentRights(segment)),
-                  "image");
-        !ok) {
-      return ok;
-    }
-  }
+  if (auto loaded = LoadImage(task); !loaded) return loaded;
 
   const uint64_t config_pages = ConfigPages(task);
   Status status = objects_.CreateRam(task.private_slot, StatisticsOffset(task) + kPageSize);
@@ -82,6 +68,34 @@ Checked<void> TaskLoader::Load(const atoll_PlanTask& task) {
   return Check(status, "IPC page");
 }
 
+Checked<void> TaskLoader::LoadImage(const atoll_PlanTask& task) {
+  const Checked<ElfImage> image = Image(task);
+  if (!image) return std::unexpected(image.error());
+
+  if (auto ok = Check(objects_.CreateRam(task.image_slot, image->bytes()), "image"); !ok) return ok;
+  for (const ElfSegment& segment : image->segments()) {
+    // Filled first: the kernel makes the instruction cache see it when it maps
+    // it executable.
+    if (auto ok = Fill(task, *image, segment); !ok) return ok;
+    const VirtAddr address = segment.first_page();
+    if (auto ok =
+            Check(objects_.Map(task.image_slot, task.slot, address - image->first_page(),
+                               address.value, segment.end_page() - address, SegmentRights(segment)),
+                  "image");
+        !ok) {
+      return ok;
+    }
+  }
+  return {};
+}
+
+Checked<void> TaskLoader::UnloadImage(const atoll_PlanTask& task) {
+  if (!objects_.Exists(task.image_slot)) return {};
+  Status status = objects_.UnmapAll(task.image_slot, task.slot);
+  if (IsOk(status)) status = objects_.Destroy(task.image_slot);
+  return Check(status, "image");
+}
+
 Checked<void> TaskLoader::WriteConfig(const atoll_PlanTask& task, uint64_t offset,
                                       std::span<const std::byte> data) {
   if (!InBounds(offset, data.size(), task.config_bytes)) {
@@ -94,15 +108,33 @@ Checked<void> TaskLoader::WriteConfig(const atoll_PlanTask& task, uint64_t offse
   return Check(objects_.Close(), "configuration");
 }
 
-Checked<void> TaskLoader::Start(const atoll_PlanTask& task, uint64_t generation) {
+Checked<void> TaskLoader::Start(const atoll_PlanTask& task, uint32_t generation, TaskMode mode) {
   const Checked<ElfImage> image = Image(task);
   if (!image) return std::unexpected(image.error());
-  return Check(kernel_.StartTask(abi::Handle{task.slot}, {.pc = image->entry().value,
+  VirtAddr entry = image->entry();
+  if (mode == TaskMode::kRefusing) {
+    if (!HasFaultTable(*image)) return std::unexpected(LogLine("its image has no table of faults"));
+    entry = FaultEntry(kRefuse);
+  }
+  const uint64_t flags = mode == TaskMode::kNormal ? 0 : abi::kStartFailed;
+  return Check(kernel_.StartTask(abi::Handle{task.slot}, {.pc = entry.value,
                                                           .sp = abi::kStackTop.value,
                                                           .argument = task.config_bytes,
-                                                          .generation = generation,
+                                                          .generation = generation | flags,
                                                           .ipc_memory = task.ipc_slot}),
                "start");
+}
+
+bool TaskLoader::HasFaultTable(const ElfImage& image) {
+  for (const ElfSegment& segment : image.segments()) {
+    FaultTable table;
+    if (segment.address > kFaultTable) continue;
+    const uint64_t offset = kFaultTable - segment.address;
+    if (!InBounds(offset, sizeof(table), segment.data.size())) continue;
+    std::memcpy(&table, segment.data.data() + offset, sizeof(table));
+    return table.magic == FaultTable::kMagic && table.count >= kFaultEntries;
+  }
+  return false;
 }
 
 Checked<void> TaskLoader::Refresh(const atoll_PlanTask& task) {
@@ -118,10 +150,12 @@ Checked<void> TaskLoader::Refresh(const atoll_PlanTask& task) {
   return Check(status, "stack, statistics and IPC page");
 }
 
-Checked<ElfImage> TaskLoader::Image(const atoll_PlanTask& task) const {
-  const Archive::File* file = archive_.Find(task.elf);
+Checked<ElfImage> TaskLoader::Image(const atoll_PlanTask& task) const { return Image(task.elf); }
+
+Checked<ElfImage> TaskLoader::Image(std::string_view name) const {
+  const Archive::File* file = archive_.Find(name);
   if (file == nullptr) {
-    return std::unexpected(LogLine("boot archive: there is no \"").Append(task.elf).Append("\""));
+    return std::unexpected(LogLine("boot archive: there is no \"").Append(name).Append("\""));
   }
   return ElfImage::Parse(file->name, file->data);
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "proto/plan.pb.h"
 #include "services/supervisor/archive.h"
@@ -12,8 +13,12 @@
 #include "services/supervisor/kernel_calls.h"
 #include "services/supervisor/log_line.h"
 #include "services/supervisor/objects.h"
+#include "services/supervisor/task_history.h"
 
 namespace atoll {
+
+// Of the statistics page in the memory of private_slot, behind stack and configuration.
+uint64_t StatisticsOffset(const atoll_PlanTask& task);
 
 class TaskLoader {
  public:
@@ -30,11 +35,19 @@ class TaskLoader {
                             std::span<const std::byte> data);
 
   // Starts the first instance, or the next one of a task that is dead.
-  Checked<void> Start(const atoll_PlanTask& task, uint64_t generation);
+  Checked<void> Start(const atoll_PlanTask& task, uint32_t generation, TaskMode mode);
 
   // Makes the memory of a dead task as Load left it. The configuration is
   // read-only to the task and the journal is to outlive it: neither is touched.
   Checked<void> Refresh(const atoll_PlanTask& task);
+
+  // The image of a dead task goes, and that of task.elf comes: another build, as fresh as after Refresh.
+  Checked<void> UnloadImage(const atoll_PlanTask& task);
+  Checked<void> LoadImage(const atoll_PlanTask& task);
+
+  // A file of the boot archive, if it is one.
+  Checked<ElfImage> Image(std::string_view name) const;
+  static bool HasFaultTable(const ElfImage& image);
 
  private:
   Checked<ElfImage> Image(const atoll_PlanTask& task) const;

@@ -70,6 +70,8 @@ void VmLife::GiveUp(VmEntry& vm) {
 
 void VmLife::End(VmEntry& vm, VmState why) {
   vm.why = why;
+  vm.paused = false;
+  Journaled(vm).paused = 0;
   vm.bytes = objects_.ledger().bytes(vm.plan.slot);
   vm.deadline = kernel_.Ticks() + kDmaCloseSeconds * kernel_.TicksPerSecond();
   switch (why) {
@@ -190,12 +192,13 @@ void VmLife::Close(VmEntry& vm, uint64_t now) {
   }
   vm.deadline = now + kDmaCloseSeconds * kernel_.TicksPerSecond();
   Journal(Journaled(vm).deadline, vm.deadline);  // its next instance has as long, whatever dies
-  const TaskEntry* const driver = tasks_.Find(*holder);
+  TaskEntry* const driver = tasks_.Find(*holder);
   if (driver == nullptr || driver->state != TaskEntry::State::kRunning) return;
   reporter_.Warn(LogLine(driver->plan.name)
                      .Append(" does not let go of VM ")
                      .Append(vm.plan.name)
                      .Append("'s memory: killed"));
+  driver->history->ending = Cause::kDma;
   (void)kernel_.KillTask(abi::Handle{*holder});  // its death is signalled, and it starts again
 }
 

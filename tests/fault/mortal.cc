@@ -8,7 +8,7 @@ namespace {
 using bare::Load32;
 using bare::Store32;
 
-inline constexpr uint32_t kLives = 12;
+inline constexpr uint32_t kLives = 6;
 
 // A virtio-blk driver with one request at a time (VIRTIO 1.2, 2.7 and 4.2.2).
 struct Descriptor {

@@ -5,7 +5,7 @@
 extern "C" void SecondaryMain() {}
 
 extern "C" void GuestMain(uint64_t) {
-  constexpr uint64_t kTicks = 1200;
+  constexpr uint64_t kTicks = 1600;
   const uint64_t second = BARE_READ("cntfrq_el0");
   bare::InitializeGic();
   bare::EnableInterrupt(bare::kVirtualTimerIntid);

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -107,9 +108,20 @@ class FakeKernel final : public KernelCalls {
   std::vector<uint32_t> killed;
   std::vector<uint32_t> destroyed;
   std::map<uint32_t, SetScheduleRequest> schedules;
-  std::map<uint32_t, Status> refuse_destroy;  // by slot
-  uint64_t ticks_per_call = 0;                // how time passes for the supervisor
-  uint64_t work = 0;                          // calls since the last look
+  std::map<uint32_t, Status> refuse_destroy;                 // by slot
+  std::map<uint32_t, std::pair<uint32_t, uint32_t>> limits;  // of tasks: deadline, effects
+  std::map<uint32_t, std::vector<uint32_t>> steps;
+  std::map<uint32_t, std::array<uint64_t, 34>> registers;
+  std::map<uint32_t, std::vector<abi::Words>> calls;  // taken and not answered
+  std::map<uint32_t, uint64_t> diverted;
+  std::map<uint32_t, uint64_t> raised;  // signal bits that a task has not taken
+  std::map<uint32_t, uint64_t> owed_since;
+  std::map<uint32_t, uint32_t> ran;  // milliseconds
+  std::set<uint32_t> deaf;           // tasks that take no signals
+  std::map<uint32_t, bool> paused;
+  std::vector<uint64_t> gone_to;  // by the supervisor itself
+  uint64_t ticks_per_call = 0;    // how time passes for the supervisor
+  uint64_t work = 0;              // calls since the last look
   std::map<std::pair<uint32_t, uint32_t>, Grant> grants_;
   std::vector<GetResourceReply> resources_;
   uint64_t now = 1000;
@@ -277,8 +289,49 @@ class FakeKernel final : public KernelCalls {
   Result<InspectTaskReply> InspectTask(abi::Handle task) override {
     const Object& object = objects_.at(task.slot);
     if (object.task_state == TaskState::kDead) return object.death;
-    return InspectTaskReply{.state = object.task_state};
+    return InspectTaskReply{.state = object.task_state, .ticks = ran[task.slot]};
   }
+  Status SetLimits(abi::Handle task, uint32_t deadline, uint32_t effects) override {
+    limits[task.slot] = {deadline, effects};
+    return Status::kOk;
+  }
+  Status StepTask(abi::Handle task, uint32_t count) override {
+    if (objects_.at(task.slot).task_state != TaskState::kRunning)
+      return Status::kFailedPrecondition;
+    steps[task.slot].push_back(count);
+    return Status::kOk;
+  }
+  Result<abi::Words> ReadRegisters(abi::Handle task, uint32_t first) override {
+    abi::Words words{};
+    auto own = registers[task.slot];
+    own[32] = objects_.at(task.slot).death.pc;
+    for (size_t i = 0; i < words.size() && first + i < own.size(); ++i) words[i] = own[first + i];
+    return words;
+  }
+  Result<abi::Words> ReadCall(abi::Handle task, uint32_t index) override {
+    if (index >= calls[task.slot].size()) return std::unexpected(Status::kNotFound);
+    return calls[task.slot][index];
+  }
+  Status Divert(abi::Handle task, VirtAddr pc) override {
+    if (objects_.at(task.slot).task_state != TaskState::kRunning)
+      return Status::kFailedPrecondition;
+    diverted[task.slot] = pc.value;
+    return Status::kOk;
+  }
+  Status RaiseTask(abi::Handle task, uint64_t bits) override {
+    raised[task.slot] |= bits;
+    if (!deaf.contains(task.slot)) raised[task.slot] = 0;
+    return Status::kOk;
+  }
+  Result<TaskProgress> GetProgress(abi::Handle task) override {
+    return TaskProgress{.pending = raised[task.slot], .owed_since = owed_since[task.slot]};
+  }
+  Status PauseVm(abi::Handle vm, bool pause) override {
+    if (!objects_.contains(vm.slot)) return Status::kNotFound;
+    paused[vm.slot] = pause;
+    return Status::kOk;
+  }
+  void GoTo(VirtAddr pc) override { gone_to.push_back(pc.value); }
   Status StopVm(abi::Handle vm, const StopVmRequest& request) override {
     if (!objects_.contains(vm.slot)) return Status::kNotFound;
     Object& object = objects_.at(vm.slot);

@@ -67,6 +67,31 @@ class MortalKernel final : public KernelCalls {
                                            const InspectObjectRequest& request) override {
     return Do([&] { return kernel_.InspectObject(object, request); });
   }
+  Status SetLimits(abi::Handle task, uint32_t deadline, uint32_t effects) override {
+    return Do([&] { return kernel_.SetLimits(task, deadline, effects); });
+  }
+  Status StepTask(abi::Handle task, uint32_t steps) override {
+    return Do([&] { return kernel_.StepTask(task, steps); });
+  }
+  Result<abi::Words> ReadRegisters(abi::Handle task, uint32_t first) override {
+    return Do([&] { return kernel_.ReadRegisters(task, first); });
+  }
+  Result<abi::Words> ReadCall(abi::Handle task, uint32_t index) override {
+    return Do([&] { return kernel_.ReadCall(task, index); });
+  }
+  Status Divert(abi::Handle task, VirtAddr pc) override {
+    return Do([&] { return kernel_.Divert(task, pc); });
+  }
+  Status RaiseTask(abi::Handle task, uint64_t bits) override {
+    return Do([&] { return kernel_.RaiseTask(task, bits); });
+  }
+  Result<TaskProgress> GetProgress(abi::Handle task) override {
+    return Do([&] { return kernel_.GetProgress(task); });
+  }
+  Status PauseVm(abi::Handle vm, bool pause) override {
+    return Do([&] { return kernel_.PauseVm(vm, pause); });
+  }
+  void GoTo(VirtAddr) override { throw SupervisorDied(); }
   Status StopVm(abi::Handle vm, const StopVmRequest& request) override {
     return Do([&] { return kernel_.StopVm(vm, request); });
   }

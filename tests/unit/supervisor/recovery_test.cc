@@ -42,7 +42,9 @@ class MortalMachine {
   }
   // Time passes until the supervisor waits for nothing.
   void Settle() {
-    for (int i = 0; i < 10'000 && !is_off() && kernel.timers.back() != ~uint64_t{0}; ++i) {
+    for (int i = 0;
+         i < 10'000 && !is_off() && !kernel.timers.empty() && kernel.timers.back() != ~uint64_t{0};
+         ++i) {
       kernel.now = std::max(kernel.now, kernel.timers.back());
       kernel.timers.push_back(~uint64_t{0});  // it has fired
       Signal(bit::kTimerSignal);
@@ -193,8 +195,19 @@ TEST(RecoveryTest, OfADeathWhileTheMachineStarts) {
 TEST(RecoveryTest, OfADeathWhileATaskIsStartedAgain) {
   Sweep(Archive({AddDriver, AddList, AddLog}), BootAndRun, [](MortalMachine& machine) {
     machine.Die(kUart);
-    machine.Die(kUart);
+    machine.Die(kUart);  // which makes it wait
+    machine.Settle();
     machine.Die(kConsole);
+  });
+}
+
+TEST(RecoveryTest, OfADeathWhileATaskIsGivenUp) {
+  Sweep(Archive({AddDriver, AddList, AddLog}), BootAndRun, [](MortalMachine& machine) {
+    for (int i = 0; i < 6; ++i) {
+      machine.Die(kUart);
+      machine.Settle();
+    }
+    EXPECT_NE(machine.kernel.object(kUart).starts.back().generation >> 32, 0u) << "failed mode";
   });
 }
 

@@ -124,12 +124,15 @@ class PlanBuilder {
   }
   std::vector<atoll_PlanRecord>& records() { return records_; }
 
+  uint32_t heartbeat_ms = 0;
+
   Bytes Build(uint32_t version = 1, uint32_t extra_records = 0, bool quiet = false) const {
     atoll_PlanRecord header = atoll_PlanRecord_init_zero;
     header.which_record = atoll_PlanRecord_header_tag;
     header.record.header = {.version = version,
                             .records = static_cast<uint32_t>(records_.size()) + 1 + extra_records,
-                            .quiet = quiet};
+                            .quiet = quiet,
+                            .heartbeat_ms = heartbeat_ms};
     Bytes plan = Encode(header);
     for (const auto& record : records_) {
       const Bytes bytes = Encode(record);

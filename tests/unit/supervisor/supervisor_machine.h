@@ -63,6 +63,15 @@ inline void AddTask(PlanBuilder& plan, uint32_t slot, std::string_view name, uin
   task.restart_seconds = 1;
 }
 
+inline atoll_PlanTask& FindTask(PlanBuilder& plan, uint32_t slot) {
+  for (auto& record : plan.records()) {
+    if (record.which_record == atoll_PlanRecord_task_tag && record.record.task.slot == slot) {
+      return record.record.task;
+    }
+  }
+  std::abort();
+}
+
 inline void AddMapping(PlanBuilder& plan, uint32_t memory, uint32_t space, VirtAddr address,
                        uint64_t bytes, uint32_t rights = kReadWrite, bool optional = false) {
   plan.Add(atoll_PlanRecord_mapping_tag).record.mapping = {memory, space,  address.value,
@@ -193,6 +202,14 @@ class SupervisorTest : public testing::Test {
   void Die(uint32_t task, DeathCause cause = DeathCause::kFault) {
     kernel->Die(task, cause);
     supervisor->OnSignals(bit::kTaskDeathSignal);
+  }
+  // And is started again, however long that is made to wait.
+  void DieAndWait(uint32_t task, DeathCause cause = DeathCause::kFault) {
+    Die(task, cause);
+    if (!kernel->has(task) || kernel->object(task).task_state != TaskState::kDead) return;
+    if (kernel->timers.empty() || kernel->timers.back() == VmLife::kNever) return;
+    kernel->now = std::max(kernel->now, kernel->timers.back());
+    supervisor->OnSignals(bit::kTimerSignal);
   }
   // Lets the timer fire until it is not set any more, or only for a time after `until`.
   void Settle(uint64_t until = ~uint64_t{0} - 1) {

@@ -374,72 +374,6 @@ TEST_F(SupervisorTest, IgnoresASignalWithoutADeath) {
   EXPECT_TRUE(kernel->power_offs.empty());
 }
 
-TEST_F(SupervisorTest, GivesUpAtTheSixthDeathInASecondAndEndsTheVm) {
-  BootAndRun();
-  for (int i = 0; i < 5; ++i) {
-    Die(kUart);
-    kernel->now += 100;
-  }
-  EXPECT_EQ(kernel->object(kUart).starts.size(), 6u);
-  Die(kUart);
-  EXPECT_FALSE(kernel->has(kUart));
-  EXPECT_TRUE(kernel->Logged("; given up: more than 5 deaths in 1 s"));
-  supervisor->OnSignals(bit::kVmStateSignal);  // what the kernel does next
-  EXPECT_FALSE(kernel->has(kVm));
-  EXPECT_TRUE(kernel->Logged("VM linux crashed"));
-  supervisor->OnSignals(bit::kFlushedSignal);
-  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitFailed});
-}
-
-TEST_F(SupervisorTest, DoesNotGiveUpOnSlowDeaths) {
-  BootAndRun();
-  for (int i = 0; i < 40; ++i) {
-    Die(kUart);
-    kernel->now += 201;  // five in 1005 ms
-  }
-  EXPECT_EQ(kernel->object(kUart).starts.size(), 41u);
-  EXPECT_EQ(kernel->object(kUart).starts.back().generation, 40u);
-}
-
-TEST_F(SupervisorTest, RestartsForEverOrNeverWhenThePlanSaysSo) {
-  Boot([](PlanBuilder& plan) {
-    for (auto& record : plan.records()) {
-      if (record.which_record != atoll_PlanRecord_task_tag) continue;
-      record.record.task.restart_deaths = record.record.task.slot == kUart ? ~uint32_t{0} : 0;
-    }
-  });
-  kernel->object(kVm).vm_state = VmState::kRunning;
-  for (int i = 0; i < 100; ++i) Die(kUart);
-  EXPECT_EQ(kernel->object(kUart).starts.size(), 101u);
-  Die(kVmm);
-  EXPECT_TRUE(kernel->Logged("vmm.linux died: fault"));
-  EXPECT_TRUE(kernel->Logged("VM linux crashed"));
-}
-
-TEST_F(SupervisorTest, EndsTheMachineWhenASystemServiceIsGivenUp) {
-  BootAndRun();
-  for (int i = 0; i < 6; ++i) Die(kConsole);
-  EXPECT_TRUE(kernel->Logged("console died"));
-  Settle();
-  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitFailed});
-}
-
-TEST_F(SupervisorTest, GivesUpWhenTheKernelRefusesTheRestart) {
-  BootAndRun();
-  kernel->next_start = Status::kInternal;
-  Die(kVmm);
-  EXPECT_TRUE(kernel->Logged("vmm.linux cannot be restarted, given up: start: INTERNAL"));
-  EXPECT_TRUE(kernel->Logged("VM linux crashed"));
-}
-
-TEST_F(SupervisorTest, GivesUpAVmThatNeverRan) {
-  Boot();  // vmm dies before it starts a vCPU: the kernel has no running VM to stop
-  for (int i = 0; i < 6; ++i) Die(kVmm, DeathCause::kExit);
-  EXPECT_TRUE(kernel->Logged("VM linux crashed"));
-  supervisor->OnSignals(bit::kFlushedSignal);
-  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitFailed});
-}
-
 // ---- ends of VMs
 // ----------------------------------------------------------------------------------
 
@@ -534,15 +468,6 @@ TEST_F(SupervisorTest, TheConsolePrintsWhatIsLogged) {
   supervisor->OnSignals(bit::kFlushedSignal);
   EXPECT_EQ(kernel->uart, "started 3 services for 1 VMs\nlate\n");
   EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitOk});
-}
-
-TEST_F(SupervisorTest, AConsoleThatIsGivenUpHidesNothing) {
-  Boot(AddLog);
-  for (int death = 0; death < 6; ++death) Die(kConsole);
-  Settle();
-  EXPECT_NE(kernel->uart.find("console died: fault"), std::string::npos);
-  EXPECT_NE(kernel->uart.find("given up: more than 5 deaths in 1 s\n"), std::string::npos);
-  EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitFailed});
 }
 
 TEST_F(SupervisorTest, WaitsForTheLastVm) {

@@ -204,13 +204,14 @@ TEST_F(VmLifeTest, AVmThatCannotBeStartedAgainCrashes) {
 
 TEST_F(VmLifeTest, AServiceThatIsLostForGoodEndsItsVmInTheSameWay) {
   BootWith({AddNeighbour,
-            [](PlanBuilder& p) { FindVm(p).when_crashed = atoll_PlanVm_OnEnd_START_AGAIN; }});
-  for (int i = 0; i < 6; ++i) Die(kUart);
+            [](PlanBuilder& p) { FindVm(p).when_crashed = atoll_PlanVm_OnEnd_START_AGAIN; },
+            [](PlanBuilder& p) { FindTask(p, kUart).vital = true; }});
+  for (int i = 0; i < 6; ++i) DieAndWait(kUart);
   EXPECT_FALSE(kernel->has(kUart));
   Settle();
   EXPECT_TRUE(kernel->has(kUart));
   EXPECT_EQ(kernel->object(kUart).starts.size(), 1u);
-  for (int i = 0; i < 5; ++i) Die(kUart);
+  for (int i = 0; i < 5; ++i) DieAndWait(kUart);
   EXPECT_EQ(kernel->object(kUart).starts.size(), 6u) << "deaths are counted anew";
 }
 

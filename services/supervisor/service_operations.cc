@@ -1,0 +1,365 @@
+#include "services/supervisor/service_operations.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace atoll {
+namespace {
+
+constexpr std::string_view kSupervisor = "supervisor";
+constexpr std::string_view kAll = "all";
+constexpr std::string_view kMany = ".*";
+
+constexpr uint64_t kMaxScribbled = 64;  // words
+
+LogLine Quote(std::string_view before, std::string_view name, std::string_view after) {
+  return LogLine(before).Append("\"").Append(name).Append("\"").Append(after);
+}
+
+Checked<void> Check(Status status, const TaskEntry& task, std::string_view what) {
+  if (IsOk(status)) return {};
+  return std::unexpected(LogLine(task.plan.name)
+                             .Append(" cannot be ")
+                             .Append(what)
+                             .Append(": ")
+                             .Append(StatusName(status)));
+}
+
+std::unexpected<LogLine> Refuse(const TaskEntry& task, std::string_view why) {
+  return std::unexpected(LogLine(task.plan.name).Append(" ").Append(why));
+}
+
+std::string_view StateName(const TaskEntry& task) {
+  switch (task.state) {
+    case TaskEntry::State::kLoaded: return "loaded";
+    case TaskEntry::State::kWaiting: return "waits to start";
+    case TaskEntry::State::kStopped: return "stopped";
+    case TaskEntry::State::kLost: return "lost";
+    case TaskEntry::State::kRunning: break;
+  }
+  switch (task.history->mode) {
+    case TaskMode::kFailed: return "failed";
+    case TaskMode::kRefusing: return "refusing";
+    default: return "running";
+  }
+}
+
+std::string_view StateName(const VmEntry& vm) {
+  switch (vm.state) {
+    case VmEntry::State::kOn: return vm.paused ? "paused" : "on";
+    case VmEntry::State::kClosing:
+    case VmEntry::State::kDismantling: return "ending";
+    case VmEntry::State::kWaiting: return "waiting";
+    case VmEntry::State::kBuilding: return "starting";
+    case VmEntry::State::kOff: return "off";
+    case VmEntry::State::kCrashed: return "crashed";
+  }
+  return "unknown";
+}
+
+// xorshift64* (Vigna, 2016).
+uint64_t Next(uint64_t& state) {
+  state ^= state >> 12;
+  state ^= state << 25;
+  state ^= state >> 27;
+  return state * 0x2545'f491'4f6c'dd1d;
+}
+
+}  // namespace
+
+// ---- names -----------------------------------------------------------------------------------------------------
+
+bool ServiceOperations::Matches(const TaskEntry& task, std::string_view who) {
+  if (task.state == TaskEntry::State::kLoaded) return false;
+  const std::string_view name(task.plan.name);
+  if (who == kAll) return true;
+  if (!who.ends_with(kMany)) return name == who;
+  who.remove_suffix(kMany.size());
+  const VmEntry* const vm = vms_.Find(task.plan.vm);
+  if (vm != nullptr && std::string_view(vm->plan.name) == who) return true;
+  return name.starts_with(who) && (name.size() == who.size() || name[who.size()] == '.');
+}
+
+template <typename Action>
+Checked<void> ServiceOperations::ForEach(std::string_view who, Action action) {
+  Checked<void> result;
+  bool found = false;
+  for (TaskEntry& task : tasks_.entries()) {
+    if (!Matches(task, who)) continue;
+    found = true;
+    if (const Checked<void> done = action(task); !done && result) result = done;
+  }
+  if (!found) return std::unexpected(Quote("there is no service ", who, ""));
+  return result;
+}
+
+Checked<TaskEntry*> ServiceOperations::One(std::string_view who) {
+  for (TaskEntry& task : tasks_.entries()) {
+    if (std::string_view(task.plan.name) == who) return &task;
+  }
+  return std::unexpected(Quote("there is no service ", who, ""));
+}
+
+Checked<VmEntry*> ServiceOperations::FindVm(std::string_view name) {
+  for (VmEntry& vm : vms_.entries()) {
+    if (std::string_view(vm.plan.name) == name) return &vm;
+  }
+  return std::unexpected(Quote("there is no VM ", name, ""));
+}
+
+// ---- faults ----------------------------------------------------------------------------------------------------
+
+// All of them are dead before the first is started again.
+Checked<void> ServiceOperations::Kill(std::string_view who) {
+  if (who == kSupervisor) {
+    kernel_.GoTo(FaultEntry(Fault::kExit));
+    return {};
+  }
+  const uint64_t now = kernel_.Ticks();
+  const Checked<void> done = ForEach(who, [&](TaskEntry& task) -> Checked<void> {
+    if (!task.is_alive()) return {};  // as is wanted
+    task.history->ordered = now;
+    recovery_.End(task, Cause::kKilled);
+    return {};
+  });
+  recovery_.Look();
+  return done;
+}
+
+Checked<void> ServiceOperations::Restart(std::string_view who) {
+  if (who == kSupervisor) return Kill(who);
+  const uint64_t now = kernel_.Ticks();
+  const Checked<void> done = ForEach(who, [&](TaskEntry& task) -> Checked<void> {
+    if (task.state == TaskEntry::State::kStopped) return Refuse(task, "has no VM that runs");
+    recovery_.Forgive(task);
+    if (!task.is_alive()) return Refuse(task, "cannot be started");
+    task.history->ordered = now;
+    recovery_.End(task, Cause::kRestarted);
+    return {};
+  });
+  recovery_.Look();
+  return done;
+}
+
+Checked<void> ServiceOperations::Inject(std::string_view who, Fault fault) {
+  if (who == kSupervisor) {
+    kernel_.GoTo(FaultEntry(fault));
+    return {};
+  }
+  return ForEach(who, [&](TaskEntry& task) { return InjectInto(task, fault); });
+}
+
+Checked<void> ServiceOperations::InjectInto(TaskEntry& task, Fault fault) {
+  if (!task.is_alive()) return Refuse(task, "is not running");
+  const Checked<ElfImage> image = loader_.Image(task.plan.elf);
+  if (!image) return std::unexpected(image.error());
+  if (!TaskLoader::HasFaultTable(*image)) return Refuse(task, "has no table of faults");
+  const uint64_t now = kernel_.Ticks();
+  const Status status = kernel_.Divert(abi::Handle{task.plan.slot}, FaultEntry(fault));
+  if (IsOk(status)) task.history->ordered = now;
+  return Check(status, task, "diverted");
+}
+
+Checked<void> ServiceOperations::Corrupt(std::string_view who, CorruptPart part, uint64_t seed) {
+  if (part == CorruptPart::kMessage) return Inject(who, Fault::kGarbage);
+  if (who == kSupervisor) return std::unexpected(LogLine("the supervisor does not corrupt itself"));
+  return ForEach(who, [&](TaskEntry& task) { return Scribble(task, part, seed); });
+}
+
+// Some words, anywhere in the journal or in what the program can write of its image.
+Checked<void> ServiceOperations::Scribble(TaskEntry& task, CorruptPart part, uint64_t seed) {
+  if (!task.is_alive()) return Refuse(task, "is not running");
+  uint64_t start = abi::kJournalBase.value;
+  uint64_t bytes = 0;
+  if (part == CorruptPart::kData) {
+    const Checked<ElfImage> image = loader_.Image(task.plan.elf);
+    if (!image) return std::unexpected(image.error());
+    for (const ElfSegment& segment : image->segments()) {
+      if (!segment.write) continue;
+      start = segment.first_page().value;
+      bytes = segment.end_page() - segment.first_page();
+    }
+  }
+  for (const Ledger::Mapping& mapping : objects_.ledger().mappings.entries()) {
+    if (mapping.space != task.plan.slot || start < mapping.address ||
+        !InBounds(start - mapping.address, bytes, mapping.bytes)) {
+      continue;
+    }
+    if (part == CorruptPart::kJournal) bytes = mapping.bytes;
+    if (bytes == 0) break;
+    const Result<std::span<std::byte>> memory =
+        objects_.Open(mapping.memory, mapping.offset + (start - mapping.address), bytes);
+    if (!memory.has_value()) return Check(memory.error(), task, "opened");
+    uint64_t state = seed * 2 + 1;
+    for (uint64_t left = 1 + Next(state) % kMaxScribbled; left != 0; --left) {
+      const uint64_t word = Next(state);
+      const uint64_t place = Next(state) % (bytes / sizeof(word)) * sizeof(word);
+      std::memcpy(memory->data() + place, &word, sizeof(word));
+    }
+    task.history->ordered = kernel_.Ticks();
+    return Check(objects_.Close(), task, "closed");
+  }
+  return Refuse(task, part == CorruptPart::kJournal ? "has no journal" : "has no data");
+}
+
+// ---- upgrade ---------------------------------------------------------------------------------------------------
+
+Checked<void> ServiceOperations::Upgrade(std::string_view who, std::string_view file) {
+  if (who == kSupervisor) return std::unexpected(LogLine("the supervisor's image is the kernel's"));
+  const Checked<void> done = ForEach(who, [&](TaskEntry& task) { return UpgradeTask(task, file); });
+  recovery_.Look();
+  return done;
+}
+
+Checked<void> ServiceOperations::UpgradeTask(TaskEntry& task, std::string_view file) {
+  if (!task.is_alive()) return Refuse(task, "is not running");
+  if (file.size() >= TaskHistory::kFileBytes || archive_.Find(file) == nullptr) {
+    return std::unexpected(Quote("there is no file ", file, " in the boot archive"));
+  }
+  const Checked<ElfImage> now = loader_.Image(task.plan.elf);
+  const Checked<ElfImage> next = loader_.Image(file);
+  if (!next) return std::unexpected(next.error());
+  if (now && now->identity() != next->identity()) {
+    return std::unexpected(
+        Quote("", file, " is a build of ")
+            .Append(next->identity().empty() ? "another program" : next->identity())
+            .Append(", not of ")
+            .Append(task.plan.name));
+  }
+  task.history->ordered = kernel_.Ticks();
+  recovery_.Forgive(task);
+  recovery_.End(task, Cause::kUpgraded);
+  return recovery_.ChangeBuild(task, file);
+}
+
+// ---- steps -----------------------------------------------------------------------------------------------------
+
+Checked<void> ServiceOperations::Step(std::string_view who, uint32_t steps) {
+  return Sweep(who, steps, steps);
+}
+
+Checked<void> ServiceOperations::Sweep(std::string_view who, uint32_t first, uint32_t last) {
+  if (who == kSupervisor) return std::unexpected(LogLine("the supervisor does not step itself"));
+  if (first > last || (first == 0 && last != 0)) {
+    return std::unexpected(LogLine("steps are counted from 1, the first before the last"));
+  }
+  const Checked<TaskEntry*> found = One(who);
+  if (!found) return std::unexpected(found.error());
+  TaskEntry& task = **found;
+  if (!task.is_alive()) return Refuse(task, "is not running");
+  const Status status = kernel_.StepTask(abi::Handle{task.plan.slot}, first);
+  if (IsOk(status)) {
+    task.history->step = first;
+    task.history->step_last = last;
+    task.history->stepped = 0;
+  }
+  return Check(status, task, "stepped");
+}
+
+bool ServiceOperations::IsStepping(std::string_view who) {
+  return std::ranges::any_of(tasks_.entries(), [&](const TaskEntry& task) {
+    return Matches(task, who) && task.history->step != 0;
+  });
+}
+
+bool ServiceOperations::AreRunning(std::string_view who) {
+  return std::ranges::all_of(tasks_.entries(), [&](const TaskEntry& task) {
+    return !Matches(task, who) || (task.is_alive() && task.history->mode == TaskMode::kNormal);
+  });
+}
+
+// ---- VMs -------------------------------------------------------------------------------------------------------
+
+Checked<void> ServiceOperations::Pause(std::string_view vm) { return SetPause(vm, true); }
+Checked<void> ServiceOperations::Resume(std::string_view vm) { return SetPause(vm, false); }
+
+Checked<void> ServiceOperations::SetPause(std::string_view name, bool pause) {
+  const Checked<VmEntry*> vm = FindVm(name);
+  if (!vm) return std::unexpected(vm.error());
+  if ((*vm)->state != VmEntry::State::kOn) {
+    return std::unexpected(LogLine("VM ").Append(name).Append(" is not on"));
+  }
+  const Status status = kernel_.PauseVm(abi::Handle{(*vm)->plan.slot}, pause);
+  if (IsOk(status)) {
+    (*vm)->paused = pause;
+    const auto index = static_cast<size_t>(*vm - vms_.entries().data());
+    JournalOf(kernel_).vms[index].paused = pause ? 1 : 0;
+    return {};
+  }
+  return std::unexpected(LogLine("VM ")
+                             .Append(name)
+                             .Append(pause ? " cannot be paused: " : " cannot be resumed: ")
+                             .Append(StatusName(status)));
+}
+
+Checked<void> ServiceOperations::Reboot(std::string_view vm) { return Stop(vm, VmState::kReset); }
+Checked<void> ServiceOperations::PowerOff(std::string_view vm) { return Stop(vm, VmState::kOff); }
+
+// The kernel's signal does the rest.
+Checked<void> ServiceOperations::Stop(std::string_view name, VmState state) {
+  const Checked<VmEntry*> vm = FindVm(name);
+  if (!vm) return std::unexpected(vm.error());
+  const Status status = (*vm)->runs()
+                            ? kernel_.StopVm(abi::Handle{(*vm)->plan.slot}, {.state = state})
+                            : Status::kFailedPrecondition;
+  if (IsOk(status)) return {};
+  if (status == Status::kFailedPrecondition) {
+    return std::unexpected(LogLine("VM ").Append(name).Append(" does not run"));
+  }
+  return std::unexpected(
+      LogLine("VM ").Append(name).Append(" cannot be stopped: ").Append(StatusName(status)));
+}
+
+// ---- views -----------------------------------------------------------------------------------------------------
+
+bool ServiceOperations::ReadTask(size_t index, TaskView& view) {
+  if (index >= tasks_.entries().size()) return false;
+  const TaskEntry& task = tasks_.entries()[index];
+  const VmEntry* const vm = vms_.Find(task.plan.vm);
+  const auto state = kernel_.InspectTask(abi::Handle{task.plan.slot});
+  view = {.name = task.plan.name,
+          .vm = vm != nullptr ? std::string_view(vm->plan.name) : std::string_view(),
+          .state = StateName(task),
+          .generation = task.history->generation,
+          .deaths = task.history->deaths,
+          .milliseconds = state.has_value() ? state->ticks : 0};
+  return true;
+}
+
+bool ServiceOperations::ReadStatistics(size_t index, StatisticsView& view) {
+  if (index >= tasks_.entries().size()) return false;
+  const TaskEntry& task = tasks_.entries()[index];
+  view = {.name = task.plan.name};
+  const CrashRecord* const record = FindCrash(task.history->record);
+  if (record != nullptr) view.started = record->started;
+  const std::optional<Statistics> said = recorder_.Read(task);
+  if (!said.has_value()) return true;
+  view.first_answer = said->first_answer;
+  view.first_completion = said->first_completion;
+  for (size_t i = 0; i < said->counters.size(); ++i) {
+    if (said->names[i][0] == '\0') continue;
+    StatisticsView::Counter& counter = view.counters[view.count++];
+    counter = {.name = {}, .value = said->counters[i]};
+    std::ranges::transform(said->names[i], counter.name.begin(),
+                           [](char c) { return c == '\0' || (c > ' ' && c <= '~') ? c : '?'; });
+  }
+  return true;
+}
+
+bool ServiceOperations::ReadVm(size_t index, VmView& view) {
+  if (index >= vms_.entries().size()) return false;
+  const VmEntry& vm = vms_.entries()[index];
+  view = {.name = vm.plan.name, .state = StateName(vm), .starts = vm.starts};
+  return true;
+}
+
+const CrashRecord* ServiceOperations::FindCrash(uint64_t sequence) {
+  CrashRecord* const record = journal().crashes.Find(sequence);
+  if (record == nullptr) return nullptr;
+  for (const TaskEntry& task : tasks_.entries()) {
+    if (task.history->record == sequence && task.is_alive()) recorder_.Complete(*record, task);
+  }
+  return record;
+}
+
+}  // namespace atoll
