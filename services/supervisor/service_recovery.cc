@@ -68,7 +68,7 @@ void ServiceRecovery::OnDeath(TaskEntry& task, const InspectTaskReply& death) {
   for (size_t i = 0; i < std::min<size_t>(record.backtrace_count, kAddressesInLine); ++i) {
     line.Append(" ").Hex(record.backtrace[i]);
   }
-  reporter_.Warn(line);
+  Report(task, line);
 }
 
 // An instance of the supervisor that died had decided what to do about this death, and did not come to it.
@@ -80,7 +80,7 @@ void ServiceRecovery::GoOn(TaskEntry& task) {
   LogLine line(task.plan.name);
   line.Append(" was being restarted");
   StartAgain(task, line);
-  reporter_.Warn(line);
+  Report(task, line);
 }
 
 // Whether the death says something about the service.
@@ -184,10 +184,14 @@ void ServiceRecovery::StartAgain(TaskEntry& task, LogLine& line) {
 void ServiceRecovery::Lose(TaskEntry& task, LogLine& line) {
   task.state = TaskEntry::State::kLost;
   task.history->mode = TaskMode::kLost;
-  VmEntry* const vm = vms_.Find(task.plan.vm);
-  if (vm == nullptr) return;
-  line.Append("; its VM ends");
-  life_.GiveUp(*vm);
+  if (vms_.Find(task.plan.vm) != nullptr) line.Append("; its VM ends");
+}
+
+// The line first: what it says is the reason of what comes then.
+void ServiceRecovery::Report(const TaskEntry& task, const LogLine& line) {
+  reporter_.Warn(line);
+  if (task.state != TaskEntry::State::kLost) return;
+  if (VmEntry* const vm = vms_.Find(task.plan.vm); vm != nullptr) life_.GiveUp(*vm);
 }
 
 // The next of the deaths that the user wants to see.
@@ -227,7 +231,7 @@ void ServiceRecovery::Forgive(TaskEntry& task) {
   } else {
     StartAgain(task, line);
   }
-  reporter_.Warn(line);
+  Report(task, line);
 }
 
 Checked<void> ServiceRecovery::ChangeBuild(TaskEntry& task, std::string_view file) {
@@ -260,7 +264,7 @@ void ServiceRecovery::Work() {
     LogLine line(task.plan.name);
     line.Append(" has waited");
     StartAgain(task, line);
-    if (task.state != TaskEntry::State::kRunning) reporter_.Warn(line);
+    if (task.state != TaskEntry::State::kRunning) Report(task, line);
   }
   if (now >= next_beat_) {
     next_beat_ = now + beat_;

@@ -60,6 +60,7 @@ class ServiceRecovery {
   void Restart(TaskEntry& task, LogLine& line);
   void Wait(TaskEntry& task, uint32_t milliseconds, LogLine& line);
   void Lose(TaskEntry& task, LogLine& line);
+  void Report(const TaskEntry& task, const LogLine& line);
   void StartAgain(TaskEntry& task, LogLine& line);
   void StepOn(TaskEntry& task);
 

@@ -187,7 +187,8 @@ void Supervisor::BeginPowerOff(uint32_t status) {
 void Supervisor::PowerOff() {
   SetTimer(VmLife::kNever);
   log_.Stop();
-  kernel_.PowerOff({.status = *ending_});
+  // A service may have been given up since.
+  kernel_.PowerOff({.status = *ending_ == kExitOk && any_given_up() ? kExitFailed : *ending_});
 }
 
 }  // namespace atoll
