@@ -20,6 +20,7 @@ void Supervisor::Recover() {
     kernel_.PowerOff({.status = kExitFailed});
     return;
   }
+  Report();
   namespace bit = supervisor_manifest;
   // VMs first: tasks of one that has ended are not started again.
   life_.Look();
@@ -27,6 +28,25 @@ void Supervisor::Recover() {
   log_.Pass();
   if (journal.ending != 0) BeginPowerOff(journal.ending - 1);
   OnSignals(journal.pending & bit::kPowerOffSignal);
+}
+
+// Of the death, as the kernel noted it, and how long it was felt.
+void Supervisor::Report() {
+  const auto& death = *reinterpret_cast<const abi::RootDeath*>(
+      kernel_.OwnMemory(abi::kRootDeathPage, sizeof(abi::RootDeath)).data());
+  constexpr uint64_t kMicroseconds = 1'000'000;
+  const uint64_t ticks = kernel_.Ticks() - death.time;
+  reporter_.Warn(LogLine("supervisor died: pc ")
+                     .Hex(death.pc)
+                     .Append(" esr ")
+                     .Hex(death.esr)
+                     .Append(" far ")
+                     .Hex(death.far)
+                     .Append("; generation ")
+                     .Decimal(death.deaths)
+                     .Append(" goes on, ")
+                     .Decimal(ticks * kMicroseconds / kernel_.TicksPerSecond())
+                     .Append(" us later"));
 }
 
 Checked<void> Supervisor::Rebuild() {

@@ -64,6 +64,7 @@ class Supervisor {
   Checked<void> ExecutePlan(uint32_t under_way);
 
   Checked<void> Rebuild();
+  void Report();
   Checked<void> AdoptRecord(const atoll_PlanRecord& record, uint32_t index);
   Status AdoptObjects(const atoll_PlanRecord& record);
   bool IsDone(const atoll_PlanRecord& record, uint32_t index);

@@ -429,6 +429,7 @@ class FakeKernel final : public KernelCalls {
     if (address == abi::kJournalBase && bytes <= journal_.size()) {
       return std::span(journal_).first(bytes);
     }
+    if (address == abi::kRootDeathPage) return std::span(journal_).last(kPageSize).first(bytes);
     const auto own = Look(kOwnTask.slot, address, bytes);
     EXPECT_EQ(own.size(), bytes) << "the supervisor looks at memory that it has not mapped";
     return own;
