@@ -88,8 +88,8 @@ class Objects {
   Status Adopt(uint32_t slot, Owner owner, const GetResourceReply* archive);
   // All mappings, and the pages given for page tables, of what was adopted; nothing is open.
   Status AdoptSpaces();
-  // A handle that was given, or is taken away by now.
-  void AdoptGrant(uint32_t object, uint32_t task, uint32_t slot);
+  // A handle that was given, or is taken away by now. False: there are too many.
+  bool AdoptGrant(Owner owner, uint32_t object, uint32_t task, uint32_t slot);
   // What is mapped already of a mapping that was to be made.
   uint64_t MappedBytes(uint32_t memory, uint32_t space, uint64_t address) const;
   // Unmaps the memory wherever it is mapped, and destroys it; of something that is half made.
@@ -116,7 +116,7 @@ class Objects {
   Status DonateTables(uint32_t space, uint64_t pages);
   Ledger::Mapping* Note(const Bulk& bulk);
   Status AdoptSpace(uint32_t space);
-  Result<uint32_t> MemorySlot(uint64_t backing) const;
+  Result<uint32_t> MemorySlot(uint64_t backing, uint32_t near) const;
 
   KernelCalls& kernel_;
   PageAllocator& pages_;

@@ -14,6 +14,13 @@ namespace atoll {
 inline constexpr uint32_t kPlanVersion = 1;
 inline constexpr const char* kPlanFile = "plan.pb";
 
+// What a record is about; known at a hundredth of the cost of decoding it.
+struct PlanOutline {
+  pb_size_t which = 0;  // which_record
+  uint32_t owner_vm = 0;
+  uint32_t slot = 0;  // of what an object's or memory's record makes
+};
+
 class PlanReader {
  public:
   // Reads the header. The file may have zeros after its last record.
@@ -25,13 +32,19 @@ class PlanReader {
   // and reason.
   Checked<bool> Next(atoll_PlanRecord& record);
 
+  // The same of the outline alone; Decode then gives the record.
+  Checked<bool> Next(PlanOutline& outline);
+  Checked<void> Decode(atoll_PlanRecord& record);
+
   // Of the record read last, from 0 for the header.
   uint32_t index() const { return read_ - 1; }
 
  private:
-  Checked<void> Decode(atoll_PlanRecord& record);
+  Checked<void> Take();
+  Checked<bool> TakeNext();
 
   std::span<const std::byte> rest_;
+  std::span<const std::byte> body_;  // of the record read last
   uint32_t read_ = 0;
   atoll_PlanHeader header_{};
 };

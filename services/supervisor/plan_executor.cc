@@ -172,7 +172,7 @@ Checked<void> PlanExecutor::Grant(const atoll_PlanGrant& grant) {
 Checked<void> PlanExecutor::Mapping(const atoll_PlanMapping& mapping, Bulk& bulk) {
   if (mapping.optional && !objects_.Exists(mapping.memory)) return {};
   // What its manifest names; nothing else is granted to the supervisor itself.
-  if (mapping.space == kOwnTask.slot && !NoteOwn(mapping)) {
+  if (mapping.space == kOwnTask.slot && !NoteOwn(mapping.address, mapping.bytes)) {
     return Refuse("mapping.space is the supervisor itself");
   }
   if (mapping.bytes == 0) return Check(Status::kInvalidArgument, "mapping", mapping.memory);
@@ -181,10 +181,10 @@ Checked<void> PlanExecutor::Mapping(const atoll_PlanMapping& mapping, Bulk& bulk
   return {};
 }
 
-bool PlanExecutor::NoteOwn(const atoll_PlanMapping& mapping) {
+bool PlanExecutor::NoteOwn(uint64_t address, uint64_t bytes) {
   namespace own = supervisor_manifest;
-  const auto is = [&](VirtAddr address, uint64_t bytes) {
-    return mapping.address == address.value && mapping.bytes == bytes;
+  const auto is = [&](VirtAddr own_address, uint64_t own_bytes) {
+    return address == own_address.value && bytes == own_bytes;
   };
   const bool is_log = is(own::kLogAddress, own::kLogBytes);
   const bool is_vms = is(own::kVmsAddress, own::kVmsBytes);

@@ -39,7 +39,8 @@ class PlanExecutor {
   // After the supervisor's own death (recovery_records.cc). An earlier instance did all of the record: notes what this one
   // has to know of it.
   Checked<void> Adopt(const atoll_PlanRecord& record);
-  Checked<void> AdoptDma(const atoll_PlanDma& dma);
+  // What was mapped for the supervisor itself.
+  void AdoptOwn();
   // It did a part, or nothing: does the rest, as Begin.
   Checked<void> Resume(const atoll_PlanRecord& record, Bulk& bulk);
 
@@ -49,12 +50,13 @@ class PlanExecutor {
   bool has_monitor() const { return has_monitor_; }
 
  private:
+  Checked<void> AdoptDma(const atoll_PlanDma& dma);
   Checked<void> AdoptTask(const atoll_PlanTask& task);
   Checked<void> ResumeTask(const atoll_PlanTask& task);
   Checked<void> ResumeMapping(const atoll_PlanMapping& mapping, Bulk& bulk);
   Checked<void> ResumeStart(const atoll_PlanStart& start);
   // Whether the supervisor's own manifest names a mapping for the supervisor.
-  bool NoteOwn(const atoll_PlanMapping& mapping);
+  bool NoteOwn(uint64_t address, uint64_t bytes);
   Checked<void> Vm(const atoll_PlanVm& vm);
   Checked<void> Object(const atoll_PlanObject& object);
   Checked<void> Memory(const atoll_PlanMemory& memory, Bulk& bulk);

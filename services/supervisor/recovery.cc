@@ -56,18 +56,19 @@ Checked<void> Supervisor::Rebuild() {
   if (!reader) return std::unexpected(reader.error());
   reporter_.set_quiet(reader->header().quiet);
   heartbeat_ms_ = reader->header().heartbeat_ms;
-  atoll_PlanRecord record;
+  PlanOutline outline;
   while (true) {
-    const Checked<bool> more = reader->Next(record);
+    const Checked<bool> more = reader->Next(outline);
     if (!more) return std::unexpected(more.error());
     if (!*more || reader->index() > journal.record) break;
-    if (const auto adopted = AdoptRecord(record, reader->index()); !adopted) {
+    if (const auto adopted = AdoptRecord(*reader, outline); !adopted) {
       return std::unexpected(PlanProblem(reader->index(), adopted.error().view()));
     }
   }
   if (const Status status = objects_.AdoptSpaces(); !IsOk(status)) {
     return std::unexpected(LogLine("mappings: ").Append(StatusName(status)));
   }
+  executor_.AdoptOwn();
   if (journal.record != SupervisorJournal::kAllRecords) return ExecutePlan(journal.record);
   started_ = true;
   RelayLog();
@@ -77,43 +78,43 @@ Checked<void> Supervisor::Rebuild() {
   return resumed;
 }
 
-Checked<void> Supervisor::AdoptRecord(const atoll_PlanRecord& record, uint32_t index) {
-  if (const Status status = AdoptObjects(record); !IsOk(status)) {
-    return std::unexpected(LogLine("object: ").Append(StatusName(status)));
+// Few kinds of records are looked at as a whole: of objects and memory the kernel knows all but whose they are, handles
+// are of interest when their VM is taken down (VmLife::LearnGrants).
+Checked<void> Supervisor::AdoptRecord(PlanReader& reader, const PlanOutline& outline) {
+  if (VmEntry* vm = vms_.Find(outline.owner_vm)) vm->last_record = reader.index();
+  switch (outline.which) {
+    case atoll_PlanRecord_object_tag:
+    case atoll_PlanRecord_memory_tag: return AdoptObject(outline.slot, outline.owner_vm);
+    case atoll_PlanRecord_vm_tag:
+    case atoll_PlanRecord_task_tag:
+    case atoll_PlanRecord_dma_tag: break;
+    default: return {};
   }
-  if (record.which_record == atoll_PlanRecord_dma_tag) {
-    return executor_.AdoptDma(record.record.dma);  // closed ones of a VM that is off, too
-  }
-  if (IsDone(record, index)) {
-    if (auto adopted = executor_.Adopt(record); !adopted) return adopted;
-  }
-  if (VmEntry* vm = vms_.Find(record.owner_vm)) vm->last_record = index;
-  return {};
-}
-
-Status Supervisor::AdoptObjects(const atoll_PlanRecord& record) {
-  const auto adopt = [&](uint32_t slot) {
-    return objects_.Adopt(slot, record.owner_vm, resources_.Find(ResourceKind::kArchive));
-  };
-  switch (record.which_record) {
-    case atoll_PlanRecord_object_tag: return adopt(record.record.object.slot);
-    case atoll_PlanRecord_memory_tag: return adopt(record.record.memory.slot);
-    case atoll_PlanRecord_task_tag: {
-      const atoll_PlanTask& task = record.record.task;
-      Status status = Status::kOk;
-      for (const uint32_t slot : {task.image_slot, task.private_slot, task.ipc_slot}) {
-        if (IsOk(status)) status = adopt(slot);
-      }
-      return status;
+  atoll_PlanRecord record;
+  if (auto decoded = reader.Decode(record); !decoded) return decoded;
+  if (outline.which == atoll_PlanRecord_task_tag) {
+    const atoll_PlanTask& task = record.record.task;
+    for (const uint32_t slot : {task.image_slot, task.private_slot, task.ipc_slot}) {
+      if (auto adopted = AdoptObject(slot, outline.owner_vm); !adopted) return adopted;
     }
-    default: return Status::kOk;
   }
+  // Windows that are closed, too, of a VM that is off.
+  const bool is_done =
+      outline.which == atoll_PlanRecord_dma_tag || IsDone(outline.owner_vm, reader.index());
+  return is_done ? executor_.Adopt(record) : Checked<void>();
 }
 
-bool Supervisor::IsDone(const atoll_PlanRecord& record, uint32_t index) {
+Checked<void> Supervisor::AdoptObject(uint32_t slot, Owner owner) {
+  const Status status = objects_.Adopt(slot, owner, resources_.Find(ResourceKind::kArchive));
+  if (IsOk(status)) return {};
+  return std::unexpected(
+      LogLine("object of slot ").Decimal(slot).Append(": ").Append(StatusName(status)));
+}
+
+bool Supervisor::IsDone(Owner owner, uint32_t index) {
   const SupervisorJournal& journal = JournalOf(kernel_);
   if (index >= journal.record) return false;
-  const VmEntry* const vm = vms_.Find(record.owner_vm);
+  const VmEntry* const vm = vms_.Find(owner);
   if (vm == nullptr) return true;
   const JournaledVm& journaled = journal.vms[static_cast<size_t>(vm - vms_.entries().data())];
   return journaled.phase() != static_cast<uint32_t>(VmEntry::State::kBuilding) ||
@@ -157,6 +158,27 @@ Checked<void> VmLife::Resume(VmEntry& vm) {
     }
   }
   Show(vm);
+  return {};
+}
+
+Checked<void> VmLife::LearnGrants(VmEntry& vm) {
+  if (vm.grants_known) return {};
+  Checked<PlanReader> reader = PlanReader::Open(plan_);
+  if (!reader) return std::unexpected(reader.error());
+  PlanOutline outline;
+  while (true) {
+    const Checked<bool> more = reader->Next(outline);
+    if (!more) return std::unexpected(more.error());
+    if (!*more) break;
+    if (outline.which != atoll_PlanRecord_grant_tag || outline.owner_vm != vm.plan.slot) continue;
+    atoll_PlanRecord record;
+    if (auto decoded = reader->Decode(record); !decoded) return decoded;
+    const atoll_PlanGrant& grant = record.record.grant;
+    if (!objects_.AdoptGrant(vm.plan.slot, grant.object, grant.task, grant.slot)) {
+      return std::unexpected(LogLine("too many handles"));
+    }
+  }
+  vm.grants_known = true;
   return {};
 }
 

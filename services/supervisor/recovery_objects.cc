@@ -57,6 +57,7 @@ Status Objects::AdoptSpaces() {
 }
 
 Status Objects::AdoptSpace(uint32_t space) {
+  uint32_t near = space;
   for (uint32_t index = 0;; ++index) {
     const auto reply = kernel_.InspectObject(abi::Handle{space}, {.index = index});
     if (!reply.has_value()) return reply.error();
@@ -72,8 +73,9 @@ Status Objects::AdoptSpace(uint32_t space) {
       if (!IsOk(status)) return status;
       continue;
     }
-    const Result<uint32_t> memory = MemorySlot(reply->memory);
+    const Result<uint32_t> memory = MemorySlot(reply->memory, near);
     if (!memory.has_value()) return memory.error();
+    near = *memory;
     // A VM's mappings are those in its spaces, and those of its memory in others'.
     const Owner space_owner = ledger_.objects[space].owner;
     if (ledger_.mappings.Add(
@@ -88,19 +90,22 @@ Status Objects::AdoptSpace(uint32_t space) {
   }
 }
 
-Result<uint32_t> Objects::MemorySlot(uint64_t backing) const {
-  for (uint32_t slot = 0; slot < kHandleSlots; ++slot) {
+// What is mapped one after the other lies in slots near each other.
+Result<uint32_t> Objects::MemorySlot(uint64_t backing, uint32_t near) const {
+  for (uint32_t i = 0; i < kHandleSlots; ++i) {
+    const uint32_t slot = (near + i) % kHandleSlots;
     const Ledger::Object& object = ledger_.objects[slot];
     if (object.type == ObjectType::kMemory && object.backing.value == backing) return slot;
   }
   return std::unexpected(Status::kNotFound);  // an object that the plan does not name
 }
 
-void Objects::AdoptGrant(uint32_t object, uint32_t task, uint32_t slot) {
-  if (!Exists(object) || !Exists(task)) return;
-  const Owner task_owner = ledger_.objects[task].owner;
-  const Owner owner = task_owner != kMachine ? task_owner : ledger_.objects[object].owner;
-  (void)ledger_.grants.Add({.owner = owner, .task = task, .slot = slot});
+bool Objects::AdoptGrant(Owner owner, uint32_t object, uint32_t task, uint32_t slot) {
+  if (!Exists(object) || !Exists(task)) return true;
+  for (const Ledger::Grant& grant : ledger_.grants.entries()) {
+    if (grant.task == task && grant.slot == slot) return true;
+  }
+  return ledger_.grants.Add({.owner = owner, .task = task, .slot = slot}) != nullptr;
 }
 
 uint64_t Objects::MappedBytes(uint32_t memory, uint32_t space, uint64_t address) const {

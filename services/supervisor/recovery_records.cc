@@ -22,18 +22,20 @@ Checked<void> PlanExecutor::Adopt(const atoll_PlanRecord& plan) {
   const auto& record = plan.record;
   switch (plan.which_record) {
     case atoll_PlanRecord_vm_tag:
-      if (vms_.Add(record.vm) == nullptr) return std::unexpected(LogLine("vm: more than 8"));
-      return {};
-    case atoll_PlanRecord_task_tag: return AdoptTask(record.task);
-    case atoll_PlanRecord_grant_tag:
-      objects_.AdoptGrant(record.grant.object, record.grant.task, record.grant.slot);
-      return {};
-    case atoll_PlanRecord_mapping_tag:
-      if (record.mapping.space == kOwnTask.slot && objects_.Exists(record.mapping.memory)) {
-        (void)NoteOwn(record.mapping);
+      if (VmEntry* const vm = vms_.Add(record.vm)) {
+        vm->grants_known = false;
+        return {};
       }
-      return {};
+      return std::unexpected(LogLine("vm: more than 8"));
+    case atoll_PlanRecord_task_tag: return AdoptTask(record.task);
+    case atoll_PlanRecord_dma_tag: return AdoptDma(record.dma);
     default: return {};
+  }
+}
+
+void PlanExecutor::AdoptOwn() {
+  for (const Ledger::Mapping& mapping : objects_.ledger().mappings.entries()) {
+    if (mapping.space == kOwnTask.slot) (void)NoteOwn(mapping.address, mapping.bytes);
   }
 }
 

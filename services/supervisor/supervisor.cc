@@ -44,12 +44,14 @@ Checked<void> Supervisor::ExecutePlan(uint32_t under_way) {
   if (!reader) return std::unexpected(reader.error());
   reporter_.set_quiet(reader->header().quiet);
   heartbeat_ms_ = reader->header().heartbeat_ms;
-  atoll_PlanRecord record;
+  PlanOutline outline;
   while (true) {
-    const Checked<bool> more = reader->Next(record);
+    const Checked<bool> more = reader->Next(outline);
     if (!more) return std::unexpected(more.error());
     if (!*more) break;
     if (reader->index() < under_way) continue;
+    atoll_PlanRecord record;
+    if (auto decoded = reader->Decode(record); !decoded) return decoded;
     Journal(journal.record, reader->index());
     const bool is_begun = reader->index() == under_way;
     if (const auto done = executor_.Execute(record, is_begun); !done) {

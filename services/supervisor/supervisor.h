@@ -65,9 +65,9 @@ class Supervisor {
 
   Checked<void> Rebuild();
   void Report();
-  Checked<void> AdoptRecord(const atoll_PlanRecord& record, uint32_t index);
-  Status AdoptObjects(const atoll_PlanRecord& record);
-  bool IsDone(const atoll_PlanRecord& record, uint32_t index);
+  Checked<void> AdoptRecord(PlanReader& reader, const PlanOutline& outline);
+  Checked<void> AdoptObject(uint32_t slot, Owner owner);
+  bool IsDone(Owner owner, uint32_t index);
   void RelayLog();
   void StartMonitor();
   void BeginHeartbeat();

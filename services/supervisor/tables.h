@@ -63,7 +63,8 @@ struct VmEntry {
   uint64_t started = 0;             // ticks
   uint32_t starts = 1;
   bool paused = false;
-  uint64_t bytes = 0;  // of its memory, when it ended
+  uint64_t bytes = 0;        // of its memory, when it ended
+  bool grants_known = true;  // to the ledger
   Teardown teardown;
   VmBuilder builder;
 

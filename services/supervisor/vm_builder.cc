@@ -17,7 +17,7 @@ Checked<VmBuilder> VmBuilder::Open(std::span<const std::byte> plan, Owner vm, ui
 
 Checked<void> VmBuilder::ResumeAt(uint32_t record) {
   resume_ = record;
-  atoll_PlanRecord skipped;
+  PlanOutline skipped;
   while (reader_.index() + 1 < record) {
     if (const Checked<bool> more = reader_.Next(skipped); !more) {
       return std::unexpected(more.error());
@@ -31,12 +31,14 @@ Checked<bool> VmBuilder::Step(PlanExecutor& executor, uint32_t& under_way) {
   if (!bulk_.done()) {
     done = executor.Continue(bulk_);
   } else {
-    atoll_PlanRecord record;
-    const Checked<bool> more = reader_.Next(record);
+    PlanOutline outline;
+    const Checked<bool> more = reader_.Next(outline);
     if (!more) return std::unexpected(more.error());
     if (!*more) return true;
     // PlanVm, which is the system's, names a VM for ever.
-    if (record.owner_vm == vm_) {
+    if (outline.owner_vm == vm_) {
+      atoll_PlanRecord record;
+      if (auto decoded = reader_.Decode(record); !decoded) return std::unexpected(decoded.error());
       Journal(under_way, reader_.index());
       done = reader_.index() == resume_ ? executor.Resume(record, bulk_)
                                         : executor.Begin(record, bulk_);

@@ -203,14 +203,9 @@ void VmLife::Close(VmEntry& vm, uint64_t now) {
 }
 
 void VmLife::Dismantle(VmEntry& vm, uint64_t now) {
+  if (const auto learned = LearnGrants(vm); !learned) return Lose(vm, learned.error());
   const Checked<bool> done = vm.teardown.Step(objects_);
-  if (!done) {
-    reporter_.Warn(About(vm)
-                       .Append(": ")
-                       .Append(done.error().view())
-                       .Append("; its memory is lost, it stays off"));
-    return Set(vm, VmEntry::State::kCrashed);
-  }
+  if (!done) return Lose(vm, done.error());
   if (!*done) return;
   for (size_t i = 0; i < tasks_.entries().size();) {
     if (tasks_.entries()[i].plan.vm == vm.plan.slot) {
@@ -220,6 +215,12 @@ void VmLife::Dismantle(VmEntry& vm, uint64_t now) {
     }
   }
   AfterEnd(vm, now);
+}
+
+void VmLife::Lose(VmEntry& vm, const LogLine& problem) {
+  reporter_.Warn(
+      About(vm).Append(": ").Append(problem.view()).Append("; its memory is lost, it stays off"));
+  Set(vm, VmEntry::State::kCrashed);
 }
 
 // Of what was free at the start, what is neither free nor in use by what is known to be there.

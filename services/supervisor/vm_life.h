@@ -77,6 +77,9 @@ class VmLife {
   void Open(std::span<const std::byte> plan);
   JournaledVm& Journaled(const VmEntry& vm);
   Checked<void> Resume(VmEntry& vm);
+  // The VM's handles, which are taken away first.
+  Checked<void> LearnGrants(VmEntry& vm);
+  void Lose(VmEntry& vm, const LogLine& problem);
   uint64_t MissingBytes() const;
 
   KernelCalls& kernel_;
