@@ -5,6 +5,7 @@
 #include "kernel/log/line.h"
 #include "kernel/log/panic.h"
 #include "kernel/machine/timer.h"
+#include "kernel/memory/cache.h"
 #include "kernel/scheduler.h"
 #include "kernel/task_life.h"
 
@@ -24,11 +25,10 @@ void Restart(Timer& timer) {
   kernel_lock.AssertHeld();
   Task& root = *static_cast<Task*>(timer.owner);
   timer.expired = OnTaskTimer;
+  ClearToPointOfCoherency(root_image.data, root_image.data_bytes);
   std::memcpy(root_image.data, root_image.file, root_image.file_bytes);
-  std::memset(root_image.data + root_image.file_bytes, 0,
-              root_image.data_bytes - root_image.file_bytes);
-  std::memset(root_image.stack, 0, kRootStackBytes);
-  std::memset(root.ipc_page, 0, abi::kIpcBytes);
+  ClearToPointOfCoherency(root_image.stack, kRootStackBytes);
+  ClearToPointOfCoherency(root.ipc_page, abi::kIpcBytes);
   StartTask(root, root_image.entry, abi::kStackTop.value, 0, deaths.all);
 }
 

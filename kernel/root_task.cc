@@ -84,9 +84,11 @@ void LoadImage(Task& task, BootPages& pages) {
                                        inside + segment.memory_bytes, attributes);
     std::memcpy(memory + inside, image.data() + segment.offset, segment.file_bytes);
     if (attributes.write) {
-      if (root_image.data != nullptr) Panic("the supervisor has two writable segments");
-      root_image.data = memory + inside;
-      root_image.data_bytes = segment.memory_bytes;
+      if (root_image.data != nullptr || inside != 0) {
+        Panic("the supervisor has more than one writable segment, or it is not aligned");
+      }
+      root_image.data = memory;
+      root_image.data_bytes = AlignUp(segment.memory_bytes, kPageSize);
       root_image.file = image.data() + segment.offset;
       root_image.file_bytes = segment.file_bytes;
     }
