@@ -37,6 +37,8 @@ struct Call {
   void (*run)(Task& caller, HandleEntry* handle) = nullptr;
   Right right = Right::kNone;  // none: x0 is no handle
   ObjectType object = kAnyObject;
+  bool has_effect = false;  // reaches others: counted (SetLimits)
+  bool stops = false;       // the task in x0, which leaves its commit window first
 };
 
 constexpr std::array<Call, kCallNumbers> MakeTable() {
@@ -89,7 +91,17 @@ constexpr std::array<Call, kCallNumbers> MakeTable() {
   ATOLL_CALL(kDivert, ObjectType::kTask);
   ATOLL_CALL(kRaiseTask, ObjectType::kTask);
   ATOLL_CALL(kGetProgress, ObjectType::kTask);
+  ATOLL_CALL(kSetCommitWindow, kAnyObject);
+  ATOLL_CALL(kSetLimits, ObjectType::kTask);
+  ATOLL_CALL(kStepTask, ObjectType::kTask);
 #undef ATOLL_CALL
+  for (const KernelCall call :
+       {KernelCall::kSetSignal, KernelCall::kSetIrqLine, KernelCall::kSetTimer, KernelCall::kLog}) {
+    table[static_cast<size_t>(call)].has_effect = true;
+  }
+  for (const KernelCall call : {KernelCall::kKillTask, KernelCall::kDivert}) {
+    table[static_cast<size_t>(call)].stops = true;
+  }
   return table;
 }
 
@@ -107,7 +119,7 @@ Status Authorize(Task& caller, const Call& call, HandleEntry* handle) {
                                                                     : Status::kInvalidArgument;
 }
 
-void CallKernel(Task& caller, uint64_t number) {
+void CallKernel(Task& caller, uint64_t number) ATOLL_KERNEL_LOCKED {
   if (number >= kCallNumbers || kTable[number].run == nullptr) {
     return Answer(caller, Status::kUnimplemented, {});
   }
@@ -115,6 +127,8 @@ void CallKernel(Task& caller, uint64_t number) {
   HandleEntry* const handle = caller.FindHandle(caller.frame.x[0]);
   const Status status = Authorize(caller, call, handle);
   if (!IsOk(status)) return Answer(caller, status, {});
+  if (call.has_effect && !CountEffect(caller)) return;
+  if (call.stops && LeavesCommitWindow(caller, ObjectOf<Task>(*handle))) return;
   call.run(caller, handle);
 }
 

@@ -9,6 +9,7 @@
 #include "kernel/machine/timer.h"
 #include "kernel/scheduler.h"
 #include "kernel/task_life.h"
+#include "kernel/vcpu/sanitize.h"
 
 namespace atoll {
 namespace {
@@ -16,14 +17,15 @@ namespace {
 // A task may write this many lines a second; the rest is counted, so that a flood costs its neighbours nothing.
 inline constexpr uint32_t kLogLinesPerSecond = 50;
 
-bool TakeLogCredit(Task& task) {
+bool TakeLogCredit(Task& task) ATOLL_KERNEL_LOCKED {
   const uint64_t now = CntpctEl0::Read();
   if (task.log_refilled == 0 || now - task.log_refilled >= CounterFrequency()) {
     task.log_refilled = now;
     task.log_credit = kLogLinesPerSecond;
+    task.log_dropped = 0;
   }
   if (task.log_credit == 0) {
-    ++task.log_dropped;
+    CountDroppedLine(task);
     return false;
   }
   --task.log_credit;
@@ -75,6 +77,17 @@ Result<Empty> Execute<KernelCall::kLog>(Task& caller, HandleEntry*, const LogReq
   const size_t bytes = std::min<size_t>(request.bytes, text.size());
   std::transform(caller.ipc_page, caller.ipc_page + bytes, text.begin(), Printable);
   LogLine(LogLevel::kInfo, std::string_view(text.data(), bytes));
+  return Empty{};
+}
+
+template <>
+Result<Empty> Execute<KernelCall::kSetCommitWindow>(Task& caller, HandleEntry*,
+                                                    const SetCommitWindowRequest& request) {
+  if (!IsTaskEntry(request.address) || request.bytes % sizeof(uint32_t) != 0) {
+    return std::unexpected(Status::kInvalidArgument);
+  }
+  caller.stepping.window = request.address;
+  caller.stepping.window_bytes = request.bytes;
   return Empty{};
 }
 

@@ -10,6 +10,25 @@
 namespace atoll {
 
 template <>
+Result<Empty> Execute<KernelCall::kSetLimits>(Task&, HandleEntry* handle,
+                                              const SetLimitsRequest& request) {
+  Limits& limits = ObjectOf<Task>(*handle).limits;
+  limits.deadline = request.deadline;
+  limits.effects = request.effects;
+  return Empty{};
+}
+
+template <>
+Result<StepTaskReply> Execute<KernelCall::kStepTask>(Task& caller, HandleEntry* handle,
+                                                     const StepTaskRequest& request) {
+  Task& task = ObjectOf<Task>(*handle);
+  if (&task == &caller) return std::unexpected(Status::kFailedPrecondition);
+  const uint64_t executed = task.stepping.executed;
+  ArmStepping(task, request.steps);
+  return StepTaskReply{.executed = executed};
+}
+
+template <>
 Result<ReadRegistersReply> Execute<KernelCall::kReadRegisters>(
     Task&, HandleEntry* handle, const ReadRegistersRequest& request) {
   Task& task = ObjectOf<Task>(*handle);
@@ -87,7 +106,8 @@ Result<GetProgressReply> Execute<KernelCall::kGetProgress>(Task&, HandleEntry* h
   const Thread* const oldest = task.owed.head();
   return GetProgressReply{.jobs = task.jobs,
                           .pending = task.signals.load(std::memory_order_relaxed),
-                          .owed_since = oldest == nullptr ? 0 : oldest->owed_since};
+                          .owed_since = oldest == nullptr ? 0 : oldest->owed_since,
+                          .executed = task.stepping.executed};
 }
 
 }  // namespace atoll

@@ -152,6 +152,9 @@ void OnSystemRegister(Vcpu& vcpu, uint64_t esr_value) {
   UpdateDebug(vcpu);
 }
 
+// A task was stepped on this CPU just before. The guest takes its own debug exception next, if it was one.
+void OnStrayStep(Vcpu&, uint64_t) { StepNothingHere(); }
+
 using Handler = void (*)(Vcpu&, uint64_t);
 
 constexpr std::array<Handler, 64> MakeTable() {
@@ -166,6 +169,12 @@ constexpr std::array<Handler, 64> MakeTable() {
   set(ExceptionClass::kSystemRegister, OnSystemRegister);
   set(ExceptionClass::kInstructionAbortLower, OnInstructionAbort);
   set(ExceptionClass::kDataAbortLower, OnDataAbort);
+  for (const ExceptionClass exception :
+       {ExceptionClass::kBreakpointLower, ExceptionClass::kSoftwareStepLower,
+        ExceptionClass::kWatchpointLower, ExceptionClass::kBreakpoint32,
+        ExceptionClass::kVectorCatch32, ExceptionClass::kBrk64}) {
+    set(exception, OnStrayStep);
+  }
   return table;
 }
 constexpr std::array<Handler, 64> kTable = MakeTable();
@@ -237,7 +246,7 @@ extern "C" Thread* HandleSynchronous() ABSL_EXCLUSIVE_LOCK_FUNCTION(kernel_lock)
   } else {
     Task& task = *static_cast<Task*>(cpu.current);
     const uint64_t far = FarEl2::Read();
-    if (IsMapped(task, VirtAddr(far), esr_value)) return Schedule(cpu);
+    if (IsMapped(task, VirtAddr(far), esr_value) || OnStep(task, esr_value)) return Schedule(cpu);
     task.death_esr = esr_value;
     task.death_far = far;
     Die(task, DeathCause::kFault);

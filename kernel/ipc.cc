@@ -124,6 +124,7 @@ void Receive(Task& server) {
     server.owed.PushBack(*server.serving);
     server.serving = nullptr;
   }
+  if (server.stepping.steps != 0) StopAtReception(server);
   // Signals first, but not twice in a row while somebody calls: a server that keeps signalling itself (more
   // work by timer) must not starve its callers, nor they its interrupts.
   const bool callers_turn = server.took_signals && !port.queue.empty();

@@ -93,6 +93,7 @@ void OnTick(Timer& timer) {
   Thread* const running = cpu.current;
   if (running == nullptr) return;
   Charge(cpu, *running, due);
+  if (!running->vcpu) CountTick(*static_cast<Task*>(running));
   // Turns among equals: to the back of its queue.
   if (cpu.current == nullptr) return;
   const int highest = cpu.run_queue.Highest();
@@ -172,6 +173,27 @@ void Enter(Cpu& cpu, Thread& thread, Place place = Place::kLast) ATOLL_KERNEL_LO
   NoticeReady(cpu, thread);
 }
 
+// The current thread has to go elsewhere, or may not go on now; false, and it does.
+bool MayGoOn(Cpu& cpu, Thread& current) ATOLL_KERNEL_LOCKED {
+  if ((current.work & kWorkMove) != 0) {
+    current.work &= ~kWorkMove;
+    Cpu& home = CpuFor(current);
+    if (&home != &cpu) {
+      BlockCurrent(cpu);
+      Enter(home, current);
+      return false;
+    }
+  }
+  if ((current.work & kWorkBudget) != 0) {
+    current.work &= ~kWorkBudget;
+    current.schedule.throttled = true;
+  } else if ((current.work & kWorkPaused) == 0) {
+    return true;
+  }
+  BlockCurrent(cpu);
+  return false;
+}
+
 // OnCpu: to have entered the kernel is all.
 void DoNothing(void*) {}
 
@@ -241,10 +263,15 @@ void Unschedule(Thread& thread) {
   }
 }
 
-void BringIn(const Thread& thread) {
+Cpu* CurrentOn(const Thread& thread) {
   for (Cpu& cpu : OnlineCpus()) {
-    if (cpu.current == &thread) OnCpu(cpu, DoNothing, nullptr);
+    if (cpu.current == &thread) return &cpu;
   }
+  return nullptr;
+}
+
+void BringIn(const Thread& thread) {
+  if (Cpu* const cpu = CurrentOn(thread); cpu != nullptr) OnCpu(*cpu, DoNothing, nullptr);
 }
 
 void SetHome(Thread& thread, uint32_t home_cpu) {
@@ -284,25 +311,8 @@ Thread* Schedule(Cpu& cpu) {
       Idle(cpu);
       continue;
     }
-    if ((next->work & kWorkMove) != 0) {
-      next->work &= ~kWorkMove;
-      Cpu& home = CpuFor(*next);
-      if (&home != &cpu) {
-        BlockCurrent(cpu);
-        Enter(home, *next);
-        continue;
-      }
-    }
-    if ((next->work & kWorkPaused) != 0) {
-      BlockCurrent(cpu);
+    if ((next->work & (kWorkMove | kWorkPaused | kWorkBudget)) != 0 && !MayGoOn(cpu, *next))
       continue;
-    }
-    if ((next->work & kWorkBudget) != 0) {
-      next->work &= ~kWorkBudget;
-      next->schedule.throttled = true;
-      BlockCurrent(cpu);
-      continue;
-    }
     next->work &= ~kWorkTurn;  // it has waited behind its equals since its reply
     if (next->vcpu) {
       if (!PrepareVcpu(cpu, *static_cast<Vcpu*>(next))) {
@@ -321,6 +331,7 @@ Thread* Schedule(Cpu& cpu) {
         cpu.ttbr0 = next->ttbr0;
         Ttbr0El2::Write(next->ttbr0);  // eret synchronises
       }
+      if ((next->work & kWorkStep) != 0) StepHere();
     }
     cpu.work = cpu.run_queue.Highest() > static_cast<int>(BasePriority(*next)) ? 1 : 0;
     return next;

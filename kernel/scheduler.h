@@ -42,6 +42,9 @@ void BlockCurrent(Cpu& cpu) ATOLL_KERNEL_LOCKED;
 // Takes a thread out of the run queue and off its CPU, whatever it was doing and wherever.
 void Unschedule(Thread& thread) ATOLL_KERNEL_LOCKED;
 
+// The CPU that runs it, or null.
+Cpu* CurrentOn(const Thread& thread) ATOLL_KERNEL_LOCKED;
+
 // If a CPU runs it, it has entered the kernel there: its registers are in its frame, and it does not go on before the
 // kernel lock is free and Schedule has looked at it.
 void BringIn(const Thread& thread) ATOLL_KERNEL_LOCKED;

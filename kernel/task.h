@@ -7,10 +7,12 @@
 #include <span>
 
 #include "kernel/endpoint.h"
+#include "kernel/job_limits.h"
 #include "kernel/memory/id_allocator.h"
 #include "kernel/memory/page_pool.h"
 #include "kernel/memory_object.h"
 #include "kernel/object.h"
+#include "kernel/stepping.h"
 #include "kernel/thread.h"
 #include "kernel/timer_queue.h"
 
@@ -53,10 +55,13 @@ struct Task : Thread, Object {
   uint64_t death_esr = 0;
   uint64_t death_far = 0;
 
-  // Log allowance: lines left in this second.
+  // Log allowance: lines left in this second, and those that were dropped in it.
   uint32_t log_credit = 0;
   uint64_t log_refilled = 0;
   uint32_t log_dropped = 0;
+
+  Limits limits;
+  Stepping stepping;
 
   HandleEntry* FindHandle(uint64_t slot) {
     return slot != 0 && slot < handle_count && handles[slot].object != nullptr ? &handles[slot]

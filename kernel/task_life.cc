@@ -15,6 +15,8 @@ void StartTask(Task& task, uint64_t pc, uint64_t sp, uint64_t argument, uint64_t
   task.frame.pc = pc;
   task.frame.sp_el0 = sp;
   task.frame.pstate = 0;  // EL0t, nothing masked
+  task.limits.ticks_used = 0;
+  task.limits.effects_used = 0;
   task.cause = DeathCause::kNone;
   task.death_esr = 0;
   task.death_far = 0;
@@ -31,6 +33,7 @@ void Die(Task& task, DeathCause cause) {
   CancelCall(task);
   Unschedule(task);
   task.stopped = true;
+  ForgetStepping(task);
   AbandonCalls(task);
   // Signals stay set: the next instance must see the doorbells that this one did not.
   if (task.death_watcher == nullptr) return RestartRootSoon(task);

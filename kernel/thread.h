@@ -57,6 +57,7 @@ inline constexpr uint32_t kWorkElsewhere =
 inline constexpr uint32_t kAnyCpu = 255;
 
 inline constexpr uint32_t kWorkPaused = 1024;  // vCPU: its VM is paused (PauseVm)
+inline constexpr uint32_t kWorkStep = 2048;    // task: it is single-stepped (kernel/stepping.h)
 inline constexpr uint32_t kWorkAbort =
     256;  // vCPU: its device access failed; it takes an external abort
 

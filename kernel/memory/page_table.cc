@@ -7,8 +7,6 @@ static_assert(KernelTable::kRootBytes == kPageSize);
 static_assert(Stage2Table::kRootBytes == 2 * kPageSize);  // two concatenated tables
 static_assert(TaskTable::EntryBytes(2) == kBlockSize);
 
-template class PageTable<TaskFormat>;
-template class PageTable<KernelFormat>;
-template class PageTable<Stage2Format>;
+template class BasicPageTable<KernelDirectMap>;
 
 }  // namespace atoll

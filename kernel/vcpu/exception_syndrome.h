@@ -22,6 +22,12 @@ enum class ExceptionClass : uint32_t {
   kInstructionAbortSame = 0x21,
   kDataAbortLower = 0x24,
   kDataAbortSame = 0x25,
+  kBreakpointLower = 0x30,
+  kSoftwareStepLower = 0x32,
+  kWatchpointLower = 0x34,
+  kBreakpoint32 = 0x38,  // BKPT in AArch32
+  kVectorCatch32 = 0x3a,
+  kBrk64 = 0x3c,
 };
 
 namespace esr {

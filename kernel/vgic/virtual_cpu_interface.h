@@ -38,12 +38,12 @@ class VirtualCpuInterface {
   // Makes this CPU's virtual interface this vCPU's. At rest afterwards; Flush before the guest runs. The
   // caller then sets the physical active state of each mapped PPI to PhysicalActive().
   template <typename Hardware>
-  [[gnu::cold]] void Load(Hardware& hardware);
+  [[gnu::cold, clang::minsize]] void Load(Hardware& hardware);
 
   // Takes everything back and switches the virtual interface off. The caller then clears the physical active
   // state of the mapped PPIs for the next vCPU, and issues an ISB before it unmasks interrupts.
   template <typename Hardware>
-  [[gnu::cold]] VcpuMask Save(Hardware& hardware);
+  [[gnu::cold, clang::minsize]] VcpuMask Save(Hardware& hardware);
 
   // Before the guest runs, if dirty().
   template <typename Hardware>
@@ -85,7 +85,7 @@ class VirtualCpuInterface {
   bool HasDeliverable() const;
 
   // CPU_OFF and CPU_ON: the CPU interface is reset; interrupts keep their state. At rest only.
-  [[gnu::cold]] VcpuMask ResetInterface();
+  [[gnu::cold, clang::minsize]] VcpuMask ResetInterface();
 
   uint32_t affinity() const { return affinity_; }
 
@@ -111,9 +111,9 @@ class VirtualCpuInterface {
   void Unlist(uint32_t index);
   // Takes an active interrupt out. If its priority is still active it goes to the evicted ones: the guest's
   // EOI is to end it. Otherwise it was made active by a write, or waits for DIR only.
-  [[gnu::cold]] void Evict(uint32_t index);
+  [[gnu::cold, clang::minsize]] void Evict(uint32_t index);
   // Of the evicted ones whose priority is not active any more, deactivates so many.
-  [[gnu::cold]] VcpuMask EndEvicted(uint32_t ended);
+  [[gnu::cold, clang::minsize]] VcpuMask EndEvicted(uint32_t ended);
   // The interrupt is not active any more. `by_hardware`: nor is the physical one.
   void EndActive(VirtualInterrupt& interrupt, bool by_hardware);
   void SetListedActive(uint32_t index, bool active);
@@ -121,8 +121,8 @@ class VirtualCpuInterface {
   // Lists queued interrupts while there is room.
   void FillFree();
   // No list register is free and all images are current: the highest priorities get them.
-  [[gnu::cold]] void FillFull();
-  [[gnu::cold]] bool Replace(VirtualInterrupt& top);
+  [[gnu::cold, clang::minsize]] void FillFull();
+  [[gnu::cold, clang::minsize]] bool Replace(VirtualInterrupt& top);
   bool MoreToList() const;  // a queued interrupt whose group GICD_CTLR has on
   bool LevelActive(uint32_t level) const {
     return ((active_priorities_[0][level / 32] | active_priorities_[1][level / 32]) >>
@@ -136,7 +136,7 @@ class VirtualCpuInterface {
   uint64_t Control() const;
   // Flush has more to do than to write list registers.
   bool NeedsCare() const;
-  [[gnu::cold]] void ForgetAll();
+  [[gnu::cold, clang::minsize]] void ForgetAll();
 
   template <typename Hardware>
   [[gnu::noinline]] VcpuMask FlushAll(Hardware& hardware);
@@ -150,7 +150,7 @@ class VirtualCpuInterface {
   template <typename Hardware>
   [[gnu::noinline]] VcpuMask Fill(Hardware& hardware);
   template <typename Hardware>
-  [[gnu::cold]] void WriteAll(Hardware& hardware);
+  [[gnu::cold, clang::minsize]] void WriteAll(Hardware& hardware);
   template <typename Hardware>
   [[gnu::noinline]] void ReadInterface(Hardware& hardware);
 

@@ -39,12 +39,13 @@ class VirtualGic {
 
   // Builds one in `memory`, 64-byte aligned, which it occupies from then on. INVALID_ARGUMENT: not IsValid;
   // RESOURCE_EXHAUSTED: memory too small. It needs no destruction.
-  [[gnu::cold]] static Result<VirtualGic*> Create(std::span<std::byte> memory, uint32_t intids,
-                                                  uint32_t vcpus, VirtualTypeRegister type);
+  [[gnu::cold, clang::minsize]] static Result<VirtualGic*> Create(std::span<std::byte> memory,
+                                                                  uint32_t intids, uint32_t vcpus,
+                                                                  VirtualTypeRegister type);
 
   // vCPU `index` exists from now on. affinity: Aff3.Aff2.Aff1.Aff0, one byte each.
   // OUT_OF_RANGE: no such index. ALREADY_EXISTS: that index or affinity is taken.
-  [[gnu::cold]] Status Attach(uint32_t index, uint32_t affinity, VcpuMask& kicks);
+  [[gnu::cold, clang::minsize]] Status Attach(uint32_t index, uint32_t affinity, VcpuMask& kicks);
 
   VirtualCpuInterface& vcpu(uint32_t index) { return vcpus_[index]; }
   uint32_t vcpu_count() const { return static_cast<uint32_t>(vcpus_.size()); }
@@ -78,7 +79,7 @@ class VirtualGic {
                        uint32_t vcpu);
 
   // Everything as at creation but the vCPUs, mapped PPIs and the levels of lines. All vCPUs are off.
-  [[gnu::cold]] void Reset();
+  [[gnu::cold, clang::minsize]] void Reset();
 
   // ---- for VirtualCpuInterface ----------------------------------------------------------------------------
 

@@ -95,7 +95,13 @@ void MakePlausible(Random& random, uint64_t* x) {
     std::memcpy(x, arguments.data(), sizeof(arguments));
     x[8] = AsNumber(number);
   };
-  switch (random.Below(16)) {
+  switch (random.Below(22)) {
+    case 15: return call(KernelCall::kDivert, {kVictim, Place(random)});
+    case 16: return call(KernelCall::kStepTask, {kVictim, random.Below(100)});
+    case 17: return call(KernelCall::kSetLimits, {kVictim, random.Below(10), random.Below(10)});
+    case 18: return call(KernelCall::kPauseVm, {kVm, random.Below(2)});
+    case 19: return call(KernelCall::kRaiseTask, {kVictim, x[4]});
+    case 20: return call(KernelCall::kReadCall, {kVictim, random.Below(3)});
     case 0:
     case 1:
       return call(KernelCall::kMapMemory,
@@ -194,8 +200,9 @@ TEST(a_task_with_few_handles_makes_any_calls) {
   Grant(CreateSignal(fuzzer.task), fuzzer.task, 2, kSend, 1);
   Run(fuzzer, echo);
   for (size_t number = 0; number < 64; ++number) {
-    const bool may_succeed =
-        number == abi::kCall || number == abi::kReplyWait || (number >= 8 && number < 13);
+    const bool may_succeed = number == abi::kCall || number == abi::kReplyWait ||
+                             (number >= 8 && number < 13) ||
+                             number == AsNumber(KernelCall::kSetCommitWindow);
     if (!may_succeed) EXPECT_EQ(Shared()[16 + number], 0ul);
   }
   EXPECT_TRUE(Shared()[16 + abi::kCall] > 0);

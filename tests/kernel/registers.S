@@ -90,3 +90,75 @@ CaptureStart:
         mov     x8, #13                 // Exit
         svc     #0
         brk     #0
+
+// Tasks for tests of stepping, counted by instruction: x19 counts.
+// Receives signals; 26 instructions for each, with a call (handle 1) and a kernel call (SetSignal, handle 2) among them.
+        .global StepWorker, StepWork
+StepWorker:
+        mov     x19, xzr
+        mov     x0, xzr
+        mov     x8, #2                  // ReplyWait
+        svc     #0
+StepWork:
+        .rept   10
+        add     x19, x19, #1
+        .endr
+        mov     x0, #1
+        mov     x1, xzr
+        mov     x8, #1                  // Call
+        svc     #0
+        .rept   5
+        add     x19, x19, #1
+        .endr
+        mov     x0, #2
+        mov     x8, #8                  // SetSignal
+        svc     #0
+        add     x19, x19, #1
+        mov     x0, xzr
+        mov     x8, #2
+        svc     #0
+        b       StepWork
+
+// Sets a commit window of x0 = its bytes and receives a signal; then x21 and x22 count in a loop, equal wherever it is
+// not inside of the window.
+        .global WindowWorker, WindowWork, WindowBegin, WindowEnd
+WindowWorker:
+        mov     x21, xzr
+        mov     x22, xzr
+        and     x2, x0, #0xff
+        adr     x1, WindowBegin
+        mov     x8, #14                 // SetCommitWindow
+        svc     #0
+        mov     x28, x0
+        mov     x0, xzr
+        mov     x8, #2
+        svc     #0
+WindowWork:
+        nop
+WindowBegin:
+        add     x21, x21, #1
+        nop
+        nop
+        add     x22, x22, #1
+WindowEnd:
+        nop
+        nop
+        b       WindowWork
+
+// Says in the shared page what x21 and x22 are, and ends.
+        .global WindowDiverted
+WindowDiverted:
+        mov     x0, #0x20000000
+        stp     x21, x22, [x0]
+        mov     x8, #13                 // Exit
+        svc     #0
+
+// Never leaves its window.
+        .global WindowHang
+WindowHang:
+        adr     x1, 1f
+        mov     x2, #32
+        mov     x8, #14
+        svc     #0
+1:      nop
+2:      b       2b
