@@ -113,6 +113,7 @@ Result<Object*> CreateVm(Task& caller, const CreateObjectRequest& request,
   donation.Take(kRootPages);
   donation.GiveRest(vm->tables);
   vm->vmid = pools.vmids.Activate(vm->vmid_tag, 0, [] { InvalidateEveryGuest(); });
+  OpenAccount(vm->vmid);
   ++pools.vms;
   vm->vcpu_count = vcpus;
   vm->watcher = &caller;

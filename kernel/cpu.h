@@ -36,6 +36,7 @@ struct alignas(64) Cpu {
   RunQueue run_queue ABSL_GUARDED_BY(kernel_lock);
   TimerQueue timers ABSL_GUARDED_BY(kernel_lock);
   Timer tick;
+  bool turn_ended = false;  // while a task worked for signals: what comes next is not the rest of a turn
 
   // Written by the CPU that asks, cleared by this one when it is done.
   std::atomic<RemoteFunction> remote{nullptr};

@@ -66,6 +66,7 @@ void HandOver(Thread& caller, Thread& server) ATOLL_KERNEL_LOCKED {
 
 void WriteSignals(Task& receiver, uint64_t bits) {
   ++receiver.jobs;
+  receiver.payers = receiver.next_payers;
   WriteMessage(receiver, Status::kOk, 0, {bits});
   receiver.frame.x[8] = 0;
   receiver.frame.x[9] = 0;  // token 0: signals, not a call
@@ -131,6 +132,7 @@ void Receive(Task& server) {
   server.took_signals = false;
   if (!callers_turn) {
     if (const uint64_t bits = server.signals.exchange(0, std::memory_order_acquire); bits != 0) {
+      server.ready_on = &cpu;
       WriteSignals(server, bits);
       server.took_signals = true;
       return;
@@ -157,12 +159,17 @@ Status Reply(Task& server, uint64_t token, uint64_t label, const abi::Words& wor
 }
 
 void RaiseSignalFor(uint32_t payer, Task& owner, uint64_t bits, bool patient) {
-  if (bits != 0 && owner.port->receiver == &owner) owner.payer = payer;
-  RaiseSignal(owner, bits, patient);
+  const uint32_t account = owner.schedule.account;
+  RaiseSignal(owner, bits, {payer != 0 ? payer : account, account != 0 ? account : payer}, patient);
 }
 
-void RaiseSignal(Task& owner, uint64_t bits, bool patient) {
+void RaiseSignal(Task& owner, uint64_t bits) {
+  RaiseSignal(owner, bits, {owner.payers.charged, 0}, false);
+}
+
+void RaiseSignal(Task& owner, uint64_t bits, const Payers& payers, bool patient) {
   if (bits == 0) return;  // nothing to wake for
+  AddPayers(owner, payers);
   owner.signals.fetch_or(bits, std::memory_order_release);
   Endpoint& port = *owner.port;
   if (port.receiver != &owner) {  // it sees them when it receives next
@@ -173,11 +180,7 @@ void RaiseSignal(Task& owner, uint64_t bits, bool patient) {
   }
   port.receiver = nullptr;
   WriteSignals(owner, owner.signals.exchange(0, std::memory_order_acquire));
-  if (patient) {
-    MakeReadyAfterCurrent(owner);
-  } else {
-    MakeReady(owner);
-  }
+  MakeReady(owner, patient ? Place::kAfterCurrent : Place::kLast);
 }
 
 }  // namespace atoll

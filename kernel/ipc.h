@@ -32,12 +32,17 @@ void Receive(Task& server) ATOLL_KERNEL_LOCKED;
 Status Reply(Task& server, uint64_t token, uint64_t label,
              const abi::Words& words) ATOLL_KERNEL_LOCKED;
 
-// Sets bits in a task's signal word and wakes it if it waits. What a task of no VM then does is on the account that it
-// worked on last: its timers and interrupts follow from that.
-// `patient`: it works when the current thread waits, at the latest when that one's turn ends.
-void RaiseSignal(Task& owner, uint64_t bits, bool patient = false) ATOLL_KERNEL_LOCKED;
+// Sets bits in a task's signal word and wakes it if it waits. `patient`: it works when the current thread waits, at
+// the latest when that one's turn ends.
+void RaiseSignal(Task& owner, uint64_t bits, const Payers& payers,
+                 bool patient) ATOLL_KERNEL_LOCKED;
 
-// The same, and what it does is on the account `payer` (CurrentPayer).
+// Something happened that nobody asked for now, as an interrupt: it is urgent, and on the account that the task worked
+// on last.
+void RaiseSignal(Task& owner, uint64_t bits) ATOLL_KERNEL_LOCKED;
+
+// On the account `payer` (CurrentPayer), 0: of the VM that the task belongs to. It is as urgent as that VM's work, or
+// the payer's if the task serves several.
 void RaiseSignalFor(uint32_t payer, Task& owner, uint64_t bits,
                     bool patient = false) ATOLL_KERNEL_LOCKED;
 

@@ -31,13 +31,10 @@ class RunQueue {
     thread.ready = false;
   }
 
-  // The first thread of the highest priority, null if there is none.
-  Thread* PopHighest() {
-    if (empty()) return nullptr;
-    Thread* const thread = lists_[static_cast<uint32_t>(Highest())].head();
-    Remove(*thread);
-    return thread;
-  }
+  // The first thread of the highest priority, of a queue that is not empty, and who follows it there: null after the
+  // last one.
+  Thread* First() const { return lists_[static_cast<uint32_t>(Highest())].head(); }
+  static Thread* Next(const Thread& thread) { return List<Thread, &Thread::run_node>::Next(thread); }
 
   // Priority of the best ready thread, -1 if none.
   int Highest() const { return 31 - std::countl_zero(ready_); }

@@ -1,6 +1,8 @@
 #include "kernel/scheduler.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "kernel/cpu_setup.h"
 #include "kernel/endpoint.h"
@@ -8,6 +10,7 @@
 #include "kernel/interrupts.h"
 #include "kernel/machine/timer.h"
 #include "kernel/pools.h"
+#include "kernel/shares.h"
 #include "kernel/task.h"
 #include "kernel/vcpu/traps_configuration.h"
 #include "kernel/vcpu_switch.h"
@@ -33,40 +36,60 @@ void EndPeriod(Timer& timer) {
   }
 }
 
-// Ticks that services worked for a VM while others waited, by VMID: so many turns its vCPUs give up. Bounded, so that
-// a burst is forgiven.
-constinit std::array<uint8_t, kMaxVms> debts = {};
-inline constexpr uint8_t kMaxDebt = 20;
+uint64_t TickLength() { return CounterFrequency() / kTicksPerSecond; }
 
-uint32_t PayerOf(const Thread& thread) {
-  return thread.schedule.account != 0 && !thread.vcpu ? thread.schedule.account : thread.payer;
+using CpuShares = Shares<kMaxVms>;
+constinit std::array<CpuShares, kMaxCpus> shares ABSL_GUARDED_BY(kernel_lock) = {};
+constinit std::array<uint8_t, kMaxVms> vcpu_priorities ABSL_GUARDED_BY(kernel_lock) = {};
+inline constexpr uint64_t kMostAhead = 20;  // ticks
+
+CpuShares& SharesOf(const Cpu& cpu) ATOLL_KERNEL_LOCKED { return shares[cpu.index]; }
+
+uint32_t AccountOf(Thread& thread) {
+  const Thread& charged = ChargedThread(thread);
+  return charged.vcpu ? charged.schedule.account : charged.payers.charged;
 }
 
-// The next thread of a queue that is not empty. One whose VM is in debt lets its equals go first, once for each tick.
-Thread* TakeNext(RunQueue& queue) {
-  Thread* next = queue.PopHighest();
-  for (uint32_t skipped = 0; skipped < kMaxVcpus; ++skipped) {
-    if (!next->vcpu || debts[next->schedule.account] == 0 ||
-        queue.Highest() != static_cast<int>(next->run_priority)) {
-      break;
+void Settle(Cpu& cpu, uint32_t next_account) ATOLL_KERNEL_LOCKED {
+  SharesOf(cpu).Settle(CntpctEl0::Read(), next_account, kMostAhead * TickLength());
+}
+
+// A task that works on signals only of VMs that have had more than their part. A little more is no harm, and lets short
+// work be done at once.
+bool Yields(const Thread& thread) ATOLL_KERNEL_LOCKED {
+  if (thread.vcpu || thread.serving != nullptr || thread.payers.favoured == 0) return false;
+  const CpuShares& own = SharesOf(*thread.ready_on);
+  const uint64_t slack = TickLength() / 8;
+  return own.Owes(thread.payers.favoured, slack) && own.Owes(thread.next_payers.favoured, slack);
+}
+
+// The next thread of a queue that is not empty: the first of the highest priority; but among those that share by time
+// it lets another go first whose VM has had less. A vCPU in its turn may have had a turn more.
+Thread* TakeNext(Cpu& cpu) ATOLL_KERNEL_LOCKED {
+  CpuShares& own = SharesOf(cpu);
+  Settle(cpu, own.account());
+  Thread* next = cpu.run_queue.First();
+  if (next->vcpu || Yields(*next)) {
+    uint32_t account = AccountOf(*next);
+    uint64_t least = own.had(account);
+    if (next->vcpu && !std::exchange(cpu.turn_ended, false)) least -= std::min(least, TickLength());
+    for (Thread* other = next; (other = RunQueue::Next(*other)) != nullptr;) {
+      const uint32_t others = AccountOf(*other);
+      if (own.had(others) >= least) continue;
+      next = other;
+      account = others;
+      least = own.had(others);
     }
-    --debts[next->schedule.account];
-    queue.PushBack(*next, next->run_priority);
-    next = queue.PopHighest();
+    own.Choose(account);
   }
+  cpu.run_queue.Remove(*next);
   return next;
 }
-
-uint64_t TickLength() { return CounterFrequency() / kTicksPerSecond; }
 
 // One tick of running time, which ended at `now`, for the thread on whose time `running` runs.
 void Charge(Cpu& cpu, Thread& running, uint64_t now) ATOLL_KERNEL_LOCKED {
   ++running.ticks;
   Thread& charged = ChargedThread(running);
-  if (!charged.vcpu && !cpu.run_queue.empty()) {
-    uint8_t& debt = debts[PayerOf(charged)];
-    if (&debt != &debts[0] && debt < kMaxDebt) ++debt;
-  }
   SchedulingContext& schedule = charged.schedule;
   if (schedule.budget == 0) return;
   if (schedule.used++ == 0) {
@@ -94,18 +117,26 @@ void OnTick(Timer& timer) {
   if (running == nullptr) return;
   Charge(cpu, *running, due);
   if (!running->vcpu) CountTick(*static_cast<Task*>(running));
+  CpuShares& own = SharesOf(cpu);
+  Settle(cpu, own.account());
   // Turns among equals: to the back of its queue.
   if (cpu.current == nullptr) return;
   const int highest = cpu.run_queue.Highest();
   if (highest == static_cast<int>(EffectivePriority(*running))) {
     BlockCurrent(cpu);
-    MakeReady(*running);
+    // A service goes on before the vCPUs of the VM that it works for.
+    MakeReady(*running, Yields(*running) ? Place::kFirst : Place::kLast);
     return;
   }
   // A caller's turn ends too while others work for it, or one that does nothing but call would never yield.
   Thread& charged = ChargedThread(*running);
-  if (&charged != running && highest == static_cast<int>(charged.schedule.priority))
+  if (&charged != running && highest == static_cast<int>(charged.schedule.priority)) {
     charged.work |= kWorkTurn;
+  } else if (charged.vcpu) {
+    own.Choose(own.account());  // once more: nobody else wants its time
+  } else {
+    cpu.turn_ended = true;  // of the vCPU that was interrupted
+  }
 }
 
 // Waits for an interrupt and serves it. The CPU is really idle: no tick runs.
@@ -124,7 +155,9 @@ void Idle(Cpu& cpu) ATOLL_KERNEL_LOCKED {
     ServeInterrupts(cpu);
   }
   cpu.idle = false;
-  cpu.idle_ticks += CntpctEl0::Read() - since;
+  const uint64_t now = CntpctEl0::Read();
+  cpu.idle_ticks += now - since;
+  SharesOf(cpu).Skip(now);
   StartTick(cpu);
 }
 
@@ -165,10 +198,16 @@ void NoticeReady(Cpu& cpu, const Thread& thread) ATOLL_KERNEL_LOCKED {
 void Enter(Cpu& cpu, Thread& thread, Place place = Place::kLast) ATOLL_KERNEL_LOCKED {
   thread.ready_on = &cpu;
   if (thread.serving != nullptr) NoteServed(*thread.serving, cpu);
-  if (place == Place::kFirst) {
-    cpu.run_queue.PushFront(thread, EffectivePriority(thread));
+  const uint32_t account = AccountOf(thread);
+  SharesOf(cpu).Join(account);
+  if (thread.vcpu) vcpu_priorities[account] = static_cast<uint8_t>(thread.schedule.priority);
+  uint32_t priority = EffectivePriority(thread);
+  if (place == Place::kAfterCurrent && cpu.current != nullptr)
+    priority = std::min(priority, EffectivePriority(*cpu.current));
+  if (place == Place::kLast) {
+    cpu.run_queue.PushBack(thread, priority);
   } else {
-    cpu.run_queue.PushBack(thread, EffectivePriority(thread));
+    cpu.run_queue.PushFront(thread, priority);
   }
   NoticeReady(cpu, thread);
 }
@@ -202,7 +241,10 @@ void DoNothing(void*) {}
 uint32_t EffectivePriority(const Thread& thread) {
   uint32_t priority = 0;
   for (const Thread* served = &thread; served != nullptr; served = served->serving) {
-    priority = std::max(priority, served->schedule.priority);
+    uint32_t own = served->schedule.priority;
+    if (Yields(*served))
+      own = std::min<uint32_t>(own, vcpu_priorities[served->payers.favoured]);
+    priority = std::max(priority, own);
     if (served->port == nullptr) continue;  // a vCPU
     for (const Thread* waiting = served->port->queue.head(); waiting != nullptr;
          waiting = List<Thread, &Thread::queue_node>::Next(*waiting)) {
@@ -233,21 +275,23 @@ void MakeReady(Thread& thread, Place place) {
   Enter(cpu, thread, turn_goes_on ? place : Place::kLast);
 }
 
-void MakeReadyAfterCurrent(Thread& thread) {
-  Cpu& cpu = CpuFor(thread);
-  if (&cpu != &Cpu::This() || cpu.current == nullptr || thread.stopped ||
-      thread.schedule.throttled) {
-    return MakeReady(thread);
+uint32_t CurrentPayer(const Cpu& cpu) { return cpu.current != nullptr ? AccountOf(*cpu.current) : 0; }
+
+void AddPayers(Task& task, const Payers& more) {
+  const CpuShares& own = SharesOf(Cpu::This());
+  Payers& all = task.next_payers;
+  if (task.signals.load(std::memory_order_relaxed) == 0) {
+    all = more;
+    return;
   }
-  thread.ready_on = &cpu;
-  cpu.run_queue.PushFront(thread,
-                          std::min(EffectivePriority(thread), EffectivePriority(*cpu.current)));
+  if (all.charged == 0 || own.had(more.charged) > own.had(all.charged)) all.charged = more.charged;
+  if (more.favoured == 0 || own.had(more.favoured) < own.had(all.favoured))
+    all.favoured = more.favoured;
 }
 
-uint32_t CurrentPayer(const Cpu& cpu) {
-  if (cpu.current == nullptr) return 0;
-  const Thread& charged = ChargedThread(*cpu.current);
-  return charged.vcpu ? charged.schedule.account : PayerOf(charged);
+void OpenAccount(uint32_t account) {
+  for (CpuShares& own : shares) own.Forget(account);
+  vcpu_priorities[account] = kPriorities - 1;
 }
 
 void BlockCurrent(Cpu& cpu) { cpu.current = nullptr; }
@@ -304,7 +348,7 @@ Thread* Schedule(Cpu& cpu) {
         next->ready_on = &cpu;
         cpu.run_queue.PushFront(*next, EffectivePriority(*next));
       }
-      next = cpu.run_queue.empty() ? nullptr : TakeNext(cpu.run_queue);
+      next = cpu.run_queue.empty() ? nullptr : TakeNext(cpu);
       cpu.current = next;
     }
     if (next == nullptr) {
@@ -313,6 +357,8 @@ Thread* Schedule(Cpu& cpu) {
     }
     if ((next->work & (kWorkMove | kWorkPaused | kWorkBudget)) != 0 && !MayGoOn(cpu, *next))
       continue;
+    if (const uint32_t account = AccountOf(*next); account != SharesOf(cpu).account())
+      Settle(cpu, account);
     next->work &= ~kWorkTurn;  // it has waited behind its equals since its reply
     if (next->vcpu) {
       if (!PrepareVcpu(cpu, *static_cast<Vcpu*>(next))) {

@@ -1,7 +1,8 @@
 // Which thread runs on a CPU: the ready one of the highest effective priority; equal ones take turns every tick.
 //
-// Time that services spend on signals is their VM's: each tick of it costs the VM a turn of its vCPUs (debts), so a
-// VM that keeps its services busy takes nothing from its neighbours.
+// vCPUs of equal priority share by time (kernel/shares.h). Time that services spend on signals is the time of the VM
+// that raised them, and as urgent as its vCPUs once it has had its part, so a VM that keeps services busy takes nothing
+// from its neighbours.
 //
 // A vCPU runs on its home CPU. A task works for a call on the CPU of the caller that it took the call from (a
 // queued one: where it was before), and for a signal on its home CPU, or where the signal was raised if it has
@@ -26,15 +27,20 @@ void Reprioritize(Thread& thread) ATOLL_KERNEL_LOCKED;
 // Puts a thread that can go on into the run queue of the CPU that is to run it, and interrupts that CPU if it runs
 // something less urgent. No effect on a stopped, throttled or queued one. First of its equals: one whose turn goes on
 // because this CPU worked for it until now, unless the turn ended meanwhile.
-enum class Place { kFirst, kLast };
-void MakeReady(Thread& thread, Place place = Place::kLast) ATOLL_KERNEL_LOCKED;
-
-// As MakeReady, but the current thread of its CPU goes on until it waits or its turn ends, whatever the priorities.
+// After the current thread of its CPU: that one goes on until it waits or its turn ends, whatever the priorities.
 // Reprioritize ends the patience.
-void MakeReadyAfterCurrent(Thread& thread) ATOLL_KERNEL_LOCKED;
+enum class Place { kFirst, kLast, kAfterCurrent };
+void MakeReady(Thread& thread, Place place = Place::kLast) ATOLL_KERNEL_LOCKED;
 
 // VMID on whose account the current thread works; 0: nobody's.
 uint32_t CurrentPayer(const Cpu& cpu) ATOLL_KERNEL_LOCKED;
+
+// A signal is about to be raised: `more` pay for what the task does when it next takes signals, with those of the
+// signals that wait for it already.
+void AddPayers(Task& task, const Payers& more) ATOLL_KERNEL_LOCKED;
+
+// The VMID is a new VM's, which has had no time.
+void OpenAccount(uint32_t account) ATOLL_KERNEL_LOCKED;
 
 // The current thread can not go on: the CPU has none until the next Schedule.
 void BlockCurrent(Cpu& cpu) ATOLL_KERNEL_LOCKED;

@@ -22,6 +22,7 @@ void StartTask(Task& task, uint64_t pc, uint64_t sp, uint64_t argument, uint64_t
   task.death_far = 0;
   task.state = TaskState::kRunning;
   task.stopped = false;
+  task.payers = {.charged = task.schedule.account, .favoured = 0};
   MakeReady(task);
 }
 
@@ -43,7 +44,8 @@ void Die(Task& task, DeathCause cause) {
 void OnTaskTimer(Timer& timer) {
   kernel_lock.AssertHeld();
   Task& task = *static_cast<Task*>(timer.owner);
-  RaiseSignal(task, uint64_t{1} << task.timer_bit);
+  // Its own timer: it goes on with what it did.
+  RaiseSignalFor(task.payers.charged, task, uint64_t{1} << task.timer_bit);
 }
 
 void TurnOn(Vcpu& vcpu, uint64_t entry, uint64_t context) {

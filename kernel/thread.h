@@ -72,6 +72,12 @@ struct SchedulingContext {
   bool throttled = false;       // used up; waits for its next period
 };
 
+// Whose signals a task works on (VMIDs; 0: nobody's), when several VMs raised some.
+struct Payers {
+  uint32_t charged = 0;   // the one that has had most time: what the task does is on its account
+  uint32_t favoured = 0;  // the one that has had least: it is as urgent as that one's work
+};
+
 inline constexpr uint32_t kPriorities = 32;
 
 struct alignas(64) Thread {
@@ -110,7 +116,8 @@ struct alignas(64) Thread {
 
   // --- scheduling --------------------------------------------------------------------------------
   SchedulingContext schedule;
-  uint32_t payer = 0;  // on whose account it works for signals now (see RaiseSignal)
+  Payers payers;       // of the signals that it works on ...
+  Payers next_payers;  // ... and of those that came since
   ListNode<Thread> run_node;
   Cpu* ready_on = nullptr;    // with `ready`: in whose run queue
   uint32_t run_priority = 0;  // the queue it is in
