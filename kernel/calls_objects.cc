@@ -48,11 +48,11 @@ Result<Object*> CreateTask(Task& caller, const CreateObjectRequest& request,
   if (rank > abi::kMaxRank || priority >= kPriorities || timer_bit >= 64 || handles < 2) {
     return std::unexpected(Status::kInvalidArgument);
   }
-  uint32_t account = 0;
+  Account account = 0;
   if (request.owner != 0) {
     const auto vm = OwnerVm(caller, request.owner);
     if (!vm.has_value()) return std::unexpected(vm.error());
-    account = (*vm)->vmid;
+    account = static_cast<Account>((*vm)->vmid);
   }
   const uint32_t table_pages = Donation::PagesFor(handles * sizeof(HandleEntry));
   // The object, its handles, its root table.
@@ -113,7 +113,7 @@ Result<Object*> CreateVm(Task& caller, const CreateObjectRequest& request,
   donation.Take(kRootPages);
   donation.GiveRest(vm->tables);
   vm->vmid = pools.vmids.Activate(vm->vmid_tag, 0, [] { InvalidateEveryGuest(); });
-  OpenAccount(vm->vmid);
+  OpenAccount(static_cast<Account>(vm->vmid));
   ++pools.vms;
   vm->vcpu_count = vcpus;
   vm->watcher = &caller;
@@ -141,7 +141,7 @@ Result<Object*> CreateVcpu(Task& caller, const CreateObjectRequest& request,
   vcpu->hypercall = (*vm)->hypercall;
   vcpu->schedule.priority = priority;
   vcpu->schedule.home_cpu = index % cpu_count;
-  vcpu->schedule.account = (*vm)->vmid;
+  vcpu->payers.charged = static_cast<Account>((*vm)->vmid);
   VcpuMask kicks = 0;
   const Status status = (*vm)->gic->Attach(index, PackedAffinity(request.b), kicks);
   if (!IsOk(status)) return std::unexpected(status);

@@ -43,7 +43,7 @@ char Printable(std::byte byte) {
 template <>
 Result<Empty> Execute<KernelCall::kSetSignal>(Task&, HandleEntry* handle, const Empty&) {
   Signal& signal = ObjectOf<Signal>(*handle);
-  RaiseSignalFor(CurrentPayer(Cpu::This()), *signal.owner, handle->badge);
+  RaiseSignalFor(Cpu::This().shares.account(), *signal.owner, handle->badge);
   return Empty{};
 }
 

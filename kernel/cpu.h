@@ -12,6 +12,7 @@
 #include "kernel/kernel_lock.h"
 #include "kernel/offsets.h"
 #include "kernel/run_queue.h"
+#include "kernel/shares.h"
 #include "kernel/system_register.h"
 #include "kernel/thread.h"
 #include "kernel/timer_queue.h"
@@ -36,7 +37,9 @@ struct alignas(64) Cpu {
   RunQueue run_queue ABSL_GUARDED_BY(kernel_lock);
   TimerQueue timers ABSL_GUARDED_BY(kernel_lock);
   Timer tick;
-  bool turn_ended = false;  // while a task worked for signals: what comes next is not the rest of a turn
+  Shares shares ABSL_GUARDED_BY(kernel_lock);
+  // The interrupted vCPU's turn, while a task worked on signals: what is chosen next is not the rest of it.
+  bool turn_ended = false;
 
   // Written by the CPU that asks, cleared by this one when it is done.
   std::atomic<RemoteFunction> remote{nullptr};

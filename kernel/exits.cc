@@ -30,7 +30,7 @@ bool RingDoorbell(Vcpu& vcpu, const Range& range, uint64_t offset, const MmioAcc
                              : access.Outgoing(vcpu.frame.x[access.register_number]);
   if (value >= range.bits) return false;  // the device decides what to do with it
   SkipInstruction(ProgressOf(vcpu), esr_value);
-  RaiseSignalFor(CurrentPayer(Cpu::This()), *range.signal->owner,
+  RaiseSignalFor(Cpu::This().shares.account(), *range.signal->owner,
                  uint64_t{1} << (range.first_bit + value), range.patient);
   return true;
 }

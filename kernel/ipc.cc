@@ -129,21 +129,19 @@ void Receive(Task& server) {
   // Signals first, but not twice in a row while somebody calls: a server that keeps signalling itself (more
   // work by timer) must not starve its callers, nor they its interrupts.
   const bool callers_turn = server.took_signals && !port.queue.empty();
-  server.took_signals = false;
-  if (!callers_turn) {
-    if (const uint64_t bits = server.signals.exchange(0, std::memory_order_acquire); bits != 0) {
-      server.ready_on = &cpu;
-      WriteSignals(server, bits);
-      server.took_signals = true;
-      return;
-    }
-  }
-  if (Thread* const caller = port.queue.PopFront(); caller != nullptr) {
+  const uint64_t bits = callers_turn ? 0 : server.signals.exchange(0, std::memory_order_acquire);
+  server.took_signals = bits != 0;
+  if (bits != 0) {
+    server.ready_on = &cpu;
+    WriteSignals(server, bits);
+  } else if (Thread* const caller = port.queue.PopFront(); caller != nullptr) {
     HandOver(*caller, server);
+  } else {
+    port.receiver = &server;
+    BlockCurrent(cpu);
     return;
   }
-  port.receiver = &server;
-  BlockCurrent(cpu);
+  NoteWork(cpu, server);
 }
 
 Status Reply(Task& server, uint64_t token, uint64_t label, const abi::Words& words) {
@@ -158,19 +156,24 @@ Status Reply(Task& server, uint64_t token, uint64_t label, const abi::Words& wor
   return Status::kOk;
 }
 
-void RaiseSignalFor(uint32_t payer, Task& owner, uint64_t bits, bool patient) {
-  const uint32_t account = owner.schedule.account;
-  RaiseSignal(owner, bits, {payer != 0 ? payer : account, account != 0 ? account : payer}, patient);
+void RaiseSignalFor(Account payer, Task& owner, uint64_t bits, bool patient) {
+  const Account account = owner.schedule.account;
+  const Payers payers = {.charged = payer != 0 ? payer : account,
+                         .favoured = account != 0 ? account : payer};
+  RaiseSignal(owner, bits, payers, patient);
 }
 
 void RaiseSignal(Task& owner, uint64_t bits) {
   RaiseSignal(owner, bits, {owner.payers.charged, 0}, false);
 }
 
-void RaiseSignal(Task& owner, uint64_t bits, const Payers& payers, bool patient) {
+[[gnu::noinline]] void RaiseSignal(Task& owner, uint64_t bits, Payers payers, bool patient) {
   if (bits == 0) return;  // nothing to wake for
-  AddPayers(owner, payers);
-  owner.signals.fetch_or(bits, std::memory_order_release);
+  if (owner.signals.fetch_or(bits, std::memory_order_release) == 0) {
+    owner.next_payers = payers;
+  } else {
+    AddPayers(owner, payers);
+  }
   Endpoint& port = *owner.port;
   if (port.receiver != &owner) {  // it sees them when it receives next
     // Its patience ends. One that was only preempted keeps its place before its equals.

@@ -34,16 +34,15 @@ Status Reply(Task& server, uint64_t token, uint64_t label,
 
 // Sets bits in a task's signal word and wakes it if it waits. `patient`: it works when the current thread waits, at
 // the latest when that one's turn ends.
-void RaiseSignal(Task& owner, uint64_t bits, const Payers& payers,
-                 bool patient) ATOLL_KERNEL_LOCKED;
+void RaiseSignal(Task& owner, uint64_t bits, Payers payers, bool patient) ATOLL_KERNEL_LOCKED;
 
 // Something happened that nobody asked for now, as an interrupt: it is urgent, and on the account that the task worked
 // on last.
 void RaiseSignal(Task& owner, uint64_t bits) ATOLL_KERNEL_LOCKED;
 
-// On the account `payer` (CurrentPayer), 0: of the VM that the task belongs to. It is as urgent as that VM's work, or
+// On the account `payer` (Shares::account), 0: of the VM that the task belongs to. It is as urgent as that VM's work, or
 // the payer's if the task serves several.
-void RaiseSignalFor(uint32_t payer, Task& owner, uint64_t bits,
+void RaiseSignalFor(Account payer, Task& owner, uint64_t bits,
                     bool patient = false) ATOLL_KERNEL_LOCKED;
 
 // What `caller` waits for, a reply, has come: label and words.

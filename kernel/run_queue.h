@@ -34,7 +34,9 @@ class RunQueue {
   // The first thread of the highest priority, of a queue that is not empty, and who follows it there: null after the
   // last one.
   Thread* First() const { return lists_[static_cast<uint32_t>(Highest())].head(); }
-  static Thread* Next(const Thread& thread) { return List<Thread, &Thread::run_node>::Next(thread); }
+  static Thread* Next(const Thread& thread) {
+    return List<Thread, &Thread::run_node>::Next(thread);
+  }
 
   // Priority of the best ready thread, -1 if none.
   int Highest() const { return 31 - std::countl_zero(ready_); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 #include "kernel/cpu_setup.h"
@@ -10,7 +11,6 @@
 #include "kernel/interrupts.h"
 #include "kernel/machine/timer.h"
 #include "kernel/pools.h"
-#include "kernel/shares.h"
 #include "kernel/task.h"
 #include "kernel/vcpu/traps_configuration.h"
 #include "kernel/vcpu_switch.h"
@@ -38,51 +38,51 @@ void EndPeriod(Timer& timer) {
 
 uint64_t TickLength() { return CounterFrequency() / kTicksPerSecond; }
 
-using CpuShares = Shares<kMaxVms>;
-constinit std::array<CpuShares, kMaxCpus> shares ABSL_GUARDED_BY(kernel_lock) = {};
 constinit std::array<uint8_t, kMaxVms> vcpu_priorities ABSL_GUARDED_BY(kernel_lock) = {};
+static_assert(kMaxVms - 1 <= std::numeric_limits<Account>::max());
 inline constexpr uint64_t kMostAhead = 20;  // ticks
 
-CpuShares& SharesOf(const Cpu& cpu) ATOLL_KERNEL_LOCKED { return shares[cpu.index]; }
-
-uint32_t AccountOf(Thread& thread) {
-  const Thread& charged = ChargedThread(thread);
-  return charged.vcpu ? charged.schedule.account : charged.payers.charged;
+// The priority of a task that works on signals: its own, or that of the vCPUs of the VM that favours it, if all for
+// whom it works have had more than their part. Until the next tick a little more is no harm, and lets short work be
+// done at once.
+[[gnu::noinline]] uint32_t PriorityForSignals(const Thread& task) ATOLL_KERNEL_LOCKED {
+  const Shares& shares = task.ready_on->shares;
+  const uint64_t slack = task.ready_on->turn_ended ? 0 : TickLength() / 8;
+  const uint32_t priority = task.schedule.priority;
+  if (!shares.Owes(task.payers.favoured, slack) || !shares.Owes(task.next_payers.favoured, slack))
+    return priority;
+  return std::min<uint32_t>(priority, vcpu_priorities[task.payers.favoured]);
 }
 
-void Settle(Cpu& cpu, uint32_t next_account) ATOLL_KERNEL_LOCKED {
-  SharesOf(cpu).Settle(CntpctEl0::Read(), next_account, kMostAhead * TickLength());
-}
-
-// A task that works on signals only of VMs that have had more than their part. A little more is no harm, and lets short
-// work be done at once.
-bool Yields(const Thread& thread) ATOLL_KERNEL_LOCKED {
-  if (thread.vcpu || thread.serving != nullptr || thread.payers.favoured == 0) return false;
-  const CpuShares& own = SharesOf(*thread.ready_on);
-  const uint64_t slack = TickLength() / 8;
-  return own.Owes(thread.payers.favoured, slack) && own.Owes(thread.next_payers.favoured, slack);
-}
-
-// The next thread of a queue that is not empty: the first of the highest priority; but among those that share by time
-// it lets another go first whose VM has had less. A vCPU in its turn may have had a turn more.
-Thread* TakeNext(Cpu& cpu) ATOLL_KERNEL_LOCKED {
-  CpuShares& own = SharesOf(cpu);
-  Settle(cpu, own.account());
-  Thread* next = cpu.run_queue.First();
-  if (next->vcpu || Yields(*next)) {
-    uint32_t account = AccountOf(*next);
-    uint64_t least = own.had(account);
-    if (next->vcpu && !std::exchange(cpu.turn_ended, false)) least -= std::min(least, TickLength());
-    for (Thread* other = next; (other = RunQueue::Next(*other)) != nullptr;) {
-      const uint32_t others = AccountOf(*other);
-      if (own.had(others) >= least) continue;
-      next = other;
-      account = others;
-      least = own.had(others);
-    }
-    own.Choose(account);
+// One of several of a priority that share by time: the first, but it lets another go first whose VM has had less.
+// In its turn it may have had a turn more.
+[[gnu::noinline]] Thread* Fairest(Cpu& cpu, Thread& first) ATOLL_KERNEL_LOCKED {
+  Shares& shares = cpu.shares;
+  shares.Settle(CntpctEl0::Read(), shares.account());
+  Thread* fairest = &first;
+  uint64_t least = shares.had(AccountOf(first));
+  if (!cpu.turn_ended) least -= std::min(least, TickLength());
+  for (Thread* other = &first; (other = RunQueue::Next(*other)) != nullptr;) {
+    const uint64_t had = shares.had(AccountOf(*other));
+    if (had >= least) continue;
+    fairest = other;
+    least = had;
   }
+  return fairest;
+}
+
+// The next thread of a queue that is not empty.
+Thread* TakeNext(Cpu& cpu) ATOLL_KERNEL_LOCKED {
+  Thread* next = cpu.run_queue.First();
+  // vCPUs, and services that wait among them.
+  const bool share = next->vcpu || next->run_priority < next->schedule.priority;
+  if (share && RunQueue::Next(*next) != nullptr) next = Fairest(cpu, *next);
   cpu.run_queue.Remove(*next);
+  NoteWork(cpu, *next);
+  if (share) {
+    cpu.shares.Choose(cpu.shares.account());
+    cpu.turn_ended = false;
+  }
   return next;
 }
 
@@ -117,25 +117,26 @@ void OnTick(Timer& timer) {
   if (running == nullptr) return;
   Charge(cpu, *running, due);
   if (!running->vcpu) CountTick(*static_cast<Task*>(running));
-  CpuShares& own = SharesOf(cpu);
-  Settle(cpu, own.account());
+  Shares& shares = cpu.shares;
+  shares.Settle(CntpctEl0::Read(), shares.account());
+  shares.Forgive(kMostAhead * TickLength());
   // Turns among equals: to the back of its queue.
   if (cpu.current == nullptr) return;
+  Thread& charged = ChargedThread(*running);
+  cpu.turn_ended = !charged.vcpu;
   const int highest = cpu.run_queue.Highest();
-  if (highest == static_cast<int>(EffectivePriority(*running))) {
+  const uint32_t priority = EffectivePriority(*running);
+  if (highest == static_cast<int>(priority)) {
     BlockCurrent(cpu);
-    // A service goes on before the vCPUs of the VM that it works for.
-    MakeReady(*running, Yields(*running) ? Place::kFirst : Place::kLast);
+    // A service that waits among vCPUs goes on before those of the VM that it works for.
+    MakeReady(*running, priority < running->schedule.priority ? Place::kFirst : Place::kLast);
     return;
   }
   // A caller's turn ends too while others work for it, or one that does nothing but call would never yield.
-  Thread& charged = ChargedThread(*running);
   if (&charged != running && highest == static_cast<int>(charged.schedule.priority)) {
     charged.work |= kWorkTurn;
   } else if (charged.vcpu) {
-    own.Choose(own.account());  // once more: nobody else wants its time
-  } else {
-    cpu.turn_ended = true;  // of the vCPU that was interrupted
+    shares.Choose(shares.account());  // once more: nobody else wants its time
   }
 }
 
@@ -157,8 +158,17 @@ void Idle(Cpu& cpu) ATOLL_KERNEL_LOCKED {
   cpu.idle = false;
   const uint64_t now = CntpctEl0::Read();
   cpu.idle_ticks += now - since;
-  SharesOf(cpu).Skip(now);
+  cpu.shares.Skip(now);
   StartTick(cpu);
+}
+
+// Something more urgent than the current thread is ready.
+bool IsPreempted(const Cpu& cpu, const Thread& current) ATOLL_KERNEL_LOCKED {
+  const int highest = cpu.run_queue.Highest();
+  // At most times its own priority is enough to tell: callers only raise it.
+  const bool for_signals = current.payers.favoured != 0 && current.serving == nullptr;
+  if (!for_signals && highest <= static_cast<int>(current.schedule.priority)) return false;
+  return highest > static_cast<int>(EffectivePriority(current));
 }
 
 // What must happen before a vCPU goes on. False: it waits instead.
@@ -198,9 +208,9 @@ void NoticeReady(Cpu& cpu, const Thread& thread) ATOLL_KERNEL_LOCKED {
 void Enter(Cpu& cpu, Thread& thread, Place place = Place::kLast) ATOLL_KERNEL_LOCKED {
   thread.ready_on = &cpu;
   if (thread.serving != nullptr) NoteServed(*thread.serving, cpu);
-  const uint32_t account = AccountOf(thread);
-  SharesOf(cpu).Join(account);
-  if (thread.vcpu) vcpu_priorities[account] = static_cast<uint8_t>(thread.schedule.priority);
+  if (thread.serving == nullptr) cpu.shares.Join(thread.payers.charged);
+  if (thread.vcpu)
+    vcpu_priorities[thread.payers.charged] = static_cast<uint8_t>(thread.schedule.priority);
   uint32_t priority = EffectivePriority(thread);
   if (place == Place::kAfterCurrent && cpu.current != nullptr)
     priority = std::min(priority, EffectivePriority(*cpu.current));
@@ -241,10 +251,9 @@ void DoNothing(void*) {}
 uint32_t EffectivePriority(const Thread& thread) {
   uint32_t priority = 0;
   for (const Thread* served = &thread; served != nullptr; served = served->serving) {
-    uint32_t own = served->schedule.priority;
-    if (Yields(*served))
-      own = std::min<uint32_t>(own, vcpu_priorities[served->payers.favoured]);
-    priority = std::max(priority, own);
+    const bool for_signals = served->payers.favoured != 0 && served->serving == nullptr;
+    priority =
+        std::max(priority, for_signals ? PriorityForSignals(*served) : served->schedule.priority);
     if (served->port == nullptr) continue;  // a vCPU
     for (const Thread* waiting = served->port->queue.head(); waiting != nullptr;
          waiting = List<Thread, &Thread::queue_node>::Next(*waiting)) {
@@ -275,22 +284,17 @@ void MakeReady(Thread& thread, Place place) {
   Enter(cpu, thread, turn_goes_on ? place : Place::kLast);
 }
 
-uint32_t CurrentPayer(const Cpu& cpu) { return cpu.current != nullptr ? AccountOf(*cpu.current) : 0; }
-
-void AddPayers(Task& task, const Payers& more) {
-  const CpuShares& own = SharesOf(Cpu::This());
+void AddPayers(Thread& task, Payers more) {
+  const Shares& shares = Cpu::This().shares;
   Payers& all = task.next_payers;
-  if (task.signals.load(std::memory_order_relaxed) == 0) {
-    all = more;
-    return;
-  }
-  if (all.charged == 0 || own.had(more.charged) > own.had(all.charged)) all.charged = more.charged;
-  if (more.favoured == 0 || own.had(more.favoured) < own.had(all.favoured))
+  if (all.charged == 0 || shares.had(more.charged) > shares.had(all.charged))
+    all.charged = more.charged;
+  if (more.favoured == 0 || shares.had(more.favoured) < shares.had(all.favoured))
     all.favoured = more.favoured;
 }
 
-void OpenAccount(uint32_t account) {
-  for (CpuShares& own : shares) own.Forget(account);
+void OpenAccount(Account account) {
+  for (Cpu& cpu : cpus) cpu.shares.Open(account);
   vcpu_priorities[account] = kPriorities - 1;
 }
 
@@ -342,8 +346,7 @@ void NoteServed(Thread& caller, const Cpu& cpu) {
 Thread* Schedule(Cpu& cpu) {
   for (;;) {
     Thread* next = cpu.current;
-    const int highest = cpu.run_queue.Highest();
-    if (next == nullptr || highest > static_cast<int>(EffectivePriority(*next))) {
+    if (next == nullptr || IsPreempted(cpu, *next)) {
       if (next != nullptr) {  // preempted: first of its priority
         next->ready_on = &cpu;
         cpu.run_queue.PushFront(*next, EffectivePriority(*next));
@@ -357,8 +360,6 @@ Thread* Schedule(Cpu& cpu) {
     }
     if ((next->work & (kWorkMove | kWorkPaused | kWorkBudget)) != 0 && !MayGoOn(cpu, *next))
       continue;
-    if (const uint32_t account = AccountOf(*next); account != SharesOf(cpu).account())
-      Settle(cpu, account);
     next->work &= ~kWorkTurn;  // it has waited behind its equals since its reply
     if (next->vcpu) {
       if (!PrepareVcpu(cpu, *static_cast<Vcpu*>(next))) {

@@ -32,15 +32,20 @@ void Reprioritize(Thread& thread) ATOLL_KERNEL_LOCKED;
 enum class Place { kFirst, kLast, kAfterCurrent };
 void MakeReady(Thread& thread, Place place = Place::kLast) ATOLL_KERNEL_LOCKED;
 
-// VMID on whose account the current thread works; 0: nobody's.
-uint32_t CurrentPayer(const Cpu& cpu) ATOLL_KERNEL_LOCKED;
+// For whom the thread works.
+inline Account AccountOf(Thread& thread) { return ChargedThread(thread).payers.charged; }
 
-// A signal is about to be raised: `more` pay for what the task does when it next takes signals, with those of the
-// signals that wait for it already.
-void AddPayers(Task& task, const Payers& more) ATOLL_KERNEL_LOCKED;
+// `thread` goes on on this CPU, maybe for somebody else than before.
+inline void NoteWork(Cpu& cpu, Thread& thread) ATOLL_KERNEL_LOCKED {
+  const Account account = AccountOf(thread);
+  if (account != cpu.shares.account()) cpu.shares.Settle(CntpctEl0::Read(), account);
+}
+
+// More signals came for a task that has not taken those before: the next_payers of all of them.
+void AddPayers(Thread& task, Payers more) ATOLL_KERNEL_LOCKED;
 
 // The VMID is a new VM's, which has had no time.
-void OpenAccount(uint32_t account) ATOLL_KERNEL_LOCKED;
+void OpenAccount(Account account) ATOLL_KERNEL_LOCKED;
 
 // The current thread can not go on: the CPU has none until the next Schedule.
 void BlockCurrent(Cpu& cpu) ATOLL_KERNEL_LOCKED;

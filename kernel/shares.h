@@ -8,44 +8,48 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace atoll {
 
-// Times are in ticks of CNTPCT_EL0. Accounts are VMIDs; 0, nobody's, owes nothing.
-template <size_t kAccounts>
+// A VMID; 0 is nobody's, and owes nothing.
+using Account = uint8_t;
+
+// Times are in ticks of CNTPCT_EL0.
 class Shares {
  public:
   // Adds the time until now to the account on which the CPU worked. From now on it works on `next`.
-  // `most`: nobody is ahead of the others by more, so a burst is forgiven.
-  void Settle(uint64_t now, uint32_t next, uint64_t most) {
-    uint64_t& had = had_[account_];
-    had = std::min(had + (now - since_), chosen_ + most);
+  void Settle(uint64_t now, Account next) {
+    had_[account_] += now - since_;
     since_ = now;
     account_ = next;
   }
   // The CPU slept until now.
   void Skip(uint64_t now) { since_ = now; }
+  // The account on which the CPU works is ahead of the others by `most` at most: what is above is forgiven.
+  void Forgive(uint64_t most) { had_[account_] = std::min(had_[account_], chosen_ + most); }
 
   // Begins to want time.
-  void Join(uint32_t account) { had_[account] = std::max(had_[account], chosen_); }
+  void Join(Account account) { had_[account] = std::max(had_[account], chosen_); }
   // Gets it, before all others that want it.
-  void Choose(uint32_t account) { chosen_ = had_[account]; }
-  // Nobody's any more: another VM will have the VMID.
-  void Forget(uint32_t account) { had_[account] = 0; }
+  void Choose(Account account) { chosen_ = had_[account]; }
+  // Another VM has the VMID from now on.
+  void Open(Account account) { had_[account] = 0; }
 
-  uint32_t account() const { return account_; }
-  uint64_t had(uint32_t account) const { return had_[account]; }
+  Account account() const { return account_; }
+  uint64_t had(Account account) const { return had_[account]; }
   // Whether it has had more by over `slack` than the one that was chosen last.
-  bool Owes(uint32_t account, uint64_t slack) const {
+  bool Owes(Account account, uint64_t slack) const {
     return account != 0 && had_[account] > chosen_ + slack;
   }
 
  private:
   uint64_t since_ = 0;
-  uint32_t account_ = 0;  // on which the CPU works
-  uint64_t chosen_ = 0;   // what the one that was chosen last had had then
-  std::array<uint64_t, kAccounts> had_ = {};
+  uint64_t chosen_ = 0;  // what the one that was chosen last had had then
+  Account account_ = 0;  // on which the CPU works
+  std::array<uint64_t, size_t{std::numeric_limits<Account>::max()} + 1> had_ = {};
 };
 
 }  // namespace atoll

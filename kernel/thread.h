@@ -18,6 +18,7 @@
 #include "kernel/list.h"
 #include "kernel/object.h"
 #include "kernel/offsets.h"
+#include "kernel/shares.h"
 #include "kernel/timer_queue.h"
 
 namespace atoll {
@@ -68,14 +69,15 @@ struct SchedulingContext {
   uint32_t period = 0;
   uint32_t used = 0;            // in the current period
   uint32_t home_cpu = kAnyCpu;  // tasks: kAnyCpu
-  uint32_t account = 0;         // VMID of the VM that it belongs to; 0: none
+  Account account = 0;          // of the VM that a task belongs to
   bool throttled = false;       // used up; waits for its next period
 };
 
-// Whose signals a task works on (VMIDs; 0: nobody's), when several VMs raised some.
+// For whom a thread works outside of calls: a vCPU for its VM, a task for those that raised the signals that it took.
 struct Payers {
-  uint32_t charged = 0;   // the one that has had most time: what the task does is on its account
-  uint32_t favoured = 0;  // the one that has had least: it is as urgent as that one's work
+  Account charged = 0;  // on whose account; of several the one that has had most time
+  Account favoured =
+      0;  // tasks: as urgent as whose work; of several the one that has had least. 0: as it is itself
 };
 
 inline constexpr uint32_t kPriorities = 32;
@@ -116,8 +118,8 @@ struct alignas(64) Thread {
 
   // --- scheduling --------------------------------------------------------------------------------
   SchedulingContext schedule;
-  Payers payers;       // of the signals that it works on ...
-  Payers next_payers;  // ... and of those that came since
+  Payers payers;
+  Payers next_payers;  // of the signals that came since
   ListNode<Thread> run_node;
   Cpu* ready_on = nullptr;    // with `ready`: in whose run queue
   uint32_t run_priority = 0;  // the queue it is in

@@ -11,6 +11,13 @@ class RunQueueTest : public testing::Test {
   static constexpr uint32_t kMiddle = 7;
   static constexpr uint32_t kHigh = kPriorities - 1;
 
+  // Takes the first one out.
+  Thread* Pop() {
+    Thread* const first = queue_.First();
+    queue_.Remove(*first);
+    return first;
+  }
+
   Thread a_{false};
   Thread b_{false};
   Thread c_{false};
@@ -20,7 +27,6 @@ class RunQueueTest : public testing::Test {
 TEST_F(RunQueueTest, EmptyAtFirst) {
   EXPECT_TRUE(queue_.empty());
   EXPECT_EQ(queue_.Highest(), -1);
-  EXPECT_EQ(queue_.PopHighest(), nullptr);
 }
 
 TEST_F(RunQueueTest, HighestPriorityFirst) {
@@ -29,10 +35,10 @@ TEST_F(RunQueueTest, HighestPriorityFirst) {
   queue_.PushBack(b_, kHigh);
   queue_.PushFront(c_, kMiddle);
   EXPECT_EQ(queue_.Highest(), static_cast<int>(kHigh));
-  EXPECT_EQ(queue_.PopHighest(), &b_);
-  EXPECT_EQ(queue_.PopHighest(), &c_);
+  EXPECT_EQ(Pop(), &b_);
+  EXPECT_EQ(Pop(), &c_);
   EXPECT_EQ(queue_.Highest(), static_cast<int>(kLow));
-  EXPECT_EQ(queue_.PopHighest(), &a_);
+  EXPECT_EQ(Pop(), &a_);
   EXPECT_TRUE(queue_.empty());
 }
 
@@ -40,11 +46,20 @@ TEST_F(RunQueueTest, EqualsTakeTurnsAndThePreemptedGoesFirst) {
   queue_.PushBack(a_, kMiddle);
   queue_.PushBack(b_, kMiddle);
   queue_.PushFront(c_, kMiddle);
-  EXPECT_EQ(queue_.PopHighest(), &c_);
-  EXPECT_EQ(queue_.PopHighest(), &a_);
+  EXPECT_EQ(Pop(), &c_);
+  EXPECT_EQ(Pop(), &a_);
   queue_.PushBack(a_, kMiddle);
-  EXPECT_EQ(queue_.PopHighest(), &b_);
-  EXPECT_EQ(queue_.PopHighest(), &a_);
+  EXPECT_EQ(Pop(), &b_);
+  EXPECT_EQ(Pop(), &a_);
+}
+
+TEST_F(RunQueueTest, ShowsTheEqualsOfTheFirst) {
+  queue_.PushBack(a_, kMiddle);
+  queue_.PushBack(b_, kLow);
+  queue_.PushBack(c_, kMiddle);
+  EXPECT_EQ(queue_.First(), &a_);
+  EXPECT_EQ(RunQueue::Next(a_), &c_);
+  EXPECT_EQ(RunQueue::Next(c_), nullptr);
 }
 
 TEST_F(RunQueueTest, KnowsWhoIsInIt) {
@@ -52,7 +67,7 @@ TEST_F(RunQueueTest, KnowsWhoIsInIt) {
   queue_.PushBack(a_, kMiddle);
   EXPECT_TRUE(a_.ready);
   EXPECT_EQ(a_.run_priority, kMiddle);
-  queue_.PopHighest();
+  Pop();
   EXPECT_FALSE(a_.ready);
 }
 
@@ -62,8 +77,8 @@ TEST_F(RunQueueTest, RemovesFromTheMiddle) {
   queue_.PushBack(c_, kMiddle);
   queue_.Remove(b_);
   EXPECT_FALSE(b_.ready);
-  EXPECT_EQ(queue_.PopHighest(), &a_);
-  EXPECT_EQ(queue_.PopHighest(), &c_);
+  EXPECT_EQ(Pop(), &a_);
+  EXPECT_EQ(Pop(), &c_);
   EXPECT_EQ(queue_.Highest(), -1);
 }
 
@@ -80,7 +95,7 @@ TEST_F(RunQueueTest, RemovingWhatIsNotInItDoesNothing) {
   queue_.PushBack(a_, kMiddle);
   b_.run_priority = kMiddle;  // left from an earlier time
   queue_.Remove(b_);
-  EXPECT_EQ(queue_.PopHighest(), &a_);
+  EXPECT_EQ(Pop(), &a_);
   queue_.Remove(a_);
   EXPECT_TRUE(queue_.empty());
 }
