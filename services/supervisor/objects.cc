@@ -172,7 +172,10 @@ Status Objects::MapSome(Bulk& bulk) {
 
 // The entry that the next piece continues, by the kernel's rule, or a new one; null if there is no room.
 Ledger::Mapping* Objects::Note(const Bulk& bulk) {
-  for (Ledger::Mapping& mapping : ledger_.mappings.entries()) {
+  // The window that is opened continues nothing, and is opened at every restart: it is not searched for.
+  const bool is_window = bulk.space == kOwnTask.slot && bulk.address == kWorkspace.value;
+  const size_t first = is_window ? ledger_.mappings.entries().size() : 0;
+  for (Ledger::Mapping& mapping : ledger_.mappings.entries().subspan(first)) {
     if (mapping.space == bulk.space && mapping.memory == bulk.memory &&
         mapping.address + mapping.bytes == bulk.address &&
         mapping.offset + mapping.bytes == bulk.offset && mapping.owner == bulk.owner) {
@@ -212,7 +215,7 @@ Result<std::span<std::byte>> Objects::Open(uint32_t memory, uint64_t offset, uin
 Status Objects::Close() {
   open_bytes_ = 0;
   const auto before = ledger_.mappings.entries();
-  for (size_t i = 0; i < before.size(); ++i) {
+  for (size_t i = before.size(); i-- != 0;) {  // it came last
     if (before[i].space != kOwnTask.slot || before[i].address != kWorkspace.value) continue;
     while (ledger_.mappings.entries().size() == before.size()) {
       if (const Status status = Unmap(i); !IsOk(status)) return status;
