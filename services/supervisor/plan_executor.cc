@@ -6,6 +6,8 @@
 namespace atoll {
 namespace {
 
+constexpr uint32_t kStartMilliseconds = 5000;
+
 // A kernel's refusal with the kind of the record and the object that it was
 // about.
 Checked<void> Check(Status status, std::string_view kind, uint32_t slot) {
@@ -227,10 +229,13 @@ Checked<void> PlanExecutor::Start(const atoll_PlanStart& start) {
   if (task == nullptr) return Refuse("start.task is not a task of the plan");
   if (task->state != TaskEntry::State::kLoaded) return Refuse("start.task is started already");
   const abi::Handle handle{start.task};
-  const Status limited = kernel_.SetLimits(handle, task->plan.deadline_ms, task->plan.effects);
-  // A kernel without limits knows no hangs.
-  if (!IsOk(limited) && limited != Status::kUnimplemented) {
-    return Check(limited, "limits", start.task);
+  // What it does at first, loading a guest perhaps, may take longer than its jobs: those are limited after the first one
+  // (ServiceRecovery).
+  const uint32_t deadline = task->plan.deadline_ms == 0 ? 0 : kStartMilliseconds;
+  if (auto limited =
+          Check(kernel_.SetLimits(handle, deadline, task->plan.effects), "limits", start.task);
+      !limited) {
+    return limited;
   }
   if (auto started = loader_.Start(task->plan, 0, TaskMode::kNormal); !started) {
     return About(task->plan.name, started.error());

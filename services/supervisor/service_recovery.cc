@@ -13,6 +13,9 @@ constexpr uint64_t kHeartbeatBits = uint64_t{1} << abi::kHeartbeatBit;
 // Since then a new build counts as one that works, and the one before is forgotten.
 constexpr uint64_t kTrialSeconds = 10;
 
+// Between heartbeats while some task is not limited yet.
+constexpr uint64_t kFirstBeatsPerSecond = 100;
+
 constexpr size_t kAddressesInLine = 6;  // of a backtrace; the record has more
 
 void CopyName(std::span<char> to, std::string_view name) {
@@ -28,7 +31,7 @@ std::string_view Text(std::span<const char> name) {
 
 void ServiceRecovery::Begin(uint64_t beat) {
   beat_ = beat;
-  next_beat_ = beat == 0 ? VmLife::kNever : kernel_.Ticks() + beat;
+  next_beat_ = beat == 0 ? VmLife::kNever : kernel_.Ticks() + Pause();
 }
 
 // ---- deaths ----------------------------------------------------------------------------------------------------
@@ -267,9 +270,18 @@ void ServiceRecovery::Work() {
     if (task.state != TaskEntry::State::kRunning) Report(task, line);
   }
   if (now >= next_beat_) {
-    next_beat_ = now + beat_;
     Beat(now);
+    next_beat_ = now + Pause();
   }
+  // Tasks of a VM that has just started.
+  if (beat_ != 0) next_beat_ = std::min(next_beat_, now + Pause());
+}
+
+uint64_t ServiceRecovery::Pause() {
+  const bool all_limited = std::ranges::all_of(tasks_.entries(), [](const TaskEntry& task) {
+    return !task.is_alive() || task.history->limited != 0;
+  });
+  return all_limited ? beat_ : std::min(beat_, kernel_.TicksPerSecond() / kFirstBeatsPerSecond);
 }
 
 uint64_t ServiceRecovery::Deadline() const {
@@ -296,6 +308,10 @@ void ServiceRecovery::LookForSignsOfLife(TaskEntry& task, uint64_t now) {
   TaskHistory& history = *task.history;
   const uint64_t second = kernel_.TicksPerSecond();
 
+  if (history.limited == 0 && progress->jobs != 0) {
+    const Status limited = kernel_.SetLimits(handle, task.plan.deadline_ms, task.plan.effects);
+    history.limited = IsOk(limited) ? 1 : 0;
+  }
   const uint64_t patience = Milliseconds(task.plan.answer_within_ms);
   if (patience != 0 && progress->owed_since != 0 && now - progress->owed_since > patience) {
     return End(task, Cause::kNoAnswer);

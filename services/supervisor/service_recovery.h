@@ -64,6 +64,8 @@ class ServiceRecovery {
   void StartAgain(TaskEntry& task, LogLine& line);
   void StepOn(TaskEntry& task);
 
+  // Until the next heartbeat: ticks.
+  uint64_t Pause();
   void Beat(uint64_t now);
   void LookForSignsOfLife(TaskEntry& task, uint64_t now);
   uint64_t Milliseconds(uint64_t milliseconds) {

@@ -68,7 +68,8 @@ struct TaskHistory {
   uint32_t step_last = 0;
   uint32_t stepped = 0;
 
-  uint64_t record = 0;  // sequence number of the crash that it is to recover from, or has
+  uint32_t limited = 0;  // 1: the limits of its jobs are set
+  uint64_t record = 0;   // sequence number of the crash that it is to recover from, or has
   DeathTimes times;
   std::array<char, kFileBytes> file{};  // the build that it runs; empty: the plan's
   std::array<char, kFileBytes>

@@ -114,7 +114,8 @@ class FakeKernel final : public KernelCalls {
   std::map<uint32_t, std::array<uint64_t, 34>> registers;
   std::map<uint32_t, std::vector<abi::Words>> calls;  // taken and not answered
   std::map<uint32_t, uint64_t> diverted;
-  std::map<uint32_t, uint64_t> raised;  // signal bits that a task has not taken
+  std::map<uint32_t, uint64_t> raised;    // signal bits that a task has not taken
+  std::map<uint32_t, uint64_t> received;  // how often it took them
   std::map<uint32_t, uint64_t> owed_since;
   std::map<uint32_t, uint32_t> ran;  // milliseconds
   std::set<uint32_t> deaf;           // tasks that take no signals
@@ -320,11 +321,16 @@ class FakeKernel final : public KernelCalls {
   }
   Status RaiseTask(abi::Handle task, uint64_t bits) override {
     raised[task.slot] |= bits;
-    if (!deaf.contains(task.slot)) raised[task.slot] = 0;
+    if (!deaf.contains(task.slot)) {
+      raised[task.slot] = 0;
+      ++received[task.slot];
+    }
     return Status::kOk;
   }
   Result<TaskProgress> GetProgress(abi::Handle task) override {
-    return TaskProgress{.pending = raised[task.slot], .owed_since = owed_since[task.slot]};
+    return TaskProgress{.jobs = received[task.slot],
+                        .pending = raised[task.slot],
+                        .owed_since = owed_since[task.slot]};
   }
   Status PauseVm(abi::Handle vm, bool pause) override {
     if (!objects_.contains(vm.slot)) return Status::kNotFound;

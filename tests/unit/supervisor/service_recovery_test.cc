@@ -152,6 +152,8 @@ class HeartbeatTest : public ServiceRecoveryTest {
     Start([](PlanBuilder& plan) {
       plan.heartbeat_ms = 1000;
       FindTask(plan, kUart).answer_within_ms = 2000;
+      FindTask(plan, kUart).deadline_ms = 8;
+      FindTask(plan, kUart).effects = 4096;
     });
   }
 };
@@ -160,6 +162,17 @@ TEST_F(HeartbeatTest, tasks_that_take_it_live_on) {
   for (int i = 0; i < 20; ++i) Tick(1000);
   EXPECT_EQ(Starts(kUart), 1u);
   EXPECT_EQ(Starts(kConsole), 1u);
+}
+
+TEST_F(HeartbeatTest, jobs_are_limited_when_the_first_is_done) {
+  using Limits = std::pair<uint32_t, uint32_t>;
+  EXPECT_EQ(kernel->limits[kUart], (Limits{5000, 4096}));
+  EXPECT_EQ(kernel->limits[kConsole], (Limits{0, 0}));
+  EXPECT_EQ(kernel->timers.back(), kernel->now + 10);
+  Tick(10);
+  Tick(10);
+  EXPECT_EQ(kernel->limits[kUart], (Limits{8, 4096}));
+  EXPECT_EQ(kernel->timers.back(), kernel->now + 1000);
 }
 
 TEST_F(HeartbeatTest, task_that_neither_takes_it_nor_runs_is_killed) {
