@@ -134,9 +134,10 @@ void Supervisor::Continue() {
   }
 }
 
+// Those of a VM that has ended went with it.
 bool Supervisor::any_given_up() {
-  return std::ranges::any_of(RecoveryJournalOf(kernel_).tasks, [](const TaskHistory& task) {
-    return task.mode != TaskMode::kNormal;
+  return std::ranges::any_of(tasks_.entries(), [](const TaskEntry& task) {
+    return task.history != nullptr && task.history->mode != TaskMode::kNormal;
   });
 }
 
