@@ -151,7 +151,7 @@ class TargetKernelCalls final : public KernelCalls {
 };
 
 // Of its own running time at once. Its work is in pieces of less than a millisecond; many deaths at once take longer.
-constexpr uint32_t kDeadlineMs = 100;
+constexpr uint32_t kDeadlineMs = 10;
 
 constinit TargetKernelCalls kernel_calls;
 constinit Supervisor supervisor(kernel_calls);
