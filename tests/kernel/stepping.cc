@@ -1,8 +1,10 @@
 // Tasks that are stepped until they die, and windows in which nobody dies. Run on one and on several CPUs.
 #include <array>
+#include <cstring>
 
 #include "tests/kernel/smp.h"
 
+extern "C" const std::byte GuestBreakpoints[], GuestBreakpoints_end[];
 extern "C" const std::byte StepWorker[], StepWork[], WindowWorker[], WindowWork[], WindowBegin[],
     WindowEnd[], WindowDiverted[], WindowHang[];
 
@@ -165,6 +167,34 @@ TEST(callers_of_a_stepped_server_notice_nothing_at_whatever_instruction_it_dies)
   EXPECT_EQ(Shared()[11], 0ul);
   EXPECT_EQ(Shared()[13], 0ul);
   EXPECT_EQ(Inspect(echo).state, TaskState::kRunning);
+}
+
+TEST(a_guest_that_debugs_itself_notices_nothing_of_steps_on_its_cpu) {
+  constexpr uint64_t kRam = 0x4000'0000;
+  constexpr uint64_t kRamBytes = 0x4000;
+  Child server = StartServer(EchoServer, 0, {.rank = 1, .priority = kBelowRoot});
+  const uint32_t vm = CreateVm(1);
+  const uint32_t ram = CreateMemory(kRamBytes);
+  Map(ram, kSelf.slot, kScratchAddress, kRamBytes, kReadWrite);
+  std::byte* const words = reinterpret_cast<std::byte*>(kScratchAddress);
+  std::memset(words, 0, kRamBytes);
+  std::memcpy(words, GuestBreakpoints,
+              static_cast<size_t>(GuestBreakpoints_end - GuestBreakpoints));
+  const auto* const counts = reinterpret_cast<const volatile uint64_t*>(words + 0x2000);
+  Map(ram, vm, kRam, kRamBytes, kReadWrite | Rights(Right::kExecute));
+  const uint32_t vcpu = CreateVcpu(vm, 0);
+  EXPECT_OK(kernel::BindHypercall({vm}, {.endpoint = server.endpoint}));
+  EXPECT_OK(kernel::StartVcpu({vcpu}, {.entry = kRam, .context = kRam + 0x2000}));
+  for (uint32_t steps = 1; steps < 40; ++steps) {
+    const uint64_t before = counts[0];
+    EXPECT_TRUE(Eventually([=] { return counts[0] > before + 2; }));
+    EXPECT_OK(StepTo(server, steps));
+    EXPECT_EQ(WaitFor(server.death_bit, 5'000'000), server.death_bit);
+    Start(server);
+  }
+  EXPECT_OK(kernel::StopVcpu({vcpu}));
+  EXPECT_RANGE(counts[1], counts[0], counts[0] + 1);  // a breakpoint in each round
+  EXPECT_EQ(counts[2], 0ul);                          // and no other exception
 }
 
 // ---- commit windows ----------------------------------------------------------------------------
