@@ -1,6 +1,8 @@
-// One of two guests that share a CPU. The command line says what it is: "mode=worker" does some of everything and
-// reports how much it got done; any other mode goes on for ever and, but for "busy", is as bad a neighbour as it can be.
+// One of the guests that share a CPU. The command line says what it is: "mode=worker" does some of everything and
+// reports how much it got done, "mode=sender" does it with a network, for which "mode=sink" takes what comes; any other
+// mode goes on for ever and, but for "busy", is as bad a neighbour as it can be.
 #include "guests/neighbours/disk.h"
+#include "guests/neighbours/network.h"
 
 namespace bare {
 namespace {
@@ -64,6 +66,32 @@ void Compute() {
 }
 void ReadDevice() { (void)Load32(kRtc); }
 
+// Sleeps by the timer again and again.
+void Sleep(uint64_t microseconds, auto awake) {
+  SetInterruptHandler(OnTimer);
+  EnableInterrupt(kVirtualTimerIntid);
+  due = Counter() + TicksOf(kSleepMicroseconds);
+  BARE_WRITE("cntv_cval_el0", due);
+  BARE_WRITE("cntv_ctl_el0", 1);
+  const uint64_t end = Counter() + TicksOf(microseconds);
+  while (Counter() < end) {
+    WaitForInterrupt();
+    UnmaskInterrupts();
+    asm volatile("isb");
+    MaskInterrupts();
+    awake();
+  }
+}
+
+void CountWakes() {
+  Sleep(kPhaseMilliseconds * 1000, [] {});
+  Print("DID wakes ");
+  PrintNumber(wakes);
+  Print("\nDID latest_us ");
+  PrintNumber(latest / (BARE_READ("cntfrq_el0") / 1'000'000));
+  Print("\nDONE\n");
+}
+
 void Work() {
   Phase("", kWarmUpMilliseconds, Compute);
   Phase("compute", kPhaseMilliseconds, Compute);
@@ -71,23 +99,33 @@ void Work() {
   Disk disk;
   if (!disk.Start()) Print("FAILED the disk does not start\n");
   Phase("disk", kPhaseMilliseconds, [&] { disk.Read(1, 8); });
-  SetInterruptHandler(OnTimer);
-  EnableInterrupt(kVirtualTimerIntid);
-  due = Counter() + TicksOf(kSleepMicroseconds);
-  BARE_WRITE("cntv_cval_el0", due);
-  BARE_WRITE("cntv_ctl_el0", 1);
-  const uint64_t end = Counter() + TicksOf(kPhaseMilliseconds * 1000);
-  while (Counter() < end) {
-    WaitForInterrupt();
-    UnmaskInterrupts();
-    asm volatile("isb");
-    MaskInterrupts();
-  }
-  Print("DID wakes ");
-  PrintNumber(wakes);
-  Print("\nDID latest_us ");
-  PrintNumber(latest / (BARE_READ("cntfrq_el0") / 1'000'000));
-  Print("\nDONE\n");
+  CountWakes();
+}
+
+// Numbers of the VMs in the description.
+inline constexpr uint8_t kSender = 0, kNeighbour = 1, kSink = 2;
+inline constexpr uint16_t kBuffers = 64;
+inline constexpr uint32_t kFrameBytes = 1000;
+
+// Its frames go to a VM that takes them and, as many, to the neighbour, which may not.
+void SendFrames() {
+  Network network;
+  if (!network.Start(kBuffers)) Print("FAILED the network does not start\n");
+  const auto step = [&] {
+    network.Send(kSink, kFrameBytes);
+    network.Send(kNeighbour, kFrameBytes);
+    network.Take();
+  };
+  Phase("", kWarmUpMilliseconds, step);
+  Phase("network", kPhaseMilliseconds, step);
+  Phase("compute", kPhaseMilliseconds, Compute);
+  CountWakes();
+}
+
+void TakeFrames() {
+  Network network;
+  network.Start(kBuffers * 2);
+  for (;;) Sleep(1'000'000, [&] { network.Take(); });
 }
 
 // ---- the others --------------------------------------------------------------------------------
@@ -184,6 +222,25 @@ void Work() {
   Forever([&] { disk.Read(0, 2048); });
 }
 
+[[noreturn]] void FloodNetwork(uint8_t vm) {
+  Network network;
+  network.Start(kBuffers);
+  Forever([&] {
+    network.Send(vm, 60);
+    network.Take();
+  });
+}
+
+[[noreturn]] void FloodEverybody() { FloodNetwork(Network::kEverybody); }
+[[noreturn]] void FloodSender() { FloodNetwork(kSender); }
+
+// Has a network and takes nothing from it.
+[[noreturn]] void TakeNothing() {
+  Network network;
+  network.Start(1);
+  Busy();
+}
+
 struct ModeEntry {
   std::string_view name;
   void (*run)();
@@ -203,6 +260,11 @@ constexpr ModeEntry kModes[] = {
     {"lines", FloodLines},
     {"doorbell", FloodDoorbell},
     {"disk", FloodDisk},
+    {"sender", SendFrames},
+    {"sink", TakeFrames},
+    {"broadcast", FloodEverybody},
+    {"unicast", FloodSender},
+    {"deaf", TakeNothing},
 };
 
 }  // namespace

@@ -96,6 +96,26 @@ TEST(a_raised_priority_counts_at_once) {
   EXPECT_RANGE(Ran(0) - before, 4000, 1'000'000);
 }
 
+// Notes in word `argument` as which one it came to run after word 2 was set.
+void NoteOrder(uint32_t argument, uint64_t) {
+  while (Shared()[2] == 0) {
+  }
+  Shared()[3] = Shared()[3] + 1;
+  Shared()[argument] = Shared()[3];
+}
+
+TEST(a_signal_leaves_a_preempted_one_before_its_equals) {
+  const Child preempted = StartChild(NoteOrder, 0, {.priority = kMiddle});
+  const uint32_t signal = Restricted(CreateSignal(preempted.task), kSend, 1);
+  Sleep(300);
+  static_cast<void>(StartChild(NoteOrder, 1, {.priority = kMiddle}));
+  EXPECT_OK(kernel::SetSignal({signal}));
+  Shared()[2] = 1;
+  Sleep(5000);
+  EXPECT_EQ(Shared()[0], 1ull);
+  EXPECT_EQ(Shared()[1], 2ull);
+}
+
 TEST(a_lowered_ready_one_waits) {
   const Child first = StartSpinner(0, kHigh);
   static_cast<void>(StartSpinner(1, kMiddle));

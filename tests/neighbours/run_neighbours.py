@@ -9,6 +9,7 @@ each hostile neighbour it must do at least 90 % of that, and wake from sleep as 
 """
 import argparse
 import concurrent.futures
+import dataclasses
 import os
 import pathlib
 import re
@@ -21,22 +22,38 @@ sys.path.insert(0, str(ROOT / "scripts"))
 sys.dont_write_bytecode = True
 
 MODES = ["spin_masked", "device", "alarm", "gic", "sgi", "ppi", "wfi", "hvc", "uart", "lines", "doorbell", "disk"]
+NETWORK_MODES = ["broadcast", "unicast", "deaf"]
 WANTED = 0.9
 NOISE = re.compile(r"\[neighbour\] |[xy\r\n]")
-KINDS = ["compute", "device", "disk", "wakes"]
 TIMEOUT_SECONDS = 120
 SYSTEM = """
 vm {{ name: "worker" memory_mib: 32 kernel: "guest" command_line: "mode=worker" disk {{ zero_mib: 2 }} cpu: 0 }}
 vm {{ name: "neighbour" memory_mib: 32 kernel: "guest" command_line: "mode={}" disk {{ zero_mib: 2 }} cpu: 0 }}
 """
+NETWORK_SYSTEM = "".join(
+    f'vm {{{{ name: "{name}" memory_mib: 32 kernel: "guest" command_line: "mode={mode}"\n'
+    f'     disk {{{{ zero_mib: 2 }}}} network {{{{ }}}} cpu: 0 }}}}\n'
+    for name, mode in (("worker", "sender"), ("neighbour", "{}"), ("sink", "sink")))
 
 
-def measure(launch, binary: str, mode: str) -> dict[str, int]:
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """What is measured, and beside whom."""
+    system: str
+    kinds: list[str]
+    modes: list[str]
+
+
+BENCHES = [Bench(SYSTEM, ["compute", "device", "disk", "wakes"], MODES),
+           Bench(NETWORK_SYSTEM, ["compute", "network", "wakes"], NETWORK_MODES)]
+
+
+def measure(launch, binary: str, description: str, mode: str) -> dict[str, int]:
     """What the worker did, by kind, as far as it came."""
     options = launch.Options(config="", files={"guest": binary}, icount=True)
     with launch.Machine(options) as machine:
         system = machine.folder / "neighbours.textproto"
-        system.write_text(SYSTEM.format(mode))
+        system.write_text(description.format(mode))
         options.config = str(system)
         machine.prepare()
         process = subprocess.Popen(machine.command(["-serial", "stdio"]), stdin=subprocess.DEVNULL,
@@ -71,23 +88,33 @@ def main() -> int:
         os.environ["ATOLL_BUILD"] = arguments.build
     import launch
 
-    modes = arguments.mode or MODES
-    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        results = list(pool.map(lambda mode: measure(launch, arguments.binary, mode), ["busy", *modes]))
-    share = results[0]
-    if set(KINDS) - set(share):
-        print(f"the worker did not come to its end beside a busy neighbour: {share}")
-        return 1
+    if set(arguments.mode) - set(MODES + NETWORK_MODES):
+        parser.error(f"the modes are {MODES + NETWORK_MODES}")
     problems = []
-    print(f"{'neighbour':12}" + "".join(f"{kind:>10}" for kind in KINDS) + "  latest wake")
-    for mode, did in zip(["busy", *modes], results):
-        ratios = {kind: did.get(kind, 0) / share[kind] for kind in KINDS}
-        print(f"{mode:12}" + "".join(f"{ratios[kind]:10.2f}" for kind in KINDS) +
-              f"  {did.get('latest_us', 0):8} us")
-        problems += [f"{kind} beside {mode}: {ratio:.2f} of its share, less than {WANTED}"
-                     for kind, ratio in ratios.items() if ratio < WANTED]
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        for bench in BENCHES:
+            modes = [mode for mode in bench.modes if not arguments.mode or mode in arguments.mode]
+            if modes:
+                problems += compare(pool, launch, arguments.binary, bench, ["busy", *modes])
     print(*problems, sep="\n")
     return 1 if problems else 0
+
+
+def compare(pool, launch, binary: str, bench: Bench, modes: list[str]) -> list[str]:
+    """Prints the shares beside each; the first is a good neighbour. What is wrong with them."""
+    results = list(pool.map(lambda mode: measure(launch, binary, bench.system, mode), modes))
+    share = results[0]
+    if set(bench.kinds) - set(share):
+        return [f"the worker did not come to its end beside a busy neighbour: {share}"]
+    problems = []
+    print(f"{'neighbour':12}" + "".join(f"{kind:>10}" for kind in bench.kinds) + "  latest wake")
+    for mode, did in zip(modes, results):
+        ratios = {kind: did.get(kind, 0) / share[kind] for kind in bench.kinds}
+        print(f"{mode:12}" + "".join(f"{ratio:10.2f}" for ratio in ratios.values()) +
+              f"  {did.get('latest_us', 0):8} us", flush=True)
+        problems += [f"{kind} beside {mode}: {ratio:.2f} of its share, less than {WANTED}"
+                     for kind, ratio in ratios.items() if ratio < WANTED]
+    return problems
 
 
 if __name__ == "__main__":
