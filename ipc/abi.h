@@ -61,7 +61,8 @@ inline constexpr VirtAddr kStackTop{0x1000'0000};    // grows down; unmapped bel
 inline constexpr VirtAddr kIpcPage{0x1000'1000};     // one page, read-write
 inline constexpr VirtAddr kConfigPage{0x1000'3000};  // start configuration, read-only, 16 KiB
 inline constexpr size_t kConfigBytes = 16384;
-inline constexpr VirtAddr kStatisticsPage{0x1000'8000};   // one page, read-write: services/runtime/statistics.h
+inline constexpr VirtAddr kStatisticsPage{
+    0x1000'8000};  // one page, read-write: services/runtime/statistics.h
 inline constexpr VirtAddr kJournalBase{0x1010'0000};      // memory that outlives the instance
 inline constexpr VirtAddr kGrantBase{0x2000'0000};        // shared rings, devices, images
 inline constexpr VirtAddr kGuestRamBase{0x20'0000'0000};  // guest RAM of the task's VM: base + IPA
@@ -91,7 +92,11 @@ inline constexpr uint32_t kMaxRank = 4;  // vCPUs call with this rank
 
 // Start of a task: x0 = bytes of configuration in kConfigPage, x1 = instance generation (0 at first) and flags.
 inline constexpr uint64_t kStartGeneration = 0xffff'ffff;
-inline constexpr uint64_t kStartFailed = uint64_t{1} << 32;  // failed mode: services/runtime/service.h
+inline constexpr uint64_t kStartFailed = uint64_t{1}
+                                         << 32;  // failed mode: services/runtime/service.h
+
+inline constexpr uint64_t kStartBlamed =
+    uint64_t{1} << 33;  // the instance before died of what it did: StartInfo::blamed
 
 // Bit of every task's signal with which the supervisor asks for a sign of life: whoever receives it lives.
 inline constexpr uint32_t kHeartbeatBit = 61;

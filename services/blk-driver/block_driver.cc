@@ -32,7 +32,7 @@ constexpr bool IsTransfer(Operation operation) {
 
 }  // namespace
 
-void BlockDriver::Start(uint64_t generation) {
+void BlockDriver::Start(uint64_t generation, bool blamed) {
   generation_ = static_cast<uint32_t>(generation);
   const Status status = disk_ != nullptr ? disk_->Start() : Status::kNotFound;
   ready_ = IsOk(status);
@@ -44,28 +44,73 @@ void BlockDriver::Start(uint64_t generation) {
   } else if (!ready_) {
     ports_.log.Line(Format(line, "the disk cannot be started: ", status));
   }
+  TakeUpQuarantine(blamed);
   Announce(ready_ ? DiskState::kReady : DiskState::kFailed);
   ForEachClient([](Client& client) { client.LookAtAll(); });
   CloseWindows();
   Work();
 }
 
+void BlockDriver::StartFailed(uint64_t generation) {
+  generation_ = static_cast<uint32_t>(generation);
+  // Before anybody hears that a request has ended, the device is to do no DMA for it.
+  stopped_ = disk_ == nullptr || IsOk(disk_->Stop());
+  ports_.log.Line("the disk is given up: every request fails");
+  Announce(DiskState::kFailed);
+  ForEachClient([](Client& client) { client.LookAtAll(); });
+  CloseWindows();
+  Work();
+}
+
+// An item is a slot; one that is done is another request when it comes again.
+void BlockDriver::TakeUpQuarantine(bool blamed) {
+  ports_.quarantine.TakeUp(
+      blamed,
+      [this](uint32_t client, uint32_t slot) {
+        return clients_[client].has_value() &&
+               clients_[client]->ring().State(slot) == block::SlotState::kSubmitted;
+      },
+      [this](uint32_t client) { return clients_[client]->ring().client_epoch(); });
+  for (uint32_t i = 0; i < kMaxClients; ++i) {
+    if (!clients_[i].has_value() || !ports_.quarantine.Holds(i)) continue;
+    clients_[i]->SetQuarantined(true);
+    std::array<char, 128> line;
+    ports_.log.Line(
+        Format(line, "disk ", i, " is in quarantine, as two instances died of its request"));
+  }
+}
+
+// If the client's guest has started anew.
+void BlockDriver::EndQuarantine(uint32_t index) {
+  Client& client = *clients_[index];
+  if (!ports_.quarantine.EndIfOther(index, client.ring().client_epoch())) return;
+  client.LookAtAll();
+  Refuse(client);  // what it is blamed for may be among them
+  client.SetQuarantined(false);
+  AnnounceTo(index, ready_ ? DiskState::kReady : DiskState::kFailed);
+}
+
 // What each client is told. A range that the physical disk does not have in full keeps its size:
 // requests beyond the end fail.
 void BlockDriver::Announce(DiskState state) {
-  const uint64_t physical = ready_ ? disk_->sectors() : 0;
   for (uint32_t i = 0; i < kMaxClients; ++i) {
-    if (!clients_[i].has_value()) continue;
-    const DiskRange& disk = clients_[i]->disk();
-    const uint64_t rest = physical - std::min(physical, disk.first_sector);
-    const uint64_t sectors = disk.sectors != 0 ? disk.sectors : rest;
-    if (ready_ && (rest == 0 || sectors > rest)) {
-      std::array<char, 128> line;
-      ports_.log.Line(Format(line, "the disk has ", physical, " sectors, too few for disk ", i,
-                             " at ", disk.first_sector, " + ", sectors));
-    }
-    clients_[i]->Announce(state, ready_ ? disk_->flags() : 0, sectors, generation_);
+    if (clients_[i].has_value()) AnnounceTo(i, state);
   }
+}
+
+void BlockDriver::AnnounceTo(uint32_t index, DiskState state) {
+  Client& client = *clients_[index];
+  const uint64_t physical = ready_ ? disk_->sectors() : 0;
+  const DiskRange& disk = client.disk();
+  const uint64_t rest = physical - std::min(physical, disk.first_sector);
+  const uint64_t sectors = disk.sectors != 0 ? disk.sectors : rest;
+  if (ready_ && (rest == 0 || sectors > rest)) {
+    std::array<char, 128> line;
+    ports_.log.Line(Format(line, "the disk has ", physical, " sectors, too few for disk ", index,
+                           " at ", disk.first_sector, " + ", sectors));
+  }
+  client.Announce(client.quarantined() ? DiskState::kFailed : state, ready_ ? disk_->flags() : 0,
+                  sectors, generation_);
 }
 
 void BlockDriver::OnSignals(uint64_t bits) {
@@ -83,7 +128,14 @@ void BlockDriver::OnSignals(uint64_t bits) {
 void BlockDriver::Work() {
   for (uint32_t round = 0; round < kRounds; ++round) {
     Collect();
-    ForEachClient([](Client& client) { client.TakeSubmitted(); });
+    for (uint32_t i = 0; i < kMaxClients; ++i) {
+      if (!clients_[i].has_value()) continue;
+      clients_[i]->TakeSubmitted();
+      if (!clients_[i]->quarantined()) [[likely]]
+        continue;
+      Refuse(*clients_[i]);
+      EndQuarantine(i);
+    }
     StartRequests();
     // Before the clients hear of it, so that one that ended is not in anybody's way.
     if (close_deadline_ != DeadlineTimer::kNever) CloseWindows();
@@ -97,6 +149,7 @@ void BlockDriver::Collect() {
   if (!ready_) return;
   disk_->DisableInterrupts();
   while (const auto outcome = disk_->Pop()) OnOutcome(*outcome);
+  ports_.quarantine.Finish();
   if (disk_->broken()) Fail("the disk broke the rules of its queue");
 }
 
@@ -138,6 +191,7 @@ void BlockDriver::StartRequests() {
       started = true;
     }
   }
+  ports_.quarantine.Finish();
   disk_->Publish();
 }
 
@@ -145,6 +199,7 @@ void BlockDriver::StartRequests() {
 BlockDriver::Step BlockDriver::StartNext(uint32_t index) {
   Client& client = *clients_[index];
   const uint32_t slot = client.NextPending();
+  ports_.quarantine.Begin(index, slot);
   const auto request = client.ring().Read(slot);
   if (!request.has_value()) return Step::kTaken;
   RequestStatus status = CheckRequest(*request, client.disk(), disk_->sectors());
@@ -163,6 +218,7 @@ BlockDriver::Step BlockDriver::StartNext(uint32_t index) {
 // Gives the device the next piece of a transfer.
 BlockDriver::Step BlockDriver::Continue(uint32_t tag) {
   waiting_ &= ~Bit(tag);
+  ports_.quarantine.Begin(transfers_[tag].client, transfers_[tag].slot);
   switch (SubmitPiece(tag)) {
     case Status::kOk: transfers_[tag].deadline = After(kRequestSeconds * kSecond); break;
     case Status::kResourceExhausted:
@@ -203,6 +259,7 @@ void BlockDriver::Finish(uint32_t tag, RequestStatus status) {
   taken_ &= ~Bit(tag);
   waiting_ &= ~Bit(tag);
   clients_[transfer.client]->Complete(transfer.slot, status);
+  ports_.quarantine.Done(transfer.client, transfer.slot);
 }
 
 // Ends all that the client submitted and that has not been taken.

@@ -19,6 +19,7 @@
 #include "services/blk-driver/physical_disk.h"
 #include "services/blk-driver/transfer.h"
 #include "services/runtime/ports.h"
+#include "services/runtime/quarantine.h"
 #include "services/virtio_driver/event_log.h"
 
 namespace atoll::blk_driver {
@@ -40,6 +41,7 @@ class BlockDriver {
     DeadlineTimer& timer;
     Notifier& dma_closed;  // the supervisor
     virtio_driver::EventLog& log;
+    Quarantine<kMaxClients>& quarantine;  // in the journal
   };
 
   // Everything referenced outlives the driver. disk: none if the machine has no such device.
@@ -51,8 +53,13 @@ class BlockDriver {
     clients_[index].emplace(ring, notifier, disk);
   }
 
-  // Resets the device, and then takes up whatever clients had submitted, before or meanwhile.
-  void Start(uint64_t generation);
+  // Resets the device, and then takes up whatever clients had submitted, before or meanwhile. blamed:
+  // the instance before died of what it did. A client whose request two instances died of gets
+  // nothing but I/O errors until its guest's driver starts anew.
+  void Start(uint64_t generation, bool blamed);
+
+  // Instead of Start, when the disk is given up: it is stopped, and every request fails.
+  void StartFailed(uint64_t generation);
 
   void OnSignals(uint64_t bits);
 
@@ -85,6 +92,9 @@ class BlockDriver {
   void Reset(std::string_view reason);
   void Fail(std::string_view reason);
   void Announce(block::DiskState state);
+  void AnnounceTo(uint32_t client, block::DiskState state);
+  void TakeUpQuarantine(bool blamed);
+  void EndQuarantine(uint32_t client);
   void SignalClients();
   bool MaySleep();
   void ArmTimer(uint64_t deadline);

@@ -34,6 +34,10 @@ class Client {
   void LookAtAll() { pending_ = ~busy_; }
   void TakeSubmitted() { pending_ |= ring_.TakeSubmitted() & ~busy_; }
 
+  // In quarantine: all that it asks for fails, and its disk has.
+  bool quarantined() const { return quarantined_; }
+  void SetQuarantined(bool quarantined) { quarantined_ = quarantined; }
+
   bool has_pending() const { return pending_ != 0; }
   bool is_active() const { return (pending_ | busy_) != 0; }
   uint32_t in_flight() const { return static_cast<uint32_t>(std::popcount(busy_)); }
@@ -83,6 +87,7 @@ class Client {
   uint64_t busy_ = 0;      // taken and not completed
   uint64_t repeated_ = 0;  // given to the device again after it was reset
   uint32_t next_slot_ = 0;
+  bool quarantined_ = false;
   bool announced_ = false;
   bool completed_ = false;
 };

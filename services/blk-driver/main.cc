@@ -75,8 +75,9 @@ void ServiceMain(const StartInfo& start) {
   KernelTimer timer;
   KernelNotifier dma_closed(manifest::kDmaClosed);
   ServiceLog log;
-  BlockDriver driver({windows, counter, timer, dma_closed, log},
-                     disk.has_value() ? &*disk : nullptr);
+  BlockDriver driver(
+      {windows, counter, timer, dma_closed, log, Journal<Quarantine<blk_driver::kMaxClients>>()},
+      disk.has_value() ? &*disk : nullptr);
 
   std::array<std::optional<KernelNotifier>, blk_driver::kMaxClients> clients;
   for (uint32_t i = 0; i < config.range_count; ++i) {
@@ -93,7 +94,11 @@ void ServiceMain(const StartInfo& start) {
                       .flags = range.read_only ? block::kReadOnly : 0});
   }
 
-  driver.Start(start.generation);
+  if (start.failed) {
+    driver.StartFailed(start.generation);
+  } else {
+    driver.Start(start.generation, start.blamed);
+  }
   KernelIrq irq(manifest::kIrq);
   if (disk.has_value()) irq.Acknowledge();  // an earlier instance may have ended before it did
   SignalLoop loop(driver, irq);

@@ -5,7 +5,7 @@
 //   page 0       0  the driver's line: what the disk is, and whether the driver sleeps
 //               64  bits of slots that the client submitted        (hints)
 //              128  bits of slots that the driver completed        (hints)
-//              192  whether the client sleeps
+//              192  whether the client sleeps, and its epoch: one more when its guest's driver starts anew
 //   from 4096       64 slots of a page each: one request, its segments in guest memory
 //
 // A slot belongs to the client while it is FREE or DONE and to the driver while it is SUBMITTED; its
@@ -87,6 +87,7 @@ struct RingHeader {
   alignas(64) uint64_t submitted;
   alignas(64) uint64_t completed;
   alignas(64) uint32_t client_waits;
+  uint32_t client_epoch;
 };
 
 // The whole shared memory; a page of the manifests' `disk_ring` for the header and each slot.
@@ -224,6 +225,11 @@ class RequestRingClient : public RequestRing {
     Mark(header().submitted, slot);
   }
 
+  void StartEpoch() {
+    uint32_t& epoch = header().client_epoch;
+    Store(epoch, Load(epoch) + 1, std::memory_order_release);
+  }
+
   // Sets the bit of a slot that is SUBMITTED again: an earlier instance may have died before it did.
   void Remind(uint32_t slot) { Mark(header().submitted, slot); }
 
@@ -269,6 +275,8 @@ class RequestRingDriver : public RequestRing {
     Store(line.generation, disk.generation);
     Store(line.state, std::to_underlying(disk.state), std::memory_order_release);
   }
+
+  uint32_t client_epoch() const { return Load(header().client_epoch, std::memory_order_acquire); }
 
   // Slots that were submitted since the last time. A hint: Read says whether they are.
   uint64_t TakeSubmitted() { return Take(header().submitted); }

@@ -71,7 +71,7 @@ void ServiceMain(const StartInfo& start) {
   ServiceLog log;
   NetDriver driver({*to_switch, *from_switch, vswitch, counter, timer, log},
                    interface.has_value() ? &*interface : nullptr);
-  driver.Start();
+  start.failed ? driver.Fail() : driver.Start();
   KernelIrq irq(manifest::kIrq);
   if (interface.has_value()) irq.Acknowledge();  // an earlier instance may have ended before it did
   SignalLoop loop(driver, irq);

@@ -35,8 +35,15 @@ void NetDriver::Start() {
     std::array<char, 128> line;
     ports_.log.Line(Format(line, "the network interface cannot be started: ", status));
   }
+  ports_.to_switch.SetDown(!ready_);
   ports_.vswitch.Notify();  // an earlier instance may have ended before it did
   Work();
+}
+
+void NetDriver::Fail() {
+  if (interface_ != nullptr) interface_->Stop();
+  ports_.to_switch.SetDown(true);
+  ports_.vswitch.Notify();
 }
 
 void NetDriver::OnSignals(uint64_t bits) {
@@ -198,6 +205,8 @@ void NetDriver::Recover(std::string_view reason) {
   if (again) return;
   interface_->Stop();
   ready_ = false;
+  ports_.to_switch.SetDown(true);
+  ports_.vswitch.Notify();
 }
 
 }  // namespace atoll::net_driver

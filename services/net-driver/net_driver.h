@@ -49,6 +49,8 @@ class NetDriver {
       : ports_(ports), interface_(interface) {}
 
   void Start();
+  // Instead of Start, when the interface is given up: it is stopped, and the switch is told that the link is down.
+  void Fail();
   void OnSignals(uint64_t bits);
 
   const Counters& counters() const { return counters_; }

@@ -19,6 +19,9 @@ struct StartInfo {
   // that fails. It answers with errors whatever is outstanding and whatever comes, and believes as little of the journal
   // as it can.
   bool failed = false;
+  // The instance before died of what it did: it crashed, hung, flooded. Not: somebody ended or replaced it. Then what
+  // it was at is suspect (services/virtio, quarantine.h).
+  bool blamed = false;
 };
 
 // Each service defines this. When it returns, the task exits with code 0.

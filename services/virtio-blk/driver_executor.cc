@@ -184,6 +184,8 @@ BackendNews DriverExecutor::Collect() {
 void DriverExecutor::Reset() {
   DiskRecord disk = *disk_;
   if (DriverSays(disk) || disk_.lost()) disk_.Set(disk);
+  ring_.StartEpoch();
+  ports_.driver.Notify();  // which may have us in quarantine
 }
 
 void DriverExecutor::TellOfFailure() {

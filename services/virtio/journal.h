@@ -15,15 +15,11 @@
 #define ATOLL_SERVICES_VIRTIO_JOURNAL_H_
 
 #include <array>
-#include <atomic>
 #include <bit>
-#include <cstddef>
 #include <cstdint>
-#include <span>
-#include <type_traits>
 
-#include "ipc/status.h"
 #include "services/runtime/check_word.h"
+#include "services/runtime/journal.h"
 #include "services/runtime/two_copies.h"
 
 namespace atoll::virtio {
@@ -39,12 +35,7 @@ constexpr bool IsOfFamily(uint64_t format) { return (format << 8) == kJournalFam
 
 static_assert(kMaxSegments >= kMaxQueueSize);
 
-// Orders a store after everything before it, for the compiler and for other CPUs, and makes it one
-// store.
-template <typename T>
-void StoreRelease(T& where, T value) {
-  std::atomic_ref<T>(where).store(value, std::memory_order_release);
-}
+using atoll::StoreRelease;
 
 // Part of a buffer, as parsed once from a descriptor.
 struct Segment {
@@ -215,17 +206,7 @@ struct Journal {
   DeviceState device;
 };
 
-// The journal at the start of `memory`. RESOURCE_EXHAUSTED: too small; INVALID_ARGUMENT:
-// misaligned.
-template <typename T>
-Result<T*> JournalIn(std::span<std::byte> memory) {
-  static_assert(std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T>);
-  if (memory.size() < sizeof(T)) return std::unexpected(Status::kResourceExhausted);
-  if (reinterpret_cast<uintptr_t>(memory.data()) % alignof(T) != 0) {
-    return std::unexpected(Status::kInvalidArgument);
-  }
-  return reinterpret_cast<T*>(memory.data());
-}
+using atoll::JournalIn;
 
 }  // namespace atoll::virtio
 

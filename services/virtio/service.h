@@ -22,7 +22,7 @@ class MoreWork final : public Notifier {
 // layout that this program does not know.
 inline void StartOnJournal(MmioTransport& transport, const StartInfo& start) {
   const bool first = start.generation == 0;
-  switch (transport.Start({.first = first, .blamed = !first, .failed = start.failed})) {
+  switch (transport.Start({.first = first, .blamed = start.blamed, .failed = start.failed})) {
     case JournalFound::kGood: break;
     case JournalFound::kRepaired:
       Log("the journal was damaged and could be mended: nothing is lost");

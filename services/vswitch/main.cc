@@ -32,6 +32,9 @@ class ServiceLog final : public vswitch::SwitchLog {
   void RingMadeNoSense(std::string_view port) override {
     Log("port ", Quoted{port}, ": a ring made no sense and was emptied; told once");
   }
+  void Quarantined(std::string_view port) override {
+    Log("port ", Quoted{port}, ": in quarantine, as two instances died of what it sent");
+  }
 };
 
 class SignalLoop final : public SignalHandler {
@@ -54,7 +57,8 @@ void ServiceMain(const StartInfo& start) {
   const SystemCounter counter;
   KernelTimer timer;
   ServiceLog log;
-  the_switch.emplace(Switch::Surroundings{counter, timer, log});
+  the_switch.emplace(
+      Switch::Surroundings{counter, timer, log, Journal<Quarantine<Switch::kPorts>>()});
   for (uint32_t i = 0; i < Switch::kUplink; ++i) {
     if (!config.ports[i].has_value()) continue;
     AddPort(i, *config.ports[i], abi::Handle{manifest::kPort.slot + i},
@@ -64,7 +68,11 @@ void ServiceMain(const StartInfo& start) {
     AddPort(Switch::kUplink, {.name = "uplink", .verifies_checksums = true}, manifest::kUplink,
             manifest::kUplinkRingAddress.value);
   }
-  the_switch->Start();
+  if (start.failed) {
+    the_switch->Fail();
+  } else {
+    the_switch->Start(start.blamed);
+  }
   SignalLoop loop;
   Serve(loop);
 }

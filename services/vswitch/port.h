@@ -46,6 +46,10 @@ struct Port {
   Notifier& peer;  // frames came, or room
   PortCounters counters{};
 
+  // It has given up (its writer says so), or is in quarantine: nothing goes to it.
+  bool down = false;
+  bool quarantined = false;
+
   // As a sender.
   int64_t credit = 0;  // bytes that it may move in this turn; below 0 after large ones
   std::optional<uint32_t> blocked_on{};  // port that its next frame waits for

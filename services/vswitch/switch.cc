@@ -68,9 +68,31 @@ Status Switch::AddPort(uint32_t number, const PortSettings& settings, std::span<
   return Status::kOk;
 }
 
-void Switch::Start() {
-  ForEach(present_, [this](uint32_t number) { ports_[number]->peer.Notify(); });
+void Switch::Start(bool blamed) {
+  // An item is the frame at the front of a port's ring, named by its place.
+  surroundings_.quarantine.TakeUp(
+      blamed,
+      [this](uint32_t number, uint32_t position) {
+        return ports_[number].has_value() && ports_[number]->from.position() == position;
+      },
+      [this](uint32_t number) { return ports_[number]->from.writer_epoch(); });
+  ForEach(present_, [this](uint32_t number) {
+    Port& port = *ports_[number];
+    port.quarantined = surroundings_.quarantine.Holds(number);
+    port.down = port.quarantined || port.from.WriterIsDown();
+    if (port.quarantined) surroundings_.log.Quarantined(port.settings.name);
+    port.to.SetDown(port.quarantined);
+    port.peer.Notify();
+  });
   OnSignals(present_);
+}
+
+void Switch::Fail() {
+  ForEach(present_, [this](uint32_t number) {
+    ports_[number]->to.SetDown(true);
+    ports_[number]->peer.Notify();
+  });
+  present_ = 0;
 }
 
 void Switch::OnSignals(uint64_t bits) {
@@ -116,8 +138,10 @@ void Switch::TakeTurn(uint32_t number) {
 
   sender.credit = std::min(sender.credit + kTurnBytes, kTurnBytes);
   bool consumed = false;
-  while (sender.credit > 0) {
+  const bool may = MayTakeTurn(number);
+  while (may && sender.credit > 0) {
     sender.credit -= kFrameCost;
+    surroundings_.quarantine.Begin(number, sender.from.position());
     const std::optional<net::Frame> frame = sender.from.Next();
     if (!frame.has_value()) {
       if (sender.from.Wait()) continue;
@@ -133,12 +157,37 @@ void Switch::TakeTurn(uint32_t number) {
     consumed = true;
   }
 
+  surroundings_.quarantine.Finish();
+
   // Who waited behind it may try now.
   if (waited_for.has_value() && !ports_[*waited_for]->head.has_value()) {
     active_ |= ports_[*waited_for]->waiters;
   }
   Signal(number, consumed);
   CheckRings(sender);
+}
+
+// Whether the port's frames are to be looked at. If not, they are gone.
+bool Switch::MayTakeTurn(uint32_t number) {
+  Port& port = *ports_[number];
+  if (port.quarantined && surroundings_.quarantine.EndIfOther(number, port.from.writer_epoch())) {
+    port.quarantined = false;
+    port.from.DropAll();  // what it is blamed for is there
+    port.to.SetDown(false);
+    port.peer.Notify();
+  }
+  port.down = port.quarantined || port.from.WriterIsDown();
+  if (port.down) [[unlikely]]
+    active_ |= port.waiters;  // they need not wait any more
+  if (!port.quarantined) [[likely]]
+    return true;
+  do {
+    port.from.DropAll();
+  } while (port.from.Wait());
+  port.credit = 0;
+  active_ &= ~Bit(number);
+  if (port.from.WriterWaits()) port.peer.Notify();
+  return false;
 }
 
 Switch::Outcome Switch::Forward(uint32_t number, const net::Frame& frame) {
@@ -182,7 +231,7 @@ Switch::Outcome Switch::Forward(uint32_t number, const net::Frame& frame) {
 
 Switch::Outcome Switch::ForwardTo(uint32_t number, const Transit& transit) {
   Port& receiver = *ports_[number];
-  if (IsStalled(receiver)) {
+  if (receiver.down || IsStalled(receiver)) {
     ++receiver.counters.stalled;
     return Outcome::kDone;
   }
@@ -226,7 +275,7 @@ void Switch::Flood(const Transit& transit) {
   ForEach(receivers, [&](uint32_t number) {
     Port& receiver = *ports_[number];
     // Whoever waits there comes first.
-    const bool wanted = !receiver.head.has_value() && !IsStalled(receiver);
+    const bool wanted = !receiver.down && !receiver.head.has_value() && !IsStalled(receiver);
     const std::span<std::byte> room =
         wanted ? receiver.to.TryReserve(transit.header.bytes) : std::span<std::byte>();
     if (room.empty()) {

@@ -9,6 +9,9 @@
 // stalled: frames to it are dropped until half of its ring is free. Floods never wait, and find no room where others
 // wait.
 //
+// Quarantine. A port whose frame two instances died of is cut off: its link is down, and what it sends is dropped
+// unseen, until it begins a new epoch.
+//
 // Fairness. Senders take turns; each turn moves a bounded number of bytes, every copy of a flooded frame counted.
 // The second and further copies of floods have an allowance per second for each sender.
 #ifndef ATOLL_SERVICES_VSWITCH_SWITCH_H_
@@ -25,6 +28,7 @@
 #include "services/net/frame_ring.h"
 #include "services/net/packet.h"
 #include "services/runtime/ports.h"
+#include "services/runtime/quarantine.h"
 #include "services/vswitch/address_table.h"
 #include "services/vswitch/port.h"
 
@@ -34,6 +38,7 @@ namespace atoll::vswitch {
 class SwitchLog {
  public:
   virtual void RingMadeNoSense(std::string_view port) = 0;  // once for each port
+  virtual void Quarantined(std::string_view port) = 0;
 
  protected:
   ~SwitchLog() = default;
@@ -56,6 +61,7 @@ class Switch {
     const Counter& counter;
     DeadlineTimer& timer;
     SwitchLog& log;
+    Quarantine<kPorts>& quarantine;  // in the journal
   };
 
   explicit Switch(const Surroundings& surroundings);
@@ -65,8 +71,13 @@ class Switch {
   Status AddPort(uint32_t number, const PortSettings& settings, std::span<std::byte> memory,
                  Notifier& peer);
 
-  // Goes on where an earlier instance ended: it may have owed its peers a signal.
-  void Start();
+  // Goes on where an earlier instance ended: it may have owed its peers a signal. blamed: that one died
+  // of what it did.
+  void Start(bool blamed);
+
+  // Instead of Start, when there is to be no switch any more: tells all peers that the link is down. Signals then lead
+  // to nothing.
+  void Fail();
 
   // Moves frames until there are none that can be moved.
   void OnSignals(uint64_t bits);
@@ -85,6 +96,7 @@ class Switch {
   };
 
   void Wake(uint32_t ports);
+  bool MayTakeTurn(uint32_t number);
   void TakeTurn(uint32_t number);
   Outcome Forward(uint32_t number, const net::Frame& frame);
   Outcome ForwardTo(uint32_t receiver, const Transit& transit);

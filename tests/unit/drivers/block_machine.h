@@ -49,17 +49,17 @@ class BlockMachine {
   }
 
   // Starts an instance of the driver; an earlier one is simply gone.
-  void Boot(uint64_t generation = 0) {
+  void Boot(uint64_t generation = 0, bool blamed = false, bool failed = false) {
     timer.deadline = DeadlineTimer::kNever;
     disk_.emplace(device, memory.Dma(0, PhysicalDisk::kDmaBytes));
     driver_ = std::make_unique<BlockDriver>(
-        BlockDriver::Ports{*windows_, counter, timer, dma_closed, log},
+        BlockDriver::Ports{*windows_, counter, timer, dma_closed, log, quarantine},
         has_disk ? &*disk_ : nullptr);
     for (uint32_t i = 0; i < clients.size(); ++i) {
       driver_->AddClient(i, block::RequestRingDriver::Attach(rings_[i]->span()).value(),
                          clients[i]->signalled, ranges_[i]);
     }
-    driver_->Start(generation);
+    failed ? driver_->StartFailed(generation) : driver_->Start(generation, blamed);
     Settle();
   }
 
@@ -152,6 +152,7 @@ class BlockMachine {
   FakeCounter counter;
   FakeTimer timer;
   FakeNotifier dma_closed;
+  Quarantine<kMaxClients> quarantine = {};
   virtio_driver::FakeLog log;
 
  private:

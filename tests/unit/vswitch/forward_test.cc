@@ -254,7 +254,7 @@ TEST(Switch, ports_that_are_absent_are_not_there) {
   FakeCounter counter;
   FakeTimer timer;
   Network log(0);
-  Switch vswitch({counter, timer, log});
+  Switch vswitch({counter, timer, log, log.quarantine});
   Station a, b;
   ASSERT_EQ(vswitch.AddPort(3, {}, a.memory(), a.notifier), Status::kOk);
   ASSERT_EQ(vswitch.AddPort(16, {}, b.memory(), b.notifier), Status::kOk);
@@ -262,7 +262,7 @@ TEST(Switch, ports_that_are_absent_are_not_there) {
   EXPECT_EQ(vswitch.AddPort(17, {}, a.memory(), a.notifier), Status::kOutOfRange);
   EXPECT_EQ(vswitch.AddPort(4, {}, a.memory().first(net::kPortBytes - 1), a.notifier),
             Status::kInvalidArgument);
-  vswitch.Start();
+  vswitch.Start(false);
   a.Send(MakeFrame(kBroadcast, Mac(1), 5));
   vswitch.OnSignals(~uint64_t{0});  // of others too
   EXPECT_EQ(b.ReceiveTags(), Tags{5});

@@ -79,6 +79,9 @@ class Station {
   }
   size_t Drain() { return ReceiveTags().size(); }
 
+  // Where the switch reads next.
+  uint32_t reader_index_of_switch() { return writer_->reader_index(); }
+
   net::FrameWriter& writer() { return *writer_; }
   net::FrameReader& reader() { return *reader_; }
 
@@ -107,14 +110,14 @@ class Network : public SwitchLog {
   const PortCounters& counters(uint32_t i) { return switch_->counters(i); }
 
   // A first or a next instance.
-  void Start() {
-    switch_ = std::make_unique<Switch>(Switch::Surroundings{counter, timer, *this});
+  void Start(bool blamed = false, bool failed = false) {
+    switch_ = std::make_unique<Switch>(Switch::Surroundings{counter, timer, *this, quarantine});
     for (uint32_t i = 0; i < stations_.size(); ++i) {
       const Status status =
           switch_->AddPort(i, settings_[i], stations_[i].memory(), stations_[i].notifier);
       if (!IsOk(status)) std::abort();
     }
-    switch_->Start();
+    failed ? switch_->Fail() : switch_->Start(blamed);
   }
   void Run() { switch_->OnSignals((uint64_t{1} << stations_.size()) - 1); }
   void RunPort(uint32_t i) { switch_->OnSignals(uint64_t{1} << i); }
@@ -135,6 +138,9 @@ class Network : public SwitchLog {
 
   void RingMadeNoSense(std::string_view port) override { log.emplace_back(port); }
 
+  void Quarantined(std::string_view port) override { log.emplace_back(port); }
+
+  Quarantine<Switch::kPorts> quarantine = {};
   FakeCounter counter;
   FakeTimer timer;
   std::vector<std::string> log;
