@@ -5,6 +5,8 @@
 #include <cstring>
 #include <span>
 
+#include "services/runtime/statistics.h"
+
 namespace atoll::virtio_blk {
 namespace {
 
@@ -16,6 +18,17 @@ using virtio::Work;
 
 constexpr uint64_t kOffered = virtio::kFeatureVersion1 | virtio::kFeatureIndirectDesc |
                               virtio::kFeatureEventIdx | kFeatureSegMax | kFeatureBlkSize;
+
+// What the user sees of this instance (statistics.h).
+enum Counter : size_t { kCountRequests, kCountBytes, kCountErrors, kCountReplays, kCountGivenUp };
+
+void NameCounters() {
+  NameCounter(kCountRequests, "requests");
+  NameCounter(kCountBytes, "bytes");
+  NameCounter(kCountErrors, "errors");
+  NameCounter(kCountReplays, "replays");
+  NameCounter(kCountGivenUp, "given up");
+}
 
 constexpr uint64_t Bit(uint32_t request) { return uint64_t{1} << request; }
 // The lowest member of a set that is not empty.
@@ -51,6 +64,7 @@ bool EndsWithFlush(const RequestRecord& request, uint64_t features) {
 BlockDevice::BlockDevice(RequestExecutor& executor, BlockJournal& journal, std::string_view id,
                          uint32_t queues)
     : executor_(executor), journal_(journal), queues_(std::clamp(queues, 1u, kMaxQueues)) {
+  NameCounters();
   std::memcpy(id_.data(), id.data(), std::min(id.size(), id_.size()));
   queue_sizes_.fill(kQueueSize);
   config_ = {
@@ -160,6 +174,9 @@ Work BlockDevice::Advance(uint32_t request, SplitQueue& queue, uint64_t features
   if (!IsOk(chain.CopyToWritable(chain.writable_bytes() - 1, {&status, 1}))) {
     return Work::kBroken;  // only a corrupt journal leads here
   }
+  Count(kCountRequests);
+  Count(kCountBytes, record.done());
+  if (record.status() != kStatusOk) Count(kCountErrors);
   queue.Push(record.held, UsedLength(chain, record), record.extra());
   pushed_ |= Bit(request);
   return Work::kDone;
@@ -238,6 +255,7 @@ bool BlockDevice::TakeUp(uint32_t request, uint32_t index, SplitQueue& queue, bo
     default: return false;
   }
   runnable_ |= Bit(request);
+  Count(kCountReplays);
   if (blamed && blamed_ == request && state.deaths < kMaxDeaths) {
     ++state.deaths;
     virtio::SetState(record.held, state, record.extra());
@@ -245,6 +263,7 @@ bool BlockDevice::TakeUp(uint32_t request, uint32_t index, SplitQueue& queue, bo
   if (state.deaths >= kMaxDeaths) {
     doomed_ |= Bit(request);
     ++given_up_;
+    Count(kCountGivenUp);
   }
   return true;
 }

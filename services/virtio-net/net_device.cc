@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "services/runtime/statistics.h"
 #include "services/virtio-net/ethernet.h"
 #include "services/virtio-net/offloads.h"
 #include "services/virtio-net/receive_filter.h"
@@ -53,6 +54,29 @@ NetDevice::NetDevice(NetJournal& journal, const NetSettings& settings, std::span
   config_.mtu = settings_.mtu;
   RefreshMac();
   RefreshLink();
+  NameCounters();
+}
+
+void NetDevice::NameCounters() {
+  size_t index = 0;
+  for (const char* name :
+       {"sent", "received", "dropped out", "dropped in", "finished", "repeated", "poisoned"}) {
+    NameCounter(index++, name);
+  }
+  ShowCounters();
+}
+
+void NetDevice::ShowCounters() const {
+  const Counters& all = state_.counters;
+  auto& shown = OwnStatistics().counters;
+  shown[0] = all.sent;
+  shown[1] = all.received;
+  shown[2] = all.sent_bad + all.sent_link_down;
+  shown[3] = all.received_filtered + all.received_too_long + all.received_bad +
+             all.received_not_live;
+  shown[4] = all.finished;
+  shown[5] = all.repeated;
+  shown[6] = all.poisoned;
 }
 
 void NetDevice::RefreshLink() {
@@ -122,6 +146,12 @@ void NetDevice::RefreshMac() {
 }
 
 Work NetDevice::ProcessQueue(uint32_t index, SplitQueue& queue, uint64_t features) {
+  const Work work = Serve(index, queue, features);
+  ShowCounters();
+  return work;
+}
+
+Work NetDevice::Serve(uint32_t index, SplitQueue& queue, uint64_t features) {
   switch (RoleOf(index, features)) {
     case Role::kReceive: receive_queues_[index / 2] = &queue; return Receive(features);
     case Role::kTransmit:

@@ -69,10 +69,14 @@ class NetDevice final : public virtio::DeviceModel {
   void RefreshLink();
   // True: the driver is to be told of the link. It was if this is called again.
   bool LinkChanged();
+  // What the user sees (statistics.h): counted since the VM started.
+  void NameCounters();
+  void ShowCounters() const;
   Role RoleOf(uint32_t index, uint64_t features) const;
   uint32_t PairsNow(uint64_t features) const;
   Mac mac() const;
   void RefreshMac();
+  virtio::Work Serve(uint32_t index, virtio::SplitQueue& queue, uint64_t features);
   virtio::Work Receive(uint64_t features);
   virtio::Work ExecuteCommands(virtio::SplitQueue& queue, uint64_t features);
 

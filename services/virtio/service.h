@@ -32,7 +32,7 @@ inline void StartOnJournal(MmioTransport& transport, const StartInfo& start) {
       break;
     case JournalFound::kRefused:
       Log("the journal is of another layout than this program's (ATVIRTO3)");
-      Exit(kPanicExitCode);
+      Exit(kExitJournalRefused);
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "services/net/bytes.h"
 #include "services/net/offload.h"
+#include "services/runtime/statistics.h"
 
 namespace atoll::vswitch {
 namespace {
@@ -15,6 +16,9 @@ using net::FrameHeader;
 constexpr size_t kHeadAlways = 32;  // addresses and VLAN tag
 constexpr int64_t kTurnBytes = 128 << 10;
 constexpr int64_t kFrameCost = 512;  // bytes that could be copied in the time of all else
+
+// What the user sees of this instance (statistics.h).
+enum Counter : size_t { kCountFrames, kCountBytes, kCountQuarantines };
 
 constexpr uint32_t Bit(uint32_t port) { return uint32_t{1} << port; }
 
@@ -69,6 +73,9 @@ Status Switch::AddPort(uint32_t number, const PortSettings& settings, std::span<
 }
 
 void Switch::Start(bool blamed) {
+  NameCounter(kCountFrames, "frames");
+  NameCounter(kCountBytes, "bytes");
+  NameCounter(kCountQuarantines, "quarantines");
   // An item is the frame at the front of a port's ring, named by its place.
   surroundings_.quarantine.TakeUp(
       blamed,
@@ -80,7 +87,10 @@ void Switch::Start(bool blamed) {
     Port& port = *ports_[number];
     port.quarantined = surroundings_.quarantine.Holds(number);
     port.down = port.quarantined || port.from.WriterIsDown();
-    if (port.quarantined) surroundings_.log.Quarantined(port.settings.name);
+    if (port.quarantined) {
+      Count(kCountQuarantines);
+      surroundings_.log.Quarantined(port.settings.name);
+    }
     port.to.SetDown(port.quarantined);
     port.peer.Notify();
   });
@@ -324,6 +334,8 @@ void Switch::Deliver(uint32_t number, std::span<std::byte> room, const Transit& 
   receiver.to.Publish(transit.header);
   ++receiver.counters.out;
   receiver.counters.out_bytes += room.size();
+  Count(kCountFrames);
+  Count(kCountBytes, room.size());
   delivered_ |= Bit(number);
   ports_[transit.sender]->credit -= static_cast<int64_t>(room.size()) + kFrameCost;
 }

@@ -133,6 +133,8 @@ class Machine {
     Fill(address, bytes, 0);
     return address;
   }
+  // Forgets what was allocated from there on.
+  void Rewind(uint64_t address) { next_free_ = address; }
   uint64_t ram_end() const { return memory_.base().value + memory_.size(); }
 
   FakeLine line;
