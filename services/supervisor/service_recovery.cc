@@ -162,7 +162,8 @@ void ServiceRecovery::StartAgain(TaskEntry& task, LogLine& line) {
   CrashRecord& record = own != nullptr ? *own : other;
   Checked<void> started = loader_.Refresh(task.plan);
   record.started = kernel_.Ticks();
-  if (started) started = loader_.Start(task.plan, history.generation, history.mode);
+  const bool blamed = own != nullptr && IsBlamed(record);
+  if (started) started = loader_.Start(task.plan, history.generation, history.mode, blamed);
   if (!started) {
     line.Append("; cannot be restarted, given up: ").Append(started.error().view());
     record.outcome = Outcome::kVmEnded;

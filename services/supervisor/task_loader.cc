@@ -108,7 +108,8 @@ Checked<void> TaskLoader::WriteConfig(const atoll_PlanTask& task, uint64_t offse
   return Check(objects_.Close(), "configuration");
 }
 
-Checked<void> TaskLoader::Start(const atoll_PlanTask& task, uint32_t generation, TaskMode mode) {
+Checked<void> TaskLoader::Start(const atoll_PlanTask& task, uint32_t generation, TaskMode mode,
+                                bool blamed) {
   const Checked<ElfImage> image = Image(task);
   if (!image) return std::unexpected(image.error());
   VirtAddr entry = image->entry();
@@ -116,7 +117,8 @@ Checked<void> TaskLoader::Start(const atoll_PlanTask& task, uint32_t generation,
     if (!HasFaultTable(*image)) return std::unexpected(LogLine("its image has no table of faults"));
     entry = FaultEntry(kRefuse);
   }
-  const uint64_t flags = mode == TaskMode::kNormal ? 0 : abi::kStartFailed;
+  const uint64_t flags = (mode == TaskMode::kNormal ? 0 : abi::kStartFailed) |
+                         (blamed ? abi::kStartBlamed : 0);
   return Check(kernel_.StartTask(abi::Handle{task.slot}, {.pc = entry.value,
                                                           .sp = abi::kStackTop.value,
                                                           .argument = task.config_bytes,

@@ -35,7 +35,9 @@ class TaskLoader {
                             std::span<const std::byte> data);
 
   // Starts the first instance, or the next one of a task that is dead.
-  Checked<void> Start(const atoll_PlanTask& task, uint32_t generation, TaskMode mode);
+  // blamed: the instance before died of what it did (StartInfo).
+  Checked<void> Start(const atoll_PlanTask& task, uint32_t generation, TaskMode mode,
+                      bool blamed = false);
 
   // Makes the memory of a dead task as Load left it. The configuration is
   // read-only to the task and the journal is to outlive it: neither is touched.
