@@ -117,8 +117,8 @@ Checked<void> TaskLoader::Start(const atoll_PlanTask& task, uint32_t generation,
     if (!HasFaultTable(*image)) return std::unexpected(LogLine("its image has no table of faults"));
     entry = FaultEntry(kRefuse);
   }
-  const uint64_t flags = (mode == TaskMode::kNormal ? 0 : abi::kStartFailed) |
-                         (blamed ? abi::kStartBlamed : 0);
+  const uint64_t flags =
+      (mode == TaskMode::kNormal ? 0 : abi::kStartFailed) | (blamed ? abi::kStartBlamed : 0);
   return Check(kernel_.StartTask(abi::Handle{task.slot}, {.pc = entry.value,
                                                           .sp = abi::kStackTop.value,
                                                           .argument = task.config_bytes,

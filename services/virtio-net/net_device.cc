@@ -72,8 +72,8 @@ void NetDevice::ShowCounters() const {
   shown[0] = all.sent;
   shown[1] = all.received;
   shown[2] = all.sent_bad + all.sent_link_down;
-  shown[3] = all.received_filtered + all.received_too_long + all.received_bad +
-             all.received_not_live;
+  shown[3] =
+      all.received_filtered + all.received_too_long + all.received_bad + all.received_not_live;
   shown[4] = all.finished;
   shown[5] = all.repeated;
   shown[6] = all.poisoned;

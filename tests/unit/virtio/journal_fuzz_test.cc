@@ -90,8 +90,8 @@ class BlockJournalFuzz : public testing::Test {
     m_.Settle();
     const uint64_t here = m_.Allocate(0);
     BlockQueue again = m_.Live(kBlockFeatures, 16);
-    const bool works = m_.Request(again, kIn, 3, {{m_.Allocate(512), 512, true}}) ==
-                       Done(kStatusOk, 513);
+    const bool works =
+        m_.Request(again, kIn, 3, {{m_.Allocate(512), 512, true}}) == Done(kStatusOk, 513);
     m_.Rewind(here);
     return works;
   }
@@ -109,8 +109,9 @@ TEST_F(BlockJournalFuzz, BLK_55_BLK_76_any_bit_may_be_wrong) {
   std::mt19937 random(7);
   int damaged = 0;
   int repaired = 0;
-  const size_t head = reinterpret_cast<std::byte*>(&m_.journal().device.requests[0].held.chain.segments[4]) -
-                      m_.journal_bytes().data();
+  const size_t head =
+      reinterpret_cast<std::byte*>(&m_.journal().device.requests[0].held.chain.segments[4]) -
+      m_.journal_bytes().data();
   for (int round = 0; round < 400; ++round) {
     SCOPED_TRACE(round);
     Restore();
