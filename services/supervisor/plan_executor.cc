@@ -6,7 +6,7 @@
 namespace atoll {
 namespace {
 
-constexpr uint32_t kStartMilliseconds = 5000;
+constexpr uint32_t kStartMilliseconds = 2000;
 
 // A kernel's refusal with the kind of the record and the object that it was
 // about.

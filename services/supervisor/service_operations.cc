@@ -154,6 +154,7 @@ Checked<void> ServiceOperations::InjectInto(TaskEntry& task, Fault fault) {
   const Checked<ElfImage> image = loader_.Image(task.plan.elf);
   if (!image) return std::unexpected(image.error());
   if (!TaskLoader::HasFaultTable(*image)) return Refuse(task, "has no table of faults");
+  recovery_.Limit(task);  // or a hang at its start would be taken for work
   const uint64_t now = kernel_.Ticks();
   const Status status = kernel_.Divert(abi::Handle{task.plan.slot}, FaultEntry(fault));
   if (IsOk(status)) task.history->ordered = now;

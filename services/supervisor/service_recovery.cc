@@ -224,6 +224,12 @@ void ServiceRecovery::End(TaskEntry& task, Cause why) {
   if (!IsOk(kernel_.KillTask(abi::Handle{task.plan.slot}))) task.history->ending = Cause::kNone;
 }
 
+void ServiceRecovery::Limit(TaskEntry& task) {
+  const Status limited =
+      kernel_.SetLimits(abi::Handle{task.plan.slot}, task.plan.deadline_ms, task.plan.effects);
+  task.history->limited = IsOk(limited) ? 1 : 0;
+}
+
 void ServiceRecovery::Forgive(TaskEntry& task) {
   task.history->Forgive();
   if (task.state != TaskEntry::State::kLost && task.state != TaskEntry::State::kWaiting) return;
@@ -310,8 +316,7 @@ void ServiceRecovery::LookForSignsOfLife(TaskEntry& task, uint64_t now) {
   const uint64_t second = kernel_.TicksPerSecond();
 
   if (history.limited == 0 && progress->jobs != 0) {
-    const Status limited = kernel_.SetLimits(handle, task.plan.deadline_ms, task.plan.effects);
-    history.limited = IsOk(limited) ? 1 : 0;
+    Limit(task);
   }
   const uint64_t patience = Milliseconds(task.plan.answer_within_ms);
   if (patience != 0 && progress->owed_since != 0 && now - progress->owed_since > patience) {

@@ -43,6 +43,8 @@ class ServiceRecovery {
 
   // Kills a task that runs. Look finds it dead.
   void End(TaskEntry& task, Cause why);
+  // Its jobs are limited from now on, also if it has not done its first.
+  void Limit(TaskEntry& task);
   // As if the task had never died, also when it was given up: it is to be started in normal mode, now if it is dead.
   void Forgive(TaskEntry& task);
 

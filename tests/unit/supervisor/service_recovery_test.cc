@@ -166,7 +166,7 @@ TEST_F(HeartbeatTest, tasks_that_take_it_live_on) {
 
 TEST_F(HeartbeatTest, jobs_are_limited_when_the_first_is_done) {
   using Limits = std::pair<uint32_t, uint32_t>;
-  EXPECT_EQ(kernel->limits[kUart], (Limits{5000, 4096}));
+  EXPECT_EQ(kernel->limits[kUart], (Limits{2000, 4096}));
   EXPECT_EQ(kernel->limits[kConsole], (Limits{0, 0}));
   EXPECT_EQ(kernel->timers.back(), kernel->now + 10);
   Tick(10);
@@ -325,6 +325,7 @@ TEST_F(ServiceRecoveryTest, supervisor_goes_into_its_own_faults) {
 TEST_F(ServiceRecoveryTest, faults_are_injected_into_services_that_run) {
   Start();
   ASSERT_TRUE(operations().Hang("pl011.linux"));
+  EXPECT_EQ(kernel->limits[kUart].first, 0u) << "what the plan says, at once";
   EXPECT_EQ(kernel->diverted[kUart], FaultEntry(Fault::kHang).value);
   Die(kUart, DeathCause::kDeadline);
   EXPECT_NE(operations().FindCrash(1)->ordered, 0u);
