@@ -9,6 +9,7 @@
 #include "proto/console_config.pb.h"
 #include "services/console/console.h"
 #include "services/console/manifest.h"
+#include "services/console/silent.h"
 #include "services/runtime/kernel_ports.h"
 #include "services/runtime/log.h"
 #include "services/runtime/serve.h"
@@ -87,6 +88,44 @@ std::string_view Bounded(const char (&name)[sizeof(atoll_ConsoleConfig{}.guest[0
   return {name, strnlen(name, sizeof(name))};
 }
 
+// Calls use(slot, line) for each guest that there is.
+template <typename Use>
+void ForEachLine(const atoll_ConsoleConfig& config, Use use) {
+  for (uint32_t slot = 0; slot < config.guest_count; ++slot) {
+    if (config.guest[slot][0] == '\0') continue;  // nothing is mapped in this slot
+    const uint64_t ring = manifest::kRingAddress.value + slot * manifest::kRingStride;
+    const Result<ConsoleLine> line =
+        ConsoleLine::Attach({reinterpret_cast<std::byte*>(ring), manifest::kRingBytes});
+    if (!line.has_value()) Panic("ring ", slot, ": ", line.error());
+    use(slot, *line);
+  }
+}
+
+std::span<std::byte> MonitorMemory() {
+  return {reinterpret_cast<std::byte*>(manifest::kMonitorAddress.value), manifest::kMonitorBytes};
+}
+
+class SilentLoop final : public SignalHandler {
+ public:
+  explicit SilentLoop(SilentConsole& console) : console_(console) {}
+  void OnSignals(uint64_t bits) override { console_.OnSignals(bits); }
+
+ private:
+  SilentConsole& console_;
+};
+
+// Failed mode.
+void ServeSilently(const atoll_ConsoleConfig& config) {
+  KernelNotifier flushed(manifest::kFlushed);
+  const auto answers = ByteRingReader::Attach(MonitorChannel::Output(MonitorMemory()));
+  if (!answers.has_value()) Panic("monitor: ", answers.error());
+  SilentConsole console(*answers, flushed);
+  ForEachLine(config, [&](uint32_t, const ConsoleLine& line) { console.AddGuest(line); });
+  console.OnSignals(Console::kFlushSignal);  // the earlier instance may have been asked
+  SilentLoop loop(console);
+  Serve(loop);
+}
+
 }  // namespace
 
 void ServiceMain(const StartInfo& start) {
@@ -94,6 +133,7 @@ void ServiceMain(const StartInfo& start) {
   if (!DecodeMessage(start.config, atoll_ConsoleConfig_fields, &config)) {
     Panic("configuration of ", start.config.size(), " bytes is not a ConsoleConfig");
   }
+  if (start.failed) return ServeSilently(config);
 
   const Result<ConsoleState*> state = AttachConsoleState(
       {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
@@ -110,8 +150,7 @@ void ServiceMain(const StartInfo& start) {
       {reinterpret_cast<std::byte*>(manifest::kLogAddress.value), manifest::kLogBytes});
   if (!log.has_value()) Panic("log: ", log.error());
   auto* const vms = reinterpret_cast<VmList*>(manifest::kVmsAddress.value);
-  const std::span<std::byte> channel(reinterpret_cast<std::byte*>(manifest::kMonitorAddress.value),
-                                     manifest::kMonitorBytes);
+  const std::span<std::byte> channel = MonitorMemory();
   const Result<ByteRingReader> output = ByteRingReader::Attach(MonitorChannel::Output(channel));
   const Result<ByteRingWriter> input = ByteRingWriter::Attach(MonitorChannel::Input(channel));
   if (!output.has_value() || !input.has_value()) Panic("monitor: no rings");
@@ -128,16 +167,11 @@ void ServiceMain(const StartInfo& start) {
                   **state);
 
   std::array<std::optional<KernelNotifier>, Console::kMaxGuests> notifiers;
-  for (uint32_t slot = 0; slot < config.guest_count; ++slot) {
-    if (config.guest[slot][0] == '\0') continue;  // nothing is mapped in this slot
-    const uint64_t ring = manifest::kRingAddress.value + slot * manifest::kRingStride;
-    const Result<ConsoleLine> line =
-        ConsoleLine::Attach({reinterpret_cast<std::byte*>(ring), manifest::kRingBytes});
-    if (!line.has_value()) Panic("ring ", slot, ": ", line.error());
+  ForEachLine(config, [&](uint32_t slot, const ConsoleLine& line) {
     notifiers[slot].emplace(abi::Handle{manifest::kGuest.slot + slot});
-    const Status added = console.AddGuest({Bounded(config.guest[slot]), *line, *notifiers[slot]});
+    const Status added = console.AddGuest({Bounded(config.guest[slot]), line, *notifiers[slot]});
     if (!IsOk(added)) Panic("guest ", slot, ": ", added);
-  }
+  });
 
   console.Start();
   KernelIrq irq(manifest::kUartIrq);
