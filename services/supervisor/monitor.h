@@ -38,6 +38,9 @@ class Monitor {
   void Start(std::span<std::byte> channel, std::span<const std::byte> script,
              MonitorJournal& journal);
 
+  // The console will never print again: lines go to the log.
+  void ForgetConsole() { output_.Detach(); }
+
   enum class Wish { kNone, kPowerOff, kFail };
   // Goes on with whatever there is to do, for a bounded time. What is to become of the machine.
   Wish Work();

@@ -28,6 +28,11 @@ class MonitorOutput {
 
   void Attach(const ByteRingWriter& ring) { ring_ = ring; }
 
+  void Detach() {
+    ring_.reset();
+    full_since_ = kNever;
+  }
+
   // For a line; also if the console has made none for so long that it is not to be waited for.
   bool HasRoom() {
     if (!ring_.has_value() || ring_->Free() >= kLineBytes) {

@@ -155,14 +155,15 @@ void Supervisor::LookAtConsole() {
   deaths_seen_ = deaths;
   // A console that died while it wrote out the rest may have forgotten the request.
   if (ending_.has_value()) (void)kernel_.SetSignal(supervisor_manifest::kConsoleFlush);
-  // One that is given up for good prints nothing any more.
+  // One that is given up prints nothing any more: it drops what guests say, and the kernel prints the log.
   const Ledger::Mapping* const log =
       objects_.ledger().MappingAt(kOwnTask.slot, supervisor_manifest::kLogAddress.value);
   if (log == nullptr) return;
   for (const TaskEntry& task : tasks_.entries()) {
-    if (task.history->mode != TaskMode::kRefusing && task.history->mode != TaskMode::kLost)
-      continue;
-    if (objects_.ledger().IsMapped(log->memory, task.plan.slot)) log_.Stop();
+    if (task.history->mode == TaskMode::kNormal) continue;
+    if (!objects_.ledger().IsMapped(log->memory, task.plan.slot)) continue;
+    log_.Stop();
+    monitor_.ForgetConsole();
   }
 }
 

@@ -5,6 +5,7 @@ import unittest
 
 from machine import LIMIT_SECONDS, RUN, Terminal, run
 
+MACHINE_LINE = re.compile(r"monitor: |\[\d+\.\d{6}\] ")
 ROUNDS = 12
 LINES = 3000
 BATCH = f"""
@@ -41,7 +42,7 @@ class Script(unittest.TestCase):
                         zip(range(200, LINES, 400), ["console", "pl011.guest"] * LINES))
         result = run_script(disk + lines + "ps\ncrashes\nvm list\n", BATCH)
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
-        output = [line for line in result.stdout.splitlines() if not line.startswith("monitor: ")]
+        output = [line for line in result.stdout.splitlines() if not MACHINE_LINE.match(line)]
         wanted = [f"round {n} done" for n in range(1, ROUNDS + 1)] + [f"line {n} of the guest" for n in range(1, LINES + 1)]
         self.assertEqual(output, wanted)
         self.assertIn("monitor: the script has ended", result.stdout)
