@@ -7,6 +7,7 @@
 
 #include "ipc/buffer_message.h"
 #include "proto/console_config.pb.h"
+#include "proto/kernel_calls.atoll.h"
 #include "services/console/console.h"
 #include "services/console/manifest.h"
 #include "services/console/silent.h"
@@ -139,6 +140,12 @@ void ServiceMain(const StartInfo& start) {
       {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
   if (!state.has_value()) Panic("journal: ", state.error());
 
+  // Before the UART is touched.
+  const auto window = reinterpret_cast<uint64_t>(&atoll_commit_window);
+  const uint64_t window_end = reinterpret_cast<uint64_t>(&atoll_commit_window_end);
+  const Status protected_window = kernel::SetCommitWindow(
+      {.address = window, .bytes = static_cast<uint32_t>(window_end - window)});
+  if (!IsOk(protected_window)) Panic("commit window: ", protected_window);
   DevicePage registers;
   Uart uart(registers);
   KernelTimer timer;
