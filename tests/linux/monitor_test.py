@@ -40,7 +40,7 @@ class Script(unittest.TestCase):
                                   ("kill", "vgic.guest"), ("kill", "pl031.guest"), ("kill", "supervisor")], start=1))
         lines = "".join(f'expect guest "line {n} of the guest"\nkill {who}\n' for n, who in
                         zip(range(200, LINES, 400), ["console", "pl011.guest"] * LINES))
-        result = run_script(disk + lines + "ps\ncrashes\nvm list\n", BATCH)
+        result = run_script(disk + lines + "ps\ncrashes\nvm list\n", BATCH, "--icount")
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         output = [line for line in result.stdout.splitlines() if not MACHINE_LINE.match(line)]
         wanted = [f"round {n} done" for n in range(1, ROUNDS + 1)] + [f"line {n} of the guest" for n in range(1, LINES + 1)]
