@@ -109,25 +109,6 @@ class User(unittest.TestCase):
         shell.type(b"poweroff\r")
         self.assertEqual(shell.wait(), 0)
 
-    def test_typed_bytes_reach_the_guest_once_while_the_console_dies(self):
-        with tempfile.NamedTemporaryFile("w", suffix=".monitor") as script:
-            script.write('expect "reading"\n' + "kill console\nwait 200ms\n" * 20)
-            script.flush()
-            shell = Terminal(*RUN, "--timeout", str(LIMIT_SECONDS), "--monitor", script.name)
-            self.addCleanup(shell.close)
-            shell.expect(b"/ # ")
-            shell.type(b"stty -echo; echo read''ing; while read x; do echo \"<$x>\"; done\r")
-            shell.expect(b"reading")
-            for number in range(300):
-                shell.type(b"%d-%d\r" % (number, number * 7919))
-                shell.expect(b"<%d-%d>\r" % (number, number * 7919))
-            shell.expect(b"the script has ended")
-            shell.type(b"\x01x")
-            self.assertEqual(shell.wait(), 0)
-            deaths = len(re.findall(rb"console died", shell.output))
-            self.assertEqual(len(re.findall(rb"<\d+-\d+>", shell.output)), 300)
-        self.assertEqual(deaths, 20)
-
 
 if __name__ == "__main__":
     unittest.main()
