@@ -13,6 +13,7 @@ class Kind:
     needs_job: bool = False  # happens only when the service gets work
 
 
+BUILDS = ("services/{}.elf", "{}.next.elf")  # in the boot archive (services/meson.build)
 STEPS_MAX = 4000  # instructions; a request of a disk takes some 2,000
 KINDS = {
     "kill": Kind("kill {name}", weight=8),
@@ -26,13 +27,15 @@ KINDS = {
     "signals": Kind("flood {name} signal", weight=1),
     "lines": Kind("flood {name} line", weight=1),
     "silent": Kind("inject {name} never-answer", weight=1),
+    "upgrade": Kind("upgrade {name} {build}"),  # no fault, but it ends as one
     "journal": Kind("corrupt {name} journal {seed}", corruption=True),
     "data": Kind("corrupt {name} data {seed}", corruption=True),
     "message": Kind("corrupt {name} message {seed}", corruption=True),
     "twice": Kind("inject {name} answer-twice", corruption=True),
     "calls": Kind("inject {name} call-everything", corruption=True),
 }
-FAIL_STOP = tuple(name for name, kind in KINDS.items() if not kind.corruption)
+UPGRADE = "upgrade"
+FAIL_STOP = tuple(name for name, kind in KINDS.items() if not kind.corruption and name != UPGRADE)
 CORRUPTIONS = tuple(name for name, kind in KINDS.items() if kind.corruption)
 
 
@@ -50,6 +53,7 @@ def plan(services: list[str], kinds: list[str], count: int, seed: int, gap_us: i
     source = random.Random(seed)
     weights = [KINDS[kind].weight for kind in kinds]
     ready_at = dict.fromkeys(services, 0)
+    builds = dict.fromkeys(services, 0)  # how often each was upgraded: between two builds, to and fro
     faults, now = [], 0
     for number in range(1, count + 1):
         now += GAP_MIN_US + source.randrange(max(1, 2 * (gap_us - GAP_MIN_US)))
@@ -60,8 +64,10 @@ def plan(services: list[str], kinds: list[str], count: int, seed: int, gap_us: i
             rested = [name for name in services if ready_at[name] <= now]
         service = source.choice(rested)
         kind = source.choices(kinds, weights)[0]
+        builds[service] += kind == UPGRADE
+        build = BUILDS[builds[service] % 2].format(service.split(".")[0])
         command = KINDS[kind].command.format(name=service, steps=1 + source.randrange(STEPS_MAX),
-                                             seed=source.randrange(1, 1 << 31))
+                                             seed=source.randrange(1, 1 << 31), build=build)
         ready_at[service] = now + rest_us
         faults.append(Fault(number, now, service, kind, command))
     return faults

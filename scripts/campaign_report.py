@@ -10,7 +10,7 @@ from campaign_faults import KINDS, Fault
 CAUSES = {"kill": {"killed"}, "step": {"stepped"}, "crash": {"fault"}, "exit": {"exit"}, "overflow": {"fault"},
           "panic": {"exit"}, "hang": {"deadline", "heartbeat", "no answer"}, "log-flood": {"flood", "deadline"},
           "signals": {"flood", "deadline"}, "lines": {"flood", "deadline"},
-          "silent": {"heartbeat", "no answer", "exit"}}
+          "silent": {"heartbeat", "no answer", "exit"}, "upgrade": {"upgraded"}}
 # The monitor's `crashes`: times in ns after the order, or after the detection of what nobody ordered.
 CRASH = re.compile(r"#(\d+) (\d+)\.(\d{9}) (\S+) generation (\d+): (.*?) (pc .*); detected (\S+), started (\S+), "
                    r"answered (\S+), completed (\S+) ns; (.*)")

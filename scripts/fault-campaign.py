@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import campaign_corruption
 import campaign_faults
 import campaign_linux
 import campaign_output
@@ -43,6 +44,7 @@ class Campaign:
     workload: campaign_workloads.Workload
     script: str
     seconds: float           # of guest time
+    corrupts: bool = False
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -109,12 +111,35 @@ def make_sweep(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
     return Campaign(faults, workload, script, len(faults) / 1000)
 
 
+def make_corruption(parser: argparse.ArgumentParser, arguments: argparse.Namespace, work: list[str],
+                    kinds: list[str]) -> Campaign:
+    def describe(duration_us: int) -> campaign_workloads.Workload:
+        return campaign_corruption.describe(work, duration_us, arguments.pause)
+
+    services = campaign_workloads.chosen(describe(0).services, list(filter(None, arguments.services.split(","))))
+    if not services:
+        parser.error(f"--services {arguments.services}: corruptions hit services of VM {campaign_corruption.VICTIM} only")
+    faults = campaign_faults.plan(services, kinds, arguments.count, arguments.seed,
+                                  arguments.gap or campaign_corruption.GAP_US, 0)
+    length = WARM_UP_US["bare"] + int(campaign_faults.duration_us(faults) * (1 + SLACK_SHARE)) + SLACK_US
+    workload = describe(length)
+    script = campaign_faults.script(faults, WARM_UP_US["bare"], SETTLE_US, CRASHES_EVERY)
+    vm, oracles = next(iter(workload.expected.items()))
+    script += f'expect {vm} "oracle: {vm}.{oracles[-1]} " within 1000s\nwait 10ms\npower-off\n'
+    return Campaign(faults, workload, script, length / 1e6, True)
+
+
 def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Campaign:
     if arguments.sweep is not None:
         return make_sweep(parser, arguments)
     work = names(parser, "--workload", arguments.workload, campaign_workloads.WORK)
     kinds = names(parser, "--faults", arguments.faults, campaign_faults.KINDS)
     guests = campaign_linux if arguments.guests == "linux" else campaign_workloads
+    corruptions = [kind for kind in kinds if campaign_faults.KINDS[kind].corruption]
+    if corruptions:
+        if corruptions != kinds:
+            parser.error("--faults: corruptions are campaigns of their own")
+        return make_corruption(parser, arguments, work, kinds)
     warm_up = WARM_UP_US[arguments.guests]
     options = campaign_workloads.Options(pause_us=arguments.pause, span=arguments.span, icount=arguments.icount)
     services = campaign_workloads.chosen(guests.describe(work, 0, options).services,
@@ -129,6 +154,12 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     return Campaign(faults, workload, script, (length + SETTLE_US) / 1e6)
 
 
+def next_builds(campaign: Campaign) -> list[str]:
+    """Files that upgrades take."""
+    wanted = {fault.command.split()[-1] for fault in campaign.faults if fault.kind == campaign_faults.UPGRADE}
+    return [str(launch.TARGET / "services" / name) for name in sorted(wanted) if "/" not in name]
+
+
 def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str]:
     """Exit status of the machine and what it printed."""
     with tempfile.TemporaryDirectory(prefix="atoll-campaign-") as name:
@@ -138,7 +169,7 @@ def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str]:
         script.write_text(campaign.script)
         options = launch.Options(config=str(system), files=campaign.workload.files, icount=arguments.icount,
                                  machine_cpus=arguments.machine_cpus, machine_disk=campaign.workload.machine_disk,
-                                 monitor=str(script))
+                                 monitor=str(script), added=next_builds(campaign))
         with launch.Machine(options) as machine:
             machine.prepare()
             process = subprocess.Popen(machine.command(["-serial", "stdio"]), stdin=subprocess.PIPE,
@@ -171,6 +202,8 @@ def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: 
     output = campaign_output.parse(text, next(iter(campaign.workload.expected)))
     deaths = campaign_report.parse(output.monitor)
     unordered = campaign_report.match(deaths, campaign.faults)
+    if campaign.corrupts:
+        return judge_corruption(campaign, arguments, status, text, deaths)
     frames = sum(death.service.split(".")[0] in campaign_report.FRAME_SERVICES for death in deaths)
     problems = campaign_output.problems(output, campaign.workload.expected, frames)
     problems += [f"died by itself: {death.service} ({death.cause}, {death.text})" for death in unordered]
@@ -189,6 +222,28 @@ def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: 
         print(f"LOST {problem}")
     print(f"{len(campaign.faults)} faults of seed {arguments.seed}, {len(deaths)} deaths, {len(problems)} losses", flush=True)
     return 1 if problems else 0
+
+
+def judge_corruption(campaign: Campaign, arguments: argparse.Namespace, status: int, text: str, deaths: list) -> int:
+    """Nobody but the victim may have seen anything."""
+    outcomes, seen = campaign_corruption.judge(text, campaign.faults)
+    own = campaign_corruption.VICTIM
+    output = campaign_output.parse(text, own)
+    problems = [problem for problem in campaign_output.problems(output, campaign.workload.expected, 0)
+                if own not in problem]
+    problems += [f"died of another's corruption: {death.service} ({death.cause}, {death.text})" for death in deaths
+                 if f".{own}" not in death.service]
+    if status != 0:
+        problems.append(f"the machine ended with status {status}")
+    print(campaign_corruption.table(campaign.faults, outcomes))
+    if arguments.report is not None:
+        arguments.report.write_text("\n".join(seen) + "\n")
+    for problem in problems:
+        print(f"OUTSIDE {problem}")
+    bad = sum(outcome in ("wrong", "hung") for outcome in outcomes.values())
+    print(f"{len(campaign.faults)} corruptions of seed {arguments.seed}, {len(problems)} effects outside, {bad} wrong or hung",
+          flush=True)
+    return 1 if problems or bad else 0
 
 
 def main() -> int:

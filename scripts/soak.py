@@ -50,6 +50,15 @@ def linux_test(name: str) -> list[str]:
     return [*PYTHON, str(ROOT / f"tests/linux/{name}_test.py")]
 
 
+def campaign(*options: str) -> list[str]:
+    return script("fault-campaign", "--no-build", *options)
+
+
+# The last instruction of a sweep: each is beyond the end of what it is about.
+SWEEPS = {"virtio-blk.left.0": 6000, "virtio-net.left.0": 5000, "vswitch": 4000, "pl011.left": 2000, "pl031.left": 1500,
+          "vgic.left": 1500, "vmm.left": 2500, "console": 4000}
+
+
 def steps(scratch: pathlib.Path) -> list[Step]:
     clone, show = scratch / "clone", str(ROOT / "tests/linux/show.sh")
     first, second = str(scratch / "first.json"), str(scratch / "second.json")
@@ -73,6 +82,17 @@ def steps(scratch: pathlib.Path) -> list[Step]:
                str(prepare.BUILD / "target/guests/neighbour.bin"), "--jobs", "2"]]),
         Step("fresh-clone", "every suite in a fresh clone, as continuous integration does",
              [["git", "clone", "--quiet", str(ROOT), str(clone)], [str(clone / ".ci/run")]], scratch, fresh),
+        Step("faults", "10,000 fail-stop faults over all services, each at its instruction",
+             [campaign("--icount", "--seed", str(seed), "--count", "1000") for seed in range(1, 11)]),
+        Step("faults-linux", "2 times 1,000 of them with Debian guests, their machine's disk and network",
+             [campaign("--guests", "linux", "--seed", str(seed), "--count", "1000") for seed in (1, 2)]),
+        Step("corruptions", "1,000 corruptions, which one VM alone may notice",
+             [campaign("--icount", "--seed", str(seed), "--count", "250", "--faults", "corruption") for seed in range(1, 5)]),
+        Step("upgrades", "100 upgrades of each service of two guests under load",
+             [campaign("--icount", "--seed", "1", "--count", "1300", "--faults", "upgrade", "--rest", "20000", "--workload",
+                       "disk,net,uart,console,rtc,gic,vcpu")]),
+        Step("sweeps", "a kill after every instruction of each service's work",
+             [campaign("--icount", "--seed", "0", "--sweep", f"{name}=1-{last}") for name, last in SWEEPS.items()]),
         Step("bench", "the goals, and two runs that give equal numbers",
              [script("bench", "--json", first), script("bench", "--json", second), ["cmp", first, second]]),
         Step("paths", "where the instructions of each traced path go", [script("trace-path", "--all")]),

@@ -6,8 +6,8 @@
 
 namespace oracle {
 
-// Of guest time. A service that hangs is noticed within milliseconds; only something that is lost takes this long.
-inline constexpr uint64_t kPatience = 4'000'000;  // microseconds
+// Microseconds. A service that hangs is noticed within milliseconds; only something that is lost takes this long.
+inline uint64_t patience = 4'000'000;
 
 inline uint64_t Ticks(uint64_t microseconds) {
   return microseconds * (BARE_READ("cntfrq_el0") / 1000) / 1000;
@@ -34,7 +34,7 @@ void SleepUntil(uint64_t counter);
 
 // Serves devices until `done()`; false after so many microseconds.
 template <typename Done>
-bool WaitFor(Done done, uint64_t microseconds = kPatience) {
+bool WaitFor(Done done, uint64_t microseconds = patience) {
   const uint64_t end = bare::Counter() + Ticks(microseconds);
   for (;;) {
     ServeDevices();

@@ -142,7 +142,7 @@ void PowerOracle::Round() {
   ++on_;
   // It wakes nobody, so this looks often.
   bool off = false;
-  const uint64_t end = bare::Counter() + Ticks(kPatience);
+  const uint64_t end = bare::Counter() + Ticks(patience);
   while (!off && bare::Counter() < end) {
     WaitFor([] { return false; }, 50);
     off = bare::Hvc(kAffinityInfo, 1).x0 == 1;

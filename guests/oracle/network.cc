@@ -212,7 +212,7 @@ void NetworkOracle::TakeNumbered(uint32_t number, uint32_t bytes, const uint8_t*
 }
 
 void NetworkOracle::Finish() {
-  const uint64_t end = bare::Counter() + Ticks(kPatience);
+  const uint64_t end = bare::Counter() + Ticks(patience);
   while (!(peer_ended_ && peer_knows_)) {
     if (bare::Counter() >= end) {
       report_.Lost("the peer does not answer", peer_ended_ ? 1 : 0, peer_knows_ ? 1 : 0);

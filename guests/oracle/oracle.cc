@@ -3,6 +3,8 @@
 //   work=A,B,..    of disk, net, uart, console, rtc, gic, vcpu; or `reset`: the VM resets `lives` times
 //   ms=N           for so long, then it reports and turns itself off; or sooner:
 //   until=key      ... when a `q` is typed, or the peer says that it ends
+//   then=reset     ... instead of turning itself off it resets
+//   patience=N     milliseconds until something is taken for lost
 //   pause=N        microseconds between two rounds
 //   depth=N span=N requests at a time, and sectors of one, of the disk; depth 1: write and read back
 //   peer=N         number of the VM that frames go to
@@ -165,8 +167,10 @@ extern "C" void GuestMain(uint64_t device_tree) {
   using namespace oracle;
   const CommandLine line(device_tree);
   SetVm(line.Word("name"));
+  patience = line.Number("patience", patience / 1000) * 1000;
   StartEvents();
   if (line.Word("work") == "reset") Reset(line);
   Work work(line);
   work.Run();
+  if (line.Word("then") == "reset") bare::Hvc(kSystemReset);
 }

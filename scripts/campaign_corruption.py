@@ -1,0 +1,93 @@
+"""Corruptions: one VM's services are hit, again and again; that VM may see it, and nobody else may.
+
+The VM lives for a short while, tells what it saw, and begins anew, so each corruption meets a machine in order. What it
+may come to: harmless; detected (the service died of it, or noticed it and went on); a device that fails visibly (errors,
+an external abort, the VM's end); wrong, if the guest got what is not so and nobody noticed; hung, if something never
+came.
+"""
+import collections
+import re
+
+import campaign_output
+import campaign_report
+import campaign_workloads
+import launch
+from campaign_faults import KINDS, Fault
+from campaign_workloads import DISK_MIB, MEMORY_MIB, REPORTING_ORDER, Workload
+
+VICTIM, NEIGHBOUR = "victim", "right"
+LIFE_MS, PATIENCE_MS = 60, 100
+GAP_US = 700_000  # a life, the quarter of a second between two, and time for what hangs
+OUTCOMES = ("harmless", "detected", "failed", "wrong", "hung")
+HUNG = re.compile(r"never completed|interrupt of completed|does not turn off|does not answer")
+FAILED = re.compile(r"I/O error|not running|does not start|does not run|FAIL unexpected exception|used index|"
+                    r"not under way|VM victim (?:crashed|is off)|is in failed mode|refus")
+NOTICED = re.compile(r"journal|damage|mended|torn|copies")
+COMMAND = re.compile(r"monitor: \d+\.\d{6} (\w+ \S+.*)")
+
+
+def describe(work: list[str], duration_us: int, pause_us: int) -> Workload:
+    kinds = [name for name in REPORTING_ORDER if name in work]
+    text, services = "", []
+    lines = ((VICTIM, f"ms={LIFE_MS} then=reset patience={PATIENCE_MS}", "when_off: START_AGAIN when_crashed: START_AGAIN"),
+             (NEIGHBOUR, f"ms={duration_us // 1000}", ""))
+    for vm, line, fields in lines:
+        # They are no peers: the neighbour would see a peer that is gone. Each has frames flooded to nobody.
+        own = [name for name in kinds if name != "net" or vm == VICTIM]
+        devices = (f"disk {{ zero_mib: {DISK_MIB} }} " if "disk" in own else "") + ("network { } " if "net" in own else "")
+        text += (f'vm {{ name: "{vm}" vcpus: 2 memory_mib: {MEMORY_MIB} kernel: "guest" command_line: "name={vm} '
+                 f'work={",".join(own)} pause={pause_us} peer=7 {line}" {devices}{fields} cpu: 0 }}\n')
+    services = campaign_workloads.service_names(VICTIM, kinds)
+    expected = {NEIGHBOUR: [name for name in kinds if name != "net"]}
+    return Workload(text, {"guest": str(launch.TARGET / "guests/oracle.bin")}, services, expected)
+
+
+def judge(text: str, faults: list[Fault], deaths: list) -> tuple[dict[int, str], list[str]]:
+    """Each fault's outcome, and what it comes from: the victim's lines and deaths of its services until the next fault."""
+    windows, current = collections.defaultdict(list), None
+    commands = collections.deque(faults)
+    for line in text.replace("\r", "").split("\n"):
+        found = COMMAND.fullmatch(line)
+        if found and commands and found[1] == commands[0].command:
+            current = commands.popleft().number
+        elif current is not None and not line.startswith(f"[{NEIGHBOUR}]"):
+            windows[current].append(line)
+    outcomes, seen = {}, []
+    for fault in faults:
+        lines = windows[fault.number]
+        outcome, why = classify(lines, fault)
+        outcomes[fault.number] = outcome
+        if outcome not in ("harmless",):
+            seen.append(f"{fault.number} {fault.command}: {outcome}: {why}")
+    return outcomes, seen
+
+
+def classify(lines: list[str], fault: Fault) -> tuple[str, str]:
+    def first(pattern) -> str | None:
+        return next((line for line in lines if re.search(pattern, line)), None)
+
+    if (line := first(rf"\] {re.escape(fault.service)} died:")) is not None:
+        return "detected", line
+    if (line := first(HUNG)) is not None:
+        return "hung", line
+    if (line := first(FAILED)) is not None:
+        return "failed", line
+    if (line := first(rf"{re.escape(fault.service)}.*(?:{NOTICED.pattern})")) is not None:
+        return "detected", line
+    if (line := first(rf"oracle: {VICTIM}\.\w+ lost")) is not None:
+        return "wrong", line
+    # Reports that are no reports: bytes of its console.
+    broken = [line for line in lines if line and not re.match(r"oracle: |\[|monitor: ", line)]
+    return ("wrong", broken[0]) if broken else ("harmless", "")
+
+
+def table(faults: list[Fault], outcomes: dict[int, str]) -> str:
+    lines = [f"{'corruption':11}{'service':12}{'faults':>7}" + "".join(f"{name:>10}" for name in OUTCOMES)]
+    groups = collections.Counter((fault.kind, fault.service.split(".")[0]) for fault in faults)
+    for (kind, service), count in sorted(groups.items(), key=lambda item: (list(KINDS).index(item[0][0]), item[0][1])):
+        found = collections.Counter(outcomes[fault.number] for fault in faults
+                                    if fault.kind == kind and fault.service.split(".")[0] == service)
+        lines.append(f"{kind:11}{service:12}{count:7}" + "".join(f"{found[name]:10}" for name in OUTCOMES))
+    found = collections.Counter(outcomes.values())
+    lines.append(f"{'all':23}{len(faults):7}" + "".join(f"{found[name]:10}" for name in OUTCOMES))
+    return "\n".join(lines)
