@@ -8,8 +8,6 @@ came.
 import collections
 import re
 
-import campaign_output
-import campaign_report
 import campaign_workloads
 import launch
 from campaign_faults import KINDS, Fault
@@ -17,6 +15,7 @@ from campaign_workloads import DISK_MIB, MEMORY_MIB, REPORTING_ORDER, Workload
 
 VICTIM, NEIGHBOUR = "victim", "right"
 LIFE_MS, PATIENCE_MS = 60, 100
+NEIGHBOUR_PAUSE_US = 4000  # it lives all the time
 GAP_US = 700_000  # a life, the quarter of a second between two, and time for what hangs
 OUTCOMES = ("harmless", "detected", "failed", "wrong", "hung")
 HUNG = re.compile(r"never completed|interrupt of completed|does not turn off|does not answer")
@@ -28,21 +27,19 @@ COMMAND = re.compile(r"monitor: \d+\.\d{6} (\w+ \S+.*)")
 
 def describe(work: list[str], duration_us: int, pause_us: int) -> Workload:
     kinds = [name for name in REPORTING_ORDER if name in work]
-    text, services = "", []
+    text = ""
     lines = ((VICTIM, f"ms={LIFE_MS} then=reset patience={PATIENCE_MS}", "when_off: START_AGAIN when_crashed: START_AGAIN"),
-             (NEIGHBOUR, f"ms={duration_us // 1000}", ""))
-    for vm, line, fields in lines:
-        # They are no peers: the neighbour would see a peer that is gone. Each has frames flooded to nobody.
-        own = [name for name in kinds if name != "net" or vm == VICTIM]
-        devices = (f"disk {{ zero_mib: {DISK_MIB} }} " if "disk" in own else "") + ("network { } " if "net" in own else "")
+             (NEIGHBOUR, f"ms={duration_us // 1000} frames=answer", ""))
+    for index, (vm, line, fields) in enumerate(lines):
+        devices = (f"disk {{ zero_mib: {DISK_MIB} }} " if "disk" in kinds else "") + ("network { } " if "net" in kinds else "")
         text += (f'vm {{ name: "{vm}" vcpus: 2 memory_mib: {MEMORY_MIB} kernel: "guest" command_line: "name={vm} '
-                 f'work={",".join(own)} pause={pause_us} peer=7 {line}" {devices}{fields} cpu: 0 }}\n')
+                 f'work={",".join(kinds)} pause={pause_us if vm == VICTIM else NEIGHBOUR_PAUSE_US} peer={1 - index} {line}" {devices}{fields} cpu: 0 }}\n')
     services = campaign_workloads.service_names(VICTIM, kinds)
-    expected = {NEIGHBOUR: [name for name in kinds if name != "net"]}
+    expected = {NEIGHBOUR: kinds}
     return Workload(text, {"guest": str(launch.TARGET / "guests/oracle.bin")}, services, expected)
 
 
-def judge(text: str, faults: list[Fault], deaths: list) -> tuple[dict[int, str], list[str]]:
+def judge(text: str, faults: list[Fault]) -> tuple[dict[int, str], list[str]]:
     """Each fault's outcome, and what it comes from: the victim's lines and deaths of its services until the next fault."""
     windows, current = collections.defaultdict(list), None
     commands = collections.deque(faults)

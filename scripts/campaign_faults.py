@@ -14,6 +14,7 @@ class Kind:
 
 
 BUILDS = ("services/{}.elf", "{}.next.elf")  # in the boot archive (services/meson.build)
+SEED_MAX = 1_000_000_000
 STEPS_MAX = 4000  # instructions; a request of a disk takes some 2,000
 KINDS = {
     "kill": Kind("kill {name}", weight=8),
@@ -67,7 +68,7 @@ def plan(services: list[str], kinds: list[str], count: int, seed: int, gap_us: i
         builds[service] += kind == UPGRADE
         build = BUILDS[builds[service] % 2].format(service.split(".")[0])
         command = KINDS[kind].command.format(name=service, steps=1 + source.randrange(STEPS_MAX),
-                                             seed=source.randrange(1, 1 << 31), build=build)
+                                             seed=source.randrange(1, SEED_MAX), build=build)
         ready_at[service] = now + rest_us
         faults.append(Fault(number, now, service, kind, command))
     return faults

@@ -14,6 +14,7 @@ BARE_VMS = ("left", "right")
 RESETTING_VM = "phoenix"
 MEMORY_MIB, DISK_MIB = 16, 2
 GAP_US, REST_US = 10_000, 300_000  # between two faults; between two of one service
+BOOT_US, FIRST_LINES = 0, ""  # a bare-metal guest is there at once
 RESET_US = 260_000  # a VM starts a quarter of a second after its last start at the soonest
 RESET_PAUSE_US = 120_000  # ... and is there for so long before it resets
 

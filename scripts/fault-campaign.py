@@ -26,7 +26,7 @@ import prepare
 import session
 from schemas import InputError
 
-WARM_UP_US, SETTLE_US = {"bare": 20_000, "linux": campaign_linux.BOOT_US}, 100_000
+WARM_UP_US, SETTLE_US = 20_000, 100_000
 # Guests work somewhat longer than faults come: the script itself takes time, too.
 SLACK_US, SLACK_SHARE = 500_000, 0.05
 SWEEP_WITHIN, SWEEP_LIMIT_US = "20s", 3_600_000_000
@@ -107,7 +107,7 @@ def make_sweep(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
         pause_us=0, depth=1, span=arguments.span, until_key=True))
     if found[1] not in workload.services:
         parser.error(f"--sweep: {found[1]} is none of {', '.join(workload.services)}")
-    script = campaign_faults.sweep_script(faults, WARM_UP_US["bare"], SETTLE_US, CRASHES_EVERY, SWEEP_WITHIN)
+    script = campaign_faults.sweep_script(faults, WARM_UP_US, SETTLE_US, CRASHES_EVERY, SWEEP_WITHIN)
     return Campaign(faults, workload, script, len(faults) / 1000)
 
 
@@ -121,11 +121,11 @@ def make_corruption(parser: argparse.ArgumentParser, arguments: argparse.Namespa
         parser.error(f"--services {arguments.services}: corruptions hit services of VM {campaign_corruption.VICTIM} only")
     faults = campaign_faults.plan(services, kinds, arguments.count, arguments.seed,
                                   arguments.gap or campaign_corruption.GAP_US, 0)
-    length = WARM_UP_US["bare"] + int(campaign_faults.duration_us(faults) * (1 + SLACK_SHARE)) + SLACK_US
+    length = WARM_UP_US + int(campaign_faults.duration_us(faults) * (1 + SLACK_SHARE)) + SLACK_US
     workload = describe(length)
-    script = campaign_faults.script(faults, WARM_UP_US["bare"], SETTLE_US, CRASHES_EVERY)
+    script = campaign_faults.script(faults, WARM_UP_US, SETTLE_US, CRASHES_EVERY)
     vm, oracles = next(iter(workload.expected.items()))
-    script += f'expect {vm} "oracle: {vm}.{oracles[-1]} " within 1000s\nwait 10ms\npower-off\n'
+    script += f'expect {vm} "oracle: {vm}.{oracles[-1]} ok" within 1000s\nwait 10ms\npower-off\n'
     return Campaign(faults, workload, script, length / 1e6, True)
 
 
@@ -140,7 +140,6 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         if corruptions != kinds:
             parser.error("--faults: corruptions are campaigns of their own")
         return make_corruption(parser, arguments, work, kinds)
-    warm_up = WARM_UP_US[arguments.guests]
     options = campaign_workloads.Options(pause_us=arguments.pause, span=arguments.span, icount=arguments.icount)
     services = campaign_workloads.chosen(guests.describe(work, 0, options).services,
                                          list(filter(None, arguments.services.split(","))))
@@ -148,9 +147,9 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         parser.error(f"--services {arguments.services}: this workload has none of them")
     gap, rest = arguments.gap or guests.GAP_US, arguments.rest or guests.REST_US
     faults = campaign_faults.plan(services, kinds, arguments.count, arguments.seed, gap, rest)
-    length = warm_up + int(campaign_faults.duration_us(faults) * (1 + SLACK_SHARE)) + SLACK_US
+    length = WARM_UP_US + int(campaign_faults.duration_us(faults) * (1 + SLACK_SHARE)) + SLACK_US + guests.BOOT_US
     workload = guests.describe(work, length, options)
-    script = campaign_faults.script(faults, warm_up, SETTLE_US, CRASHES_EVERY)
+    script = guests.FIRST_LINES + campaign_faults.script(faults, WARM_UP_US, SETTLE_US, CRASHES_EVERY)
     return Campaign(faults, workload, script, (length + SETTLE_US) / 1e6)
 
 

@@ -166,6 +166,10 @@ void NetworkOracle::OnInterrupt() {
 void NetworkOracle::Take(uint32_t buffer, uint32_t bytes) {
   const Frame& frame = received_frames[buffer].frame;
   if (bytes < kHeaderBytes || frame.type != kEtherType) return;  // somebody else's
+  if (follows_) {
+    Answer(static_cast<Kind>(frame.kind), frame.number);
+    return;
+  }
   if (frame.magic != kMagic || frame.check != CheckOf(frame) ||
       bytes - kHeaderBytes != frame.bytes || memcmp(frame.source, peer_, sizeof(peer_)) != 0) {
     report_.Lost("a corrupted frame came", frame.number, bytes);
@@ -185,6 +189,15 @@ void NetworkOracle::Take(uint32_t buffer, uint32_t bytes) {
     return;
   }
   TakeNumbered(frame.number, frame.bytes, frame.payload);
+}
+
+void NetworkOracle::Answer(Kind kind, uint32_t number) {
+  if (kind == Kind::kHello) next_ = acknowledged_ = expected_ = 0;
+  saw_peer_ = true;
+  peer_ended_ = kind == Kind::kLast;
+  if (kind == Kind::kNumbered) expected_ = number + 1;
+  report_.Done();
+  Put(kind <= Kind::kLast ? kind : Kind::kHello);
 }
 
 void NetworkOracle::TakeNumbered(uint32_t number, uint32_t bytes, const uint8_t* payload) {
@@ -213,7 +226,7 @@ void NetworkOracle::TakeNumbered(uint32_t number, uint32_t bytes, const uint8_t*
 
 void NetworkOracle::Finish() {
   const uint64_t end = bare::Counter() + Ticks(patience);
-  while (!(peer_ended_ && peer_knows_)) {
+  while (!follows_ && !(peer_ended_ && peer_knows_)) {
     if (bare::Counter() >= end) {
       report_.Lost("the peer does not answer", peer_ended_ ? 1 : 0, peer_knows_ ? 1 : 0);
       break;
@@ -221,7 +234,7 @@ void NetworkOracle::Finish() {
     Put(Kind::kLast);
     WaitFor([&] { return peer_ended_ && peer_knows_; }, kRepeatLast);
   }
-  for (uint32_t i = 0; i < kFarewells; ++i) Put(Kind::kLast);
+  for (uint32_t i = 0; i < kFarewells && !follows_; ++i) Put(Kind::kLast);
   if (!transport_.is_running()) report_.Lost("the device is not running any more");
   report_.Begin();
   report_.Pair("sent", next_);

@@ -25,6 +25,8 @@ class NetworkOracle final : public Device {
   void Send(uint32_t frames);
   // As Send, and waits until the peer has said that it has them, or for a while.
   void SendAndWait(uint32_t frames);
+  // From now on answers each frame with one, and follows a peer that begins anew. What the peer sends is not judged.
+  void Follow() { follows_ = true; }
   // Until both know how many the other has sent.
   void Finish();
   bool peer_ended() const { return peer_ended_; }
@@ -37,6 +39,7 @@ class NetworkOracle final : public Device {
   void Take(uint32_t buffer, uint32_t bytes);
   void TakeNumbered(uint32_t number, uint32_t bytes, const uint8_t* payload);
   void CollectSent();
+  void Answer(Kind kind, uint32_t number);
   bool IsWindowOpen();
 
   Report report_{"net"};
@@ -52,6 +55,7 @@ class NetworkOracle final : public Device {
   bool peer_saw_ = false;    // it said the same of us
   bool peer_ended_ = false;  // it has said its last number
   bool peer_knows_ = false;  // it has heard ours
+  bool follows_ = false;
   uint64_t lost_ = 0, doubled_ = 0;
 };
 

@@ -8,6 +8,7 @@
 //   pause=N        microseconds between two rounds
 //   depth=N span=N requests at a time, and sectors of one, of the disk; depth 1: write and read back
 //   peer=N         number of the VM that frames go to
+//   frames=answer  it only answers the peer's, which may begin anew
 //   lives=N        with work=reset: how often it resets
 #include <algorithm>
 
@@ -99,12 +100,14 @@ class Work {
         depth_(static_cast<uint32_t>(line.Number("depth", DiskOracle::kDepthMax))),
         span_(static_cast<uint32_t>(line.Number("span", DiskOracle::kSpanMax))),
         end_(bare::Counter() + Ticks(line.Number("ms", 1000) * 1000)),
-        until_key_(line.Word("until") == "key") {
+        until_key_(line.Word("until") == "key"),
+        follows_(line.Word("frames") == "answer") {
     if (Has("disk")) has_disk_ = disk.Start(kDiskSlot);
     if (Has("net")) {
       const auto peer = static_cast<uint32_t>(line.Number("peer", 1));
       has_network_ = network.Start(Has("disk") ? kDiskSlot + 1 : kDiskSlot, peer);
     }
+    if (follows_) network.Follow();
     if (Has("rtc")) rtc.Start();
   }
 
@@ -135,7 +138,9 @@ class Work {
   }
 
   void Round(uint32_t round) {
-    if (has_network_ && depth_ == 1) {
+    if (follows_) {
+      ServeDevices();
+    } else if (has_network_ && depth_ == 1) {
       network.SendAndWait(1);
     } else if (has_network_) {
       network.Send(kFramesPerRound);
@@ -156,7 +161,7 @@ class Work {
   uint64_t pause_;
   uint32_t depth_, span_;
   uint64_t end_;
-  bool until_key_;
+  bool until_key_, follows_;
   bool has_disk_ = false, has_network_ = false;
 };
 
