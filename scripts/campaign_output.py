@@ -9,7 +9,7 @@ WORD, GOODBYE = "oracle: ", "bye"
 REPORT = re.compile(r"([a-z][a-z0-9_-]*)\.(\w+) (?:(line) (\d+)|(lost) (.*)|(ok|bad) (\d+)((?: \w+=\d+)*))")
 VM_OFF = re.compile(r"VM (\S+) (?:is off|crashed)")
 # What the log says of no healthy machine, whatever services die in it.
-KERNEL_STOP = re.compile(r"kernel panic|panic:|given up|gives up|crashed$|cannot be started|is missing|is lost")
+KERNEL_STOP = re.compile(r"kernel panic|given up|gives up|crashed$|cannot be started|is missing|is lost")
 
 
 @dataclasses.dataclass

@@ -22,7 +22,7 @@ RESET_PAUSE_US = 120_000  # ... and is there for so long before it resets
 @dataclasses.dataclass
 class Options:
     """How guests work."""
-    pause_us: int = 200       # between two rounds
+    pause_us: int = 100       # between two rounds
     depth: int = 16           # requests of a disk at a time, or frames; 1: one after the other
     span: int = 8             # sectors of a request
     until_key: bool = False   # they end when a `q` is typed, not only when the time is over

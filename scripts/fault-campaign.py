@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, metavar="N", help="of the faults; random by default, and printed")
     parser.add_argument("--gap", type=int, metavar="MICROSECONDS", help="between two faults, on average")
     parser.add_argument("--rest", type=int, metavar="MICROSECONDS", help="between two faults of one service, at least")
-    parser.add_argument("--pause", type=int, default=200, metavar="MICROSECONDS", help="of a guest between two rounds of work")
+    parser.add_argument("--pause", type=int, default=100, metavar="MICROSECONDS", help="of a guest between two rounds of work")
     parser.add_argument("--sweep", metavar="SERVICE=FIRST-LAST[/EVERY]", help="instead of random faults: kills the service "
                         "after FIRST instructions, after FIRST + 1, ..., or every EVERY-th; --span sectors of each "
                         "request of a disk")

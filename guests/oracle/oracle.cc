@@ -24,7 +24,6 @@ inline constexpr uint32_t kDiskSlot = 0;
 inline constexpr uint32_t kRequestsPerRound = 12;
 inline constexpr uint32_t kFramesPerRound = 6;
 inline constexpr uint32_t kRoundsPerLine = 16;
-inline constexpr uint32_t kRoundsPerPower = 4;
 inline constexpr uint64_t kSystemReset = 0x8400'0009;  // PSCI 1.1 (DEN0022)
 
 constinit DiskOracle disk(1);
@@ -153,7 +152,7 @@ class Work {
     if (Has("uart")) uart.Round();
     if (Has("rtc")) rtc.Round();
     if (Has("gic")) gic.Round();
-    if (Has("vcpu") && round % kRoundsPerPower == 0) power.Round();
+    if (Has("vcpu")) power.Round();
     if (Has("console") && round % kRoundsPerLine == 0) console.Round();
   }
 
