@@ -1,7 +1,7 @@
 """Corruptions: one VM's services are hit, again and again; that VM may see it, and nobody else may.
 
 The VM lives for a short while, tells what it saw, and begins anew, so each corruption meets a machine in order. What it
-may come to: harmless; detected (the service died of it, or noticed it and went on); a device that fails visibly (errors,
+may come to: missed (the VM was off, or there was nothing to corrupt); harmless; detected (the service died of it, or noticed it and went on); a device that fails visibly (errors,
 an external abort, the VM's end); wrong, if the guest got what is not so and nobody noticed; hung, if something never
 came.
 """
@@ -14,10 +14,10 @@ from campaign_faults import KINDS, Fault
 from campaign_workloads import DISK_MIB, MEMORY_MIB, REPORTING_ORDER, Workload
 
 VICTIM, NEIGHBOUR = "victim", "right"
-LIFE_MS, PATIENCE_MS = 60, 100
+LIFE_MS, PATIENCE_MS = 220, 100
 NEIGHBOUR_PAUSE_US = 4000  # it lives all the time
-GAP_US = 700_000  # a life, the quarter of a second between two, and time for what hangs
-OUTCOMES = ("harmless", "detected", "failed", "wrong", "hung")
+GAP_US = 600_000  # a life, the quarter of a second between two, and time for what hangs
+OUTCOMES = ("missed", "harmless", "detected", "failed", "wrong", "hung")
 HUNG = re.compile(r"never completed|interrupt of completed|does not turn off|does not answer")
 FAILED = re.compile(r"I/O error|not running|does not start|does not run|FAIL unexpected exception|used index|"
                     r"not under way|VM victim (?:crashed|is off)|is in failed mode|refus")
@@ -60,16 +60,20 @@ def judge(text: str, faults: list[Fault]) -> tuple[dict[int, str], list[str]]:
 
 
 def classify(lines: list[str], fault: Fault) -> tuple[str, str]:
+    name = re.escape(fault.service)
+
     def first(pattern) -> str | None:
         return next((line for line in lines if re.search(pattern, line)), None)
 
-    if (line := first(rf"\] {re.escape(fault.service)} died:")) is not None:
+    if (line := first(rf"monitor: (?:there is no service \"{name}|{name} (?:is not|has no|cannot))")) is not None:
+        return "missed", line
+    if (line := first(rf"\] {name} died:")) is not None:
         return "detected", line
     if (line := first(HUNG)) is not None:
         return "hung", line
     if (line := first(FAILED)) is not None:
         return "failed", line
-    if (line := first(rf"{re.escape(fault.service)}.*(?:{NOTICED.pattern})")) is not None:
+    if (line := first(rf"{name}.*(?:{NOTICED.pattern})")) is not None:
         return "detected", line
     if (line := first(rf"oracle: {VICTIM}\.\w+ lost")) is not None:
         return "wrong", line

@@ -14,6 +14,7 @@ class Kind:
 
 
 BUILDS = ("services/{}.elf", "{}.next.elf")  # in the boot archive (services/meson.build)
+BETWEEN_STEPS_US = 300  # a call that is there at two deaths is poison, so each gets done before the next death
 SEED_MAX = 1_000_000_000
 STEPS_MAX = 4000  # instructions; a request of a disk takes some 2,000
 KINDS = {
@@ -97,7 +98,7 @@ def sweep_script(faults: list[Fault], warm_up_us: int, settle_us: int, crashes_e
     lines = [f"wait {warm_up_us}us"]
     for fault in faults:
         lines += [fault.command, f"wait {fault.service} stepped within {within}",
-                  f"wait {fault.service} running within {within}"]
+                  f"wait {fault.service} running within {within}", f"wait {BETWEEN_STEPS_US}us"]
         if fault.number % crashes_every == 0:
             lines.append(f"crashes {2 * crashes_every}")
     return "\n".join([*lines, f"wait {settle_us}us", f"crashes {2 * crashes_every}", ""])

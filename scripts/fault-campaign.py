@@ -228,6 +228,7 @@ def judge_corruption(campaign: Campaign, arguments: argparse.Namespace, status: 
     outcomes, seen = campaign_corruption.judge(text, campaign.faults)
     own = campaign_corruption.VICTIM
     output = campaign_output.parse(text, own)
+    output.early.clear()  # it is the script that turns the machine off
     problems = [problem for problem in campaign_output.problems(output, campaign.workload.expected, 0)
                 if own not in problem]
     problems += [f"died of another's corruption: {death.service} ({death.cause}, {death.text})" for death in deaths

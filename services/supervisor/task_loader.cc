@@ -72,6 +72,8 @@ Checked<void> TaskLoader::LoadImage(const atoll_PlanTask& task) {
   const Checked<ElfImage> image = Image(task);
   if (!image) return std::unexpected(image.error());
 
+  // An upgrade makes it long after the plan's record: it goes when its own VM ends, no sooner.
+  objects_.set_owner(task.vm);
   if (auto ok = Check(objects_.CreateRam(task.image_slot, image->bytes()), "image"); !ok) return ok;
   for (const ElfSegment& segment : image->segments()) {
     // Filled first: the kernel makes the instruction cache see it when it maps
