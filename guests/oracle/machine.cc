@@ -32,6 +32,7 @@ volatile uint64_t second_lives;
 }  // namespace
 
 bool UartOracle::IsTyped(char key) {
+  Store32(kUart + kControl, kEnabled);  // else it takes nothing
   TakeTyped();
   return typed_ == static_cast<uint8_t>(key);
 }
