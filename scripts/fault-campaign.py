@@ -145,6 +145,8 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
                                          list(filter(None, arguments.services.split(","))))
     if not services:
         parser.error(f"--services {arguments.services}: this workload has none of them")
+    if campaign_faults.UPGRADE in kinds:
+        services = [name for name in services if name != "supervisor"]  # its image is the kernel's
     gap, rest = arguments.gap or guests.GAP_US, arguments.rest or guests.REST_US
     faults = campaign_faults.plan(services, kinds, arguments.count, arguments.seed, gap, rest)
     length = WARM_UP_US + int(campaign_faults.duration_us(faults) * (1 + SLACK_SHARE)) + SLACK_US + guests.BOOT_US
