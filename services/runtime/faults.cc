@@ -99,12 +99,14 @@ extern "C" {
   for (;;) (void)abi::ReplyWait(0, {});
 }
 
-// One bit, one word, up to a page of words, or all. The end of the journal is not known here: what goes beyond it
-// faults, which is the crash that follows anyway.
+// One bit, one word, up to a page of words, or all. It begins anywhere in the first page, half of the time near its start,
+// where most journals are. The end of the journal is not known here: what goes beyond it faults, which is the crash that
+// follows anyway.
 [[noreturn]] void atoll_fault_scribble(uint64_t seed) {
   Random random(seed);
   const uint64_t words = kPageBytes / sizeof(uint64_t);
-  const uint64_t start = abi::kJournalBase.value + random.Below(words) * sizeof(uint64_t);
+  const uint64_t within = random.Below(2) == 0 ? words : words / 16;
+  const uint64_t start = abi::kJournalBase.value + random.Below(within) * sizeof(uint64_t);
   switch (random.Below(4)) {
     case 0: {
       auto* word = reinterpret_cast<volatile uint64_t*>(start);
