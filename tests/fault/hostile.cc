@@ -99,4 +99,17 @@ TEST(every_call_is_made_with_handles_that_are_there_and_that_are_not) {
   EXPECT_EQ(right_answers, answers);
 }
 
+TEST(hang_is_ended) {
+  DoBesideOthers(Fault::kHang);
+  EXPECT_EQ(right_answers, answers);
+}
+
+TEST(floods_are_ended) {
+  LetDeathsExpire();
+  for (const Fault fault : {Fault::kLogFlood, Fault::kSignalFlood, Fault::kLineFlood}) {
+    DoBesideOthers(fault);
+    EXPECT_EQ(right_answers, answers);
+  }
+}
+
 }  // namespace

@@ -1,0 +1,107 @@
+#!/usr/bin/python3
+"""Every service of one VM becomes hostile, in every way that it can, beside two VMs that check every answer and every
+frame that they get. Whatever the first VM comes to, the others lose nothing.
+
+Usage: hostile_services_test.py --build FOLDER [--timeout SECONDS] [--no-icount]
+"""
+import argparse
+import os
+import pathlib
+import re
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/guest")]
+sys.dont_write_bytecode = True
+
+import campaign_output  # noqa: E402
+import run_guest_test as guest_test  # noqa: E402
+
+VICTIM, NEIGHBOURS = "victim", ("left", "right")
+WORK = ["disk", "net", "uart", "rtc", "gic", "vcpu"]
+# vmm may stop its VM, so it comes last.
+SERVICES = [f"pl031.{VICTIM}", f"vgic.{VICTIM}", f"pl011.{VICTIM}", f"virtio-blk.{VICTIM}.0", f"virtio-net.{VICTIM}.1", f"vmm.{VICTIM}"]
+HOSTILITIES = ["garbage", "answer-twice", "overflow", "scribble", "log-flood", "signal-flood", "line-flood", "hang", "scribble",
+               "never-answer", "call-everything", "call-everything", "scribble"]
+GAP_MS = 12        # longer than it takes to notice a hang
+DEATHS_LEAST = 60  # of the victim's services; what comes when one is dead or given up hits nobody
+DEATH = re.compile(r"^\[\d+\.\d{6}\] (\S+) died: ", re.MULTILINE)
+
+
+def description(milliseconds: int) -> str:
+    """The first VM has the keyboard, and what it prints has no name before it: no good place for the victim."""
+    vms = []
+    for index, vm in enumerate((*NEIGHBOURS, VICTIM)):
+        peer = 1 - index if vm in NEIGHBOURS else index  # the victim's frames are for itself: they go nowhere
+        line = f"name={vm} work={','.join(WORK)} ms={milliseconds} pause=3000 peer={peer} depth=8 span=4"
+        vms.append(f'vm {{ name: "{vm}" vcpus: 2 memory_mib: 16 kernel: "oracle" command_line: "{line}" '
+                   "disk { zero_mib: 2 } network { } }\n")
+    return "".join(vms)
+
+
+def script() -> tuple[str, int]:
+    """Monitor's commands, and the milliseconds that they take."""
+    lines, milliseconds = ["wait 20ms"], 20
+    for service in SERVICES:
+        for hostility in HOSTILITIES:
+            lines += [f"-inject {service} {hostility}", f"wait {GAP_MS}ms"]
+            milliseconds += GAP_MS
+            if hostility == "never-answer":  # which is noticed after 2 s
+                lines.append(f"-kill {service}")
+    # All at once, the supervisor excepted, and once more while they are restarted.
+    lines += ["kill all", "-kill all", "wait 50ms"]
+    return "\n".join(lines), milliseconds + 60
+
+
+def judge(status: int, text: str) -> list[str]:
+    problems = [] if status == 0 else [f"the machine ended with status {status}, not 0"]
+    output = campaign_output.parse(text, NEIGHBOURS[0])
+    # What becomes of the victim, and what it says, is its own affair.
+    output.lost = [line for line in output.lost if not line.startswith(f"{VICTIM}.")]
+    output.broken = [line for line in output.broken if not line.startswith(f"{VICTIM}:")]
+    output.early = []  # they end before the script, after its last fault
+    output.log = [line for line in output.log if VICTIM not in line]
+    deaths = DEATH.findall(text)
+    problems += campaign_output.problems(output, {vm: WORK for vm in NEIGHBOURS}, deaths.count("vswitch"))
+    count = sum(name in SERVICES for name in deaths)
+    if count < DEATHS_LEAST:
+        problems.append(f"the victim's services died {count} times only")
+    # Of the others each died at the end, when all were killed, and once more at most.
+    problems += [f"{name} died {deaths.count(name)} times" for name in sorted(set(deaths) - set(SERVICES)) if deaths.count(name) > 2]
+    return problems
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Hostile services of one VM, and the VMs beside it.")
+    parser.add_argument("--build", required=True, help="native build folder")
+    parser.add_argument("--timeout", type=float, default=200)
+    parser.add_argument("--no-icount", dest="icount", action="store_false")
+    arguments = parser.parse_args()
+    os.environ["ATOLL_BUILD"] = arguments.build
+    import launch
+    from schemas import InputError
+
+    begin = time.monotonic()
+    commands, milliseconds = script()
+    try:
+        options = launch.Options(files={"oracle": str(launch.TARGET / "guests/oracle.bin")}, icount=arguments.icount)
+        with launch.Machine(options) as machine:
+            system, monitor = machine.folder / "system.textproto", machine.folder / "script"
+            system.write_text(description(milliseconds))
+            # The neighbours turn themselves off when they are done; the victim may hang.
+            monitor.write_text(f"{commands}\nwait 500ms\ncrashes 3\npower-off\n")
+            options.config, options.monitor = str(system), str(monitor)
+            machine.prepare()
+            status, text = guest_test.run_machine(machine, arguments.timeout)
+    except InputError as error:
+        sys.exit(f"hostile_services: {error}")
+    problems = judge(status, text)
+    print(f"hostile_services: {len(DEATH.findall(text))} deaths, {len(problems)} problems, {time.monotonic() - begin:.1f} s")
+    if problems:
+        print(*problems, "", "what the machine printed:", text, sep="\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
