@@ -2,21 +2,13 @@
 """Every service of one VM becomes hostile, in every way that it can, beside two VMs that check every answer and every
 frame that they get. Whatever the first VM comes to, the others lose nothing.
 
-Usage: hostile_services_test.py --build FOLDER [--timeout SECONDS] [--no-icount]
+Usage: hostile_services_test.py --build FOLDER [--timeout SECONDS] [--cpus N] [--no-icount]
 """
-import argparse
-import os
-import pathlib
-import re
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/guest")]
-sys.dont_write_bytecode = True
-
-import campaign_output  # noqa: E402
-import run_guest_test as guest_test  # noqa: E402
+import fault_machine
+import campaign_output
 
 VICTIM, NEIGHBOURS = "victim", ("left", "right")
 WORK = ["disk", "net", "uart", "rtc", "gic", "vcpu"]
@@ -25,8 +17,7 @@ SERVICES = [f"pl031.{VICTIM}", f"vgic.{VICTIM}", f"pl011.{VICTIM}", f"virtio-blk
 HOSTILITIES = ["garbage", "answer-twice", "overflow", "scribble", "log-flood", "signal-flood", "line-flood", "hang", "scribble",
                "never-answer", "call-everything", "call-everything", "scribble"]
 GAP_MS = 12        # longer than it takes to notice a hang
-DEATHS_LEAST = 60  # of the victim's services; what comes when one is dead or given up hits nobody
-DEATH = re.compile(r"^\[\d+\.\d{6}\] (\S+) died: ", re.MULTILINE)
+DEATHS_LEAST = 45  # of the victim's services; what comes when one is dead or given up hits nobody
 
 
 def description(milliseconds: int) -> str:
@@ -62,7 +53,7 @@ def judge(status: int, text: str) -> list[str]:
     output.broken = [line for line in output.broken if not line.startswith(f"{VICTIM}:")]
     output.early = []  # they end before the script, after its last fault
     output.log = [line for line in output.log if VICTIM not in line]
-    deaths = DEATH.findall(text)
+    deaths = fault_machine.DEATH.findall(text)
     problems += campaign_output.problems(output, {vm: WORK for vm in NEIGHBOURS}, deaths.count("vswitch"))
     count = sum(name in SERVICES for name in deaths)
     if count < DEATHS_LEAST:
@@ -73,34 +64,13 @@ def judge(status: int, text: str) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Hostile services of one VM, and the VMs beside it.")
-    parser.add_argument("--build", required=True, help="native build folder")
-    parser.add_argument("--timeout", type=float, default=200)
-    parser.add_argument("--no-icount", dest="icount", action="store_false")
-    arguments = parser.parse_args()
-    os.environ["ATOLL_BUILD"] = arguments.build
-    import launch
-    from schemas import InputError
-
+    arguments = fault_machine.arguments_parser("Hostile services of one VM, and the VMs beside it.").parse_args()
     begin = time.monotonic()
     commands, milliseconds = script()
-    try:
-        options = launch.Options(files={"oracle": str(launch.TARGET / "guests/oracle.bin")}, icount=arguments.icount)
-        with launch.Machine(options) as machine:
-            system, monitor = machine.folder / "system.textproto", machine.folder / "script"
-            system.write_text(description(milliseconds))
-            # The neighbours turn themselves off when they are done; the victim may hang.
-            monitor.write_text(f"{commands}\nwait 500ms\ncrashes 3\npower-off\n")
-            options.config, options.monitor = str(system), str(monitor)
-            machine.prepare()
-            status, text = guest_test.run_machine(machine, arguments.timeout)
-    except InputError as error:
-        sys.exit(f"hostile_services: {error}")
-    problems = judge(status, text)
-    print(f"hostile_services: {len(DEATH.findall(text))} deaths, {len(problems)} problems, {time.monotonic() - begin:.1f} s")
-    if problems:
-        print(*problems, "", "what the machine printed:", text, sep="\n")
-    return 1 if problems else 0
+    # The neighbours turn themselves off when they are done; the victim may hang.
+    commands += "\nwait 500ms\ncrashes 3\npower-off\n"
+    status, text = fault_machine.run(arguments, description(milliseconds), {"oracle": "guests/oracle.bin"}, commands)
+    return fault_machine.conclude(begin, text, judge(status, text))
 
 
 if __name__ == "__main__":
