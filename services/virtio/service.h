@@ -25,7 +25,7 @@ inline void StartOnJournal(MmioTransport& transport, const StartInfo& start) {
   switch (transport.Start({.first = first, .blamed = start.blamed, .failed = start.failed})) {
     case JournalFound::kGood: break;
     case JournalFound::kRepaired:
-      Log("the journal was damaged and could be mended: nothing is lost");
+      Log("the journal was damaged and has been mended");
       break;
     case JournalFound::kDamaged:
       Log("the journal is damaged: the device fails until the guest resets it");

@@ -4,6 +4,7 @@ frame that they get. Whatever the first VM comes to, the others lose nothing.
 
 Usage: hostile_services_test.py --build FOLDER [--timeout SECONDS] [--cpus N] [--no-icount]
 """
+import re
 import sys
 import time
 
@@ -17,7 +18,8 @@ SERVICES = [f"pl031.{VICTIM}", f"vgic.{VICTIM}", f"pl011.{VICTIM}", f"virtio-blk
 HOSTILITIES = ["garbage", "answer-twice", "overflow", "scribble", "log-flood", "signal-flood", "line-flood", "hang", "scribble",
                "never-answer", "call-everything", "call-everything", "scribble"]
 GAP_MS = 12        # longer than it takes to notice a hang
-DEATHS_LEAST = 45  # of the victim's services; what comes when one is dead or given up hits nobody
+RECORD = re.compile(r"^monitor: #\d+ \d+\.\d+ (\S+) generation ", re.MULTILINE)
+DEATHS_LEAST = 65  # of the victim's services; what comes when one is dead or given up hits nobody
 
 
 def description(milliseconds: int) -> str:
@@ -53,7 +55,7 @@ def judge(status: int, text: str) -> list[str]:
     output.broken = [line for line in output.broken if not line.startswith(f"{VICTIM}:")]
     output.early = []  # they end before the script, after its last fault
     output.log = [line for line in output.log if VICTIM not in line]
-    deaths = fault_machine.DEATH.findall(text)
+    deaths = RECORD.findall(text)  # the log has only so many lines a second
     problems += campaign_output.problems(output, {vm: WORK for vm in NEIGHBOURS}, deaths.count("vswitch"))
     count = sum(name in SERVICES for name in deaths)
     if count < DEATHS_LEAST:
@@ -68,7 +70,7 @@ def main() -> int:
     begin = time.monotonic()
     commands, milliseconds = script()
     # The neighbours turn themselves off when they are done; the victim may hang.
-    commands += "\nwait 500ms\ncrashes 3\npower-off\n"
+    commands += "\nwait 500ms\ncrashes 200\npower-off\n"
     status, text = fault_machine.run(arguments, description(milliseconds), {"oracle": "guests/oracle.bin"}, commands)
     return fault_machine.conclude(begin, text, judge(status, text))
 
