@@ -19,7 +19,7 @@ HOSTILITIES = ["garbage", "answer-twice", "overflow", "scribble", "log-flood", "
                "never-answer", "call-everything", "call-everything", "scribble"]
 GAP_MS = 12        # longer than it takes to notice a hang
 RECORD = re.compile(r"^monitor: #\d+ \d+\.\d+ (\S+) generation ", re.MULTILINE)
-DEATHS_LEAST = 65  # of the victim's services; what comes when one is dead or given up hits nobody
+DEATHS_LEAST = 45  # of the victim's services; what comes when one is given up, or its VM has ended, hits nobody
 
 
 def description(milliseconds: int) -> str:
@@ -48,13 +48,15 @@ def script() -> tuple[str, int]:
 
 
 def judge(status: int, text: str) -> list[str]:
-    problems = [] if status == 0 else [f"the machine ended with status {status}, not 0"]
+    # 1: a service of the victim was given up.
+    problems = [] if status in (0, 1) else [f"the machine ended with status {status}"]
     output = campaign_output.parse(text, NEIGHBOURS[0])
     # What becomes of the victim, and what it says, is its own affair.
     output.lost = [line for line in output.lost if not line.startswith(f"{VICTIM}.")]
     output.broken = [line for line in output.broken if not line.startswith(f"{VICTIM}:")]
     output.early = []  # they end before the script, after its last fault
-    output.log = [line for line in output.log if VICTIM not in line]
+    # Services say what they find wrong in themselves; the records tell which of them died.
+    output.log = [line for line in output.log if VICTIM not in line and not line.startswith("panic: ")]
     deaths = RECORD.findall(text)  # the log has only so many lines a second
     problems += campaign_output.problems(output, {vm: WORK for vm in NEIGHBOURS}, deaths.count("vswitch"))
     count = sum(name in SERVICES for name in deaths)
