@@ -467,7 +467,7 @@ class Plans(ToolCase):
         rams = {memory for memory, space in spaces.items() if space in {v.slot for v in self.of(records, "vm")}}
         mapped = {m.memory for m in self.of(records, "mapping") if m.space == self.slot_of(records, "vswitch")}
         self.assertFalse(mapped & rams)
-        self.assertEqual(len(mapped), 4)  # three ports, one uplink
+        self.assertEqual(len(mapped), 5)  # three ports, one uplink, its journal
         self.assertIn("net-driver", [t.name for t in self.of(records, "task")])
 
     def test_no_network_no_switch(self):
@@ -549,7 +549,7 @@ class Plans(ToolCase):
     def test_supervisor_and_console_share_the_log(self):
         records, machine = self.one()
         own = [m for m in self.of(records, "mapping") if m.space == 1]
-        self.assertEqual([m.address for m in own], [machine.services["supervisor"].addresses[name] for name in ("log", "vms")])
+        self.assertEqual([m.address for m in own], [machine.services["supervisor"].addresses[name] for name in ("log", "vms", "monitor")])
         console = self.slot_of(records, "console")
         log = next(m for m in self.of(records, "mapping") if m.space == console and m.memory == own[0].memory)
         self.assertEqual((log.address, log.bytes), (machine.services["console"].addresses["log"], own[0].bytes))
