@@ -105,8 +105,7 @@ struct alignas(64) Thread {
   uint64_t mmio_offset = 0;
   Range* mmio_range = nullptr;
   uint64_t mmio_far = 0;    // guest virtual address
-  uint64_t died_token = 0;  // the call during which a server died last ...
-  uint32_t deaths = 0;      // ... and how many did
+  uint64_t died_token = 0;  // the call during which a server died last; `deaths`: how many did
   Endpoint* queued_at = nullptr;
   ListNode<Thread> queue_node;  // in the endpoint's queue, or in its server's list of owed replies
   uint64_t owed_since = 0;      // CNTPCT_EL0 when it came into that list
@@ -119,7 +118,8 @@ struct alignas(64) Thread {
   // --- scheduling --------------------------------------------------------------------------------
   SchedulingContext schedule;
   Payers payers;
-  Payers next_payers;  // of the signals that came since
+  Payers next_payers;   // of the signals that came since
+  uint32_t deaths = 0;  // as a caller; here it fills a gap
   ListNode<Thread> run_node;
   Cpu* ready_on = nullptr;    // with `ready`: in whose run queue
   uint32_t run_priority = 0;  // the queue it is in
