@@ -50,7 +50,8 @@ void Die(uint32_t cause) {
 // As the supervisor's Divert would, with everything as it happens to be.
 [[noreturn]] void GoTo(Fault fault) {
   const auto* table = reinterpret_cast<const FaultTable*>(kFaultTable.value);
-  if (table->magic != FaultTable::kMagic || table->count != kFaultEntries) Panic("no table of faults");
+  if (table->magic != FaultTable::kMagic || table->count != kFaultEntries)
+    Panic("no table of faults");
   asm volatile("br %0" ::"r"(FaultEntry(fault).value));
   __builtin_unreachable();
 }
