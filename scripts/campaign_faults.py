@@ -37,6 +37,7 @@ KINDS = {
     "calls": Kind("inject {name} call-everything", corruption=True),
 }
 UPGRADE = "upgrade"
+TURNS_OFF = "console", "signals"  # one of its signals is the user's wish to turn the machine off
 FAIL_STOP = tuple(name for name, kind in KINDS.items() if not kind.corruption and name != UPGRADE)
 CORRUPTIONS = tuple(name for name, kind in KINDS.items() if kind.corruption)
 
@@ -66,6 +67,8 @@ def plan(services: list[str], kinds: list[str], count: int, seed: int, gap_us: i
             rested = [name for name in services if ready_at[name] <= now]
         service = source.choice(rested)
         kind = source.choices(kinds, weights)[0]
+        if (service, kind) == TURNS_OFF:
+            kind = "kill"
         builds[service] += kind == UPGRADE
         build = BUILDS[builds[service] % 2].format(service.split(".")[0])
         command = KINDS[kind].command.format(name=service, steps=1 + source.randrange(STEPS_MAX),
