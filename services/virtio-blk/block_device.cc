@@ -27,7 +27,7 @@ void NameCounters() {
   NameCounter(kCountBytes, "bytes");
   NameCounter(kCountErrors, "errors");
   NameCounter(kCountReplays, "replays");
-  NameCounter(kCountGivenUp, "given up");
+  NameCounter(kCountGivenUp, "given_up");
 }
 
 constexpr uint64_t Bit(uint32_t request) { return uint64_t{1} << request; }

@@ -60,7 +60,7 @@ NetDevice::NetDevice(NetJournal& journal, const NetSettings& settings, std::span
 void NetDevice::NameCounters() {
   size_t index = 0;
   for (const char* name :
-       {"sent", "received", "dropped out", "dropped in", "finished", "repeated", "poisoned"}) {
+       {"sent", "received", "dropped_out", "dropped_in", "finished", "repeated", "poisoned"}) {
     NameCounter(index++, name);
   }
   ShowCounters();
