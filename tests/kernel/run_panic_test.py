@@ -20,6 +20,8 @@ END = r"^atoll: powering off with a failing status$"
 # image, memory in MiB -> lines of the report, in order
 REPORTS = {
     ("panic_none", 256): [r"^atoll: kernel panic on CPU 0x0: the kernel was linked without a supervisor$", FRAME, END],
+    ("panic_dying", 256): [r"^atoll: kernel panic on CPU 0x0: the supervisor died: pc 0x400000, esr 0x2000000, far 0x0$",
+                           FRAME, END],
     ("panic_bad", 256): [r"^atoll: kernel panic on CPU 0x0: data abort, translation fault.*$",
                          rf"^  pc image\+0x[0-9a-f]+, sp {HEX16}, far {HEX16}$", r"^  esr 0x[0-9a-f]{8}, spsr .*$",
                          rf"^   x0 {HEX16}  x1 {HEX16}  x2 {HEX16}  x3 {HEX16}$", rf"^  x28 {HEX16} x29 .*$",
