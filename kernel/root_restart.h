@@ -16,7 +16,7 @@ inline constexpr uint64_t kRootStackBytes = 64 * 1024;
 struct RootImage {
   std::byte* data =
       nullptr;  // of its one writable segment: the kernel's own mapping of its pages ...
-  uint64_t data_bytes = 0;  // whole pages
+  uint64_t data_bytes = 0;          // whole pages
   const std::byte* file = nullptr;  // ... and what is at their start
   uint64_t file_bytes = 0;
   std::byte* stack = nullptr;

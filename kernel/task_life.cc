@@ -17,7 +17,8 @@ void StartTask(Task& task, uint64_t pc, uint64_t sp, uint64_t argument, uint64_t
   task.frame.pstate = 0;  // EL0t, nothing masked
   task.limits.ticks_used = 0;
   task.limits.effects_used = 0;
-  task.log_dropped = 0;  // a flood was its predecessor's; what it may log in this second is used up all the same
+  task.log_dropped =
+      0;  // a flood was its predecessor's; what it may log in this second is used up all the same
   task.cause = DeathCause::kNone;
   task.death_esr = 0;
   task.death_far = 0;
