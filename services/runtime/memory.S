@@ -9,15 +9,8 @@
 \name:
         .endm
 
-FUNCTION memcpy
-.Lforward:
-        mov     x3, x0
-        subs    x2, x2, #512
-        b.lo    3f
-        // Frames and disk blocks: 66 instructions for 512 bytes. In ascending order, which memmove relies on.
-        sub     x1, x1, #256
-        sub     x3, x3, #256
-1:      .rept   2
+        // The next 256 bytes, both addresses being those of the last ones.
+        .macro  copy_256_bytes
         ldp     x4, x5, [x1, #256]!
         ldp     x6, x7, [x1, #16]
         ldp     x8, x9, [x1, #32]
@@ -36,12 +29,35 @@ FUNCTION memcpy
         stp     x8, x9, [x3, #\offset + 32]
         stp     x10, x11, [x3, #\offset + 48]
         .endr
+        .endm
+
+FUNCTION memcpy
+.Lforward:
+        mov     x3, x0
+        subs    x2, x2, #1024
+        b.lo    3f
+        // Frames and disk blocks: 130 instructions for 1 KiB. In ascending order, which memmove relies on.
+        sub     x1, x1, #256
+        sub     x3, x3, #256
+1:      .rept   4
+        copy_256_bytes
         .endr
-        subs    x2, x2, #512
+        subs    x2, x2, #1024
         b.hs    1b
         add     x1, x1, #256
         add     x3, x3, #256
-3:      adds    x2, x2, #448
+3:      adds    x2, x2, #512
+        b.mi    4f
+        sub     x1, x1, #256
+        sub     x3, x3, #256
+        .rept   2
+        copy_256_bytes
+        .endr
+        sub     x2, x2, #512
+        add     x1, x1, #256
+        add     x3, x3, #256
+4:      // x2 is what is left less 512.
+        adds    x2, x2, #448
         b.mi    2f
 1:      ldp     x4, x5, [x1]
         ldp     x6, x7, [x1, #16]

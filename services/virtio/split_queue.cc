@@ -155,21 +155,7 @@ void SplitQueue::Clear() {
   Disable();
 }
 
-SplitQueue::Fetched SplitQueue::Fetch(ChainRecord& record) {
-  const uint16_t next = next_;
-  if (next == known_avail_) {
-    // Acquire: entries and descriptors that this idx covers are read after it (2.7.13).
-    const uint16_t index = LoadAcquire16(avail_ + kRingIndex);
-    if (index == next) return Fetched::kNone;
-    // Moved by more than the ring holds, or back, which is the same modulo 2^16.
-    if (static_cast<uint16_t>(index - next) > size_) return Fetched::kBroken;
-    known_avail_ = index;
-  }
-  const uint16_t head = Load16(avail_ + kRingEntries + sizeof(uint16_t) * (next & (size_ - 1)));
-  return ParseChain(head, record) ? Fetched::kChain : Fetched::kBroken;
-}
-
-bool SplitQueue::ParseChain(uint16_t head, ChainRecord& chain) const {
+[[gnu::always_inline]] inline bool SplitQueue::ParseChain(uint16_t head, ChainRecord& chain) const {
   if (head >= size_) return false;
   // One descriptor is what a network driver's receive buffers are: half of their price would be the loop below.
   const auto first = ReadOnce<Descriptor>(descriptors_ + sizeof(Descriptor) * head);
@@ -189,6 +175,20 @@ bool SplitQueue::ParseChain(uint16_t head, ChainRecord& chain) const {
   chain.check = check.value();
   chain.segments[0] = {.address = first.address, .length = first.length};
   return true;
+}
+
+SplitQueue::Fetched SplitQueue::Fetch(ChainRecord& record) {
+  const uint16_t next = next_;
+  if (next == known_avail_) {
+    // Acquire: entries and descriptors that this idx covers are read after it (2.7.13).
+    const uint16_t index = LoadAcquire16(avail_ + kRingIndex);
+    if (index == next) return Fetched::kNone;
+    // Moved by more than the ring holds, or back, which is the same modulo 2^16.
+    if (static_cast<uint16_t>(index - next) > size_) return Fetched::kBroken;
+    known_avail_ = index;
+  }
+  const uint16_t head = Load16(avail_ + kRingEntries + sizeof(uint16_t) * (next & (size_ - 1)));
+  return ParseChain(head, record) ? Fetched::kChain : Fetched::kBroken;
 }
 
 bool SplitQueue::ParseList(uint16_t head, Descriptor descriptor, ChainRecord& chain) const {
