@@ -47,7 +47,7 @@ constexpr std::array<Call, kCallNumbers> MakeTable() {
   table[static_cast<size_t>(KernelCall::name)] = {         \
       .run = Run<KernelCall::name>,                        \
       .right = KernelCallTraits<KernelCall::name>::kRight, \
-      .object = operand}
+      .object = (operand)}
   ATOLL_CALL(kSetSignal, ObjectType::kSignal);
   ATOLL_CALL(kSetIrqLine, ObjectType::kIrqLine);
   ATOLL_CALL(kAcknowledgeIrq, ObjectType::kIrq);

@@ -46,9 +46,10 @@ struct alignas(64) Cpu {
   void* remote_argument = nullptr;
 
   // Since the start (GetCpu).
-  uint64_t idle_ticks = 0;       // of CNTPCT_EL0
-  uint64_t contended = 0;        // how often it had to wait for the kernel lock ...
-  uint64_t contended_ticks = 0;  // ... and how long, in ticks of CNTPCT_EL0
+  uint64_t idle_ticks = 0;         // of CNTPCT_EL0
+  uint64_t contended = 0;          // how often it had to wait for the kernel lock ...
+  uint64_t contended_ticks = 0;    // ... and how long, in ticks of CNTPCT_EL0
+  uint64_t contended_at_tick = 0;  // the same at the last 1 ms tick
   std::atomic<bool> online{false};
 
   static Cpu& This() {

@@ -116,7 +116,10 @@ void OnTick(Timer& timer) {
   Thread* const running = cpu.current;
   if (running == nullptr) return;
   Charge(cpu, *running, due);
-  if (!running->vcpu) CountTick(*static_cast<Task*>(running));
+  // A tick that went by waiting for the kernel lock is none of the task's.
+  const bool waited = cpu.contended_ticks - cpu.contended_at_tick > TickLength() / 4;
+  cpu.contended_at_tick = cpu.contended_ticks;
+  if (!running->vcpu && !waited) CountTick(*static_cast<Task*>(running));
   Shares& shares = cpu.shares;
   shares.Settle(CntpctEl0::Read(), shares.account());
   shares.Forgive(kMostAhead * TickLength());

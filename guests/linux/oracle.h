@@ -46,7 +46,8 @@ __attribute__((format(printf, 1, 2))) static inline int OracleEnd(const char* fo
   va_start(arguments, format);
   vsnprintf(numbers, sizeof(numbers), format, arguments);
   va_end(arguments);
-  printf("oracle: %s.%s %s %lu%s\n", oracle_vm, oracle_name, oracle_problems ? "bad" : "ok", oracle_done, numbers);
+  printf("oracle: %s.%s %s %lu%s\n", oracle_vm, oracle_name, oracle_problems ? "bad" : "ok",
+         oracle_done, numbers);
   return oracle_problems != 0;
 }
 

@@ -11,7 +11,6 @@ namespace atoll::virtio_blk {
 namespace {
 
 using virtio::Chain;
-using virtio::Phase;
 using virtio::SplitQueue;
 using virtio::StateOf;
 using virtio::Work;

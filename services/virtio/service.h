@@ -24,9 +24,7 @@ inline void StartOnJournal(MmioTransport& transport, const StartInfo& start) {
   const bool first = start.generation == 0;
   switch (transport.Start({.first = first, .blamed = start.blamed, .failed = start.failed})) {
     case JournalFound::kGood: break;
-    case JournalFound::kRepaired:
-      Log("the journal was damaged and has been mended");
-      break;
+    case JournalFound::kRepaired: Log("the journal was damaged and has been mended"); break;
     case JournalFound::kDamaged:
       Log("the journal is damaged: the device fails until the guest resets it");
       break;

@@ -189,8 +189,8 @@ TEST(fields_out_of_range_are_refused) {
 }
 
 TEST(other_numbers_are_no_calls) {
-  constexpr uint64_t kKnown = 0b111ul << 1 | 0x7ful << 8 | 0b11ul << 16 | 0xfful << 20 |
-                              0x1fff'fffful << 32;  // 32 to 60
+  constexpr uint64_t kKnown =
+      0b111ul << 1 | 0x7ful << 8 | 0b11ul << 16 | 0xfful << 20 | 0x1fff'fffful << 32;  // 32 to 60
   for (uint64_t number = 0; number < 4096; ++number) {
     if (number < 64 && (kKnown >> number & 1) != 0) continue;
     EXPECT_EQ(RawCall(number, 0, {}), Status::kUnimplemented);

@@ -8,6 +8,7 @@ namespace atoll {
 namespace {
 
 constexpr uint64_t kFailed = abi::kStartFailed;
+constexpr uint64_t kBlamed = abi::kStartBlamed;  // nobody ordered the death before
 
 std::string WithFaultTable(std::string text) {
   text.resize(64);
@@ -74,7 +75,7 @@ TEST_F(ServiceRecoveryTest, first_death_is_answered_at_once_and_more_of_them_wai
     EXPECT_EQ(Starts(kUart), starts);
     Tick(1);
     EXPECT_EQ(Starts(kUart), starts + 1);
-    EXPECT_EQ(LastStart(kUart).generation, starts);
+    EXPECT_EQ(LastStart(kUart).generation, starts | kBlamed);
   }
 }
 
@@ -84,13 +85,13 @@ TEST_F(ServiceRecoveryTest, deaths_far_apart_do_not_wait) {
     Die(kUart);
     kernel->now += 1001;
   }
-  EXPECT_EQ(LastStart(kUart).generation, 40u);
+  EXPECT_EQ(LastStart(kUart).generation, 40 | kBlamed);
 }
 
 TEST_F(ServiceRecoveryTest, service_that_is_given_up_fails_then_refuses_then_goes_on_refusing) {
   Start();
   for (int i = 0; i < 6; ++i) DieAndWait(kUart);
-  EXPECT_EQ(LastStart(kUart).generation, 6 | kFailed);
+  EXPECT_EQ(LastStart(kUart).generation, 6 | kFailed | kBlamed);
   EXPECT_EQ(LastStart(kUart).pc, 0x40'0000u);
   EXPECT_EQ(StateOf("pl011.linux"), "failed");
   EXPECT_TRUE(kernel->Logged(
@@ -120,7 +121,7 @@ TEST_F(ServiceRecoveryTest, vm_ends_with_a_vital_service) {
 TEST_F(ServiceRecoveryTest, unlimited_deaths_wait_a_second_at_most) {
   Start([](PlanBuilder& plan) { FindTask(plan, kUart).restart_deaths = ~uint32_t{0}; });
   for (int i = 0; i < 100; ++i) DieAndWait(kUart);
-  EXPECT_EQ(LastStart(kUart).generation, 100u);
+  EXPECT_EQ(LastStart(kUart).generation, 100 | kBlamed);
   Die(kUart);
   EXPECT_EQ(kernel->timers.back(), kernel->now + 1000);
 }

@@ -333,7 +333,7 @@ TEST_F(SupervisorTest, RestartsADeadTaskWithFreshMemory) {
   Die(kUart);
 
   ASSERT_EQ(kernel->object(kUart).starts.size(), 2u);
-  EXPECT_EQ(kernel->object(kUart).starts[1].generation, 1u);
+  EXPECT_EQ(kernel->object(kUart).starts[1].generation, 1 | abi::kStartBlamed);
   EXPECT_EQ(kernel->object(kUart).starts[1].argument, 1500u);
   EXPECT_EQ(Text(kernel->Look(kUart, VirtAddr{0x40'1000}, 4)), "data");
   EXPECT_TRUE(AllZero(kernel->Look(kUart, VirtAddr{0x40'1004}, 0x1ffc)));

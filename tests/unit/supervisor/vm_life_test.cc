@@ -140,7 +140,7 @@ TEST_F(VmLifeTest, WhatDiesAfterAResetIsRestarted) {
   Reset();
   Die(kUart);
   ASSERT_EQ(kernel->object(kUart).starts.size(), 2u);
-  EXPECT_EQ(kernel->object(kUart).starts.back().generation, 1u);
+  EXPECT_EQ(kernel->object(kUart).starts.back().generation, 1 | abi::kStartBlamed);
 }
 
 TEST_F(VmLifeTest, TheFilesOfTheArchiveStay) {
