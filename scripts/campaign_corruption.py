@@ -67,7 +67,8 @@ def classify(lines: list[str], fault: Fault) -> tuple[str, str]:
 
     if (line := first(rf"monitor: (?:there is no service \"{name}|{name} (?:is not|has no|cannot))")) is not None:
         return "missed", line
-    if (line := first(rf"\] {name} died:")) is not None:
+    # A corrupted journal is its successor's to notice: the death before it was ordered.
+    if (line := first(rf"\] {name} died:(?! killed)" if fault.kind == "journal" else rf"\] {name} died:")) is not None:
         return "detected", line
     if (line := first(HUNG)) is not None:
         return "hung", line

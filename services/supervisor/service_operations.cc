@@ -164,10 +164,14 @@ Checked<void> ServiceOperations::InjectInto(TaskEntry& task, Fault fault) {
 Checked<void> ServiceOperations::Corrupt(std::string_view who, CorruptPart part, uint64_t seed) {
   if (part == CorruptPart::kMessage) return Inject(who, Fault::kGarbage);
   if (who == kSupervisor) return std::unexpected(LogLine("the supervisor does not corrupt itself"));
-  return ForEach(who, [&](TaskEntry& task) { return Scribble(task, part, seed); });
+  const Checked<void> done =
+      ForEach(who, [&](TaskEntry& task) { return Scribble(task, part, seed); });
+  recovery_.Look();
+  return done;
 }
 
-// Some words, anywhere in the journal or in what the program can write of its image.
+// Some words, anywhere in the journal or in what the program can write of its image. A journal is damaged between two
+// instances: nobody but the service itself can write to it, and what is tried here is how its successor bears that.
 Checked<void> ServiceOperations::Scribble(TaskEntry& task, CorruptPart part, uint64_t seed) {
   if (!task.is_alive()) return Refuse(task, "is not running");
   uint64_t start = abi::kJournalBase.value;
@@ -191,6 +195,7 @@ Checked<void> ServiceOperations::Scribble(TaskEntry& task, CorruptPart part, uin
     const Result<std::span<std::byte>> memory =
         objects_.Open(mapping.memory, mapping.offset + (start - mapping.address), bytes);
     if (!memory.has_value()) return Check(memory.error(), task, "opened");
+    if (part == CorruptPart::kJournal) recovery_.End(task, Cause::kKilled);
     uint64_t state = seed * 2 + 1;
     for (uint64_t left = 1 + Next(state) % kMaxScribbled; left != 0; --left) {
       const uint64_t word = Next(state);
