@@ -24,6 +24,8 @@ OWN_DISKS = {DEMO: IMAGES / "data.ext4", ROOT / "guests/two-vms.textproto": IMAG
 MACHINE_OVERHEAD_MIB = 160   # kernel, services, page tables, and room around the archive
 MACHINE_MIN_MIB, MACHINE_STEP_MIB = 512, 64
 # One instruction is one nanosecond, and nothing of the host shows: two runs are equal to the instruction.
+# Without -icount an emulated machine's clock is the host's, which goes on while the host does something else.
+EMULATION_PATIENCE = 20
 ICOUNT = ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2024-01-01,clock=vm"]
 BATCH_MODE = 0o100644
 SCRIPT_NAME, SCRIPT_MAX, SCRIPT_LINE_MAX = "monitor", 1 << 20, 240  # services/supervisor/monitor.h, monitor_command.h
@@ -233,7 +235,7 @@ class Machine:
         services = [(ROOT / "services", TARGET / "services"), *self.options.services]
         self._tool([str(tools / "describe.py"), "--system", str(system), "--out", str(plan), "--list", str(listing),
                     *(a for manifests, elfs in services for a in ("--manifests", str(manifests), "--elfs", str(elfs))),
-                    *(["--seed", "1"] if self.options.icount else []), *(["--net"] if self.options.net else []),
+                    *(["--seed", "1"] if self.options.icount else ["--patience", str(EMULATION_PATIENCE)]), *(["--net"] if self.options.net else []),
                     *(a for k, v in files.items() for a in ("--file", f"{k}={v}"))])
         self._tool([str(tools / "archive.py"), "--out", str(self.archive), "--list", str(listing), *self._added()])
         description = Schemas("system").message("System")()

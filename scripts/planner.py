@@ -21,6 +21,7 @@ DEADLINE_MS = 8
 ANSWER_WITHIN_MS = 2000
 EFFECTS = 4096
 HEARTBEAT_MS = 1000
+SUPERVISOR_DEADLINE_MS = 10  # its pieces of work are below 1 ms; many deaths at once take longer
 DMA_SIGNAL = "dma"          # of a driver: the supervisor has changed its DMA table
 DMA_FIRST_CLIENT = 1        # kFirstClientDmaWindow of ipc/dma.h
 PAGE = manifest.PAGE
@@ -105,7 +106,8 @@ class Planner:
         header.header.version = PLAN_VERSION
         header.header.records = len(self.records) + 1
         header.header.quiet = self.machine.quiet
-        header.header.heartbeat_ms = HEARTBEAT_MS
+        header.header.heartbeat_ms = HEARTBEAT_MS * self.machine.patience
+        header.header.deadline_ms = SUPERVISOR_DEADLINE_MS * self.machine.patience
         return b"".join(_delimited(record.SerializeToString(deterministic=True))
                         for record in (header, *self.records))
 
@@ -141,8 +143,8 @@ class Planner:
                  private_slot=self.slot(), ipc_slot=self.slot(), stack_bytes=m.stack_bytes, config_bytes=len(config),
                  restart_deaths=RESTART_UNLIMITED if unlimited else 0 if never else m.restart.deaths or RESTART_DEATHS,
                  restart_seconds=m.restart.seconds or RESTART_SECONDS, vital=m.restart.vital,
-                 deadline_ms=limit(m.limits.deadline_ms, DEADLINE_MS),
-                 answer_within_ms=limit(m.limits.answer_within_ms, ANSWER_WITHIN_MS),
+                 deadline_ms=limit(m.limits.deadline_ms, DEADLINE_MS) * self.machine.patience,
+                 answer_within_ms=limit(m.limits.answer_within_ms, ANSWER_WITHIN_MS) * self.machine.patience,
                  effects=limit(m.limits.effects, EFFECTS))
         for offset in range(0, len(config), CONFIG_CHUNK):
             self.add("config", vm, task=task, offset=offset, data=config[offset:offset + CONFIG_CHUNK])

@@ -150,9 +150,6 @@ class TargetKernelCalls final : public KernelCalls {
   }
 };
 
-// Of its own running time at once. Its work is in pieces of less than a millisecond; many deaths at once take longer.
-constexpr uint32_t kDeadlineMs = 10;
-
 constinit TargetKernelCalls kernel_calls;
 constinit Supervisor supervisor(kernel_calls);
 
@@ -166,7 +163,7 @@ void ServiceMain(const StartInfo& start) {
     supervisor.Recover();
   }
   // From now on it may hang, too.
-  (void)kernel_calls.SetLimits(kOwnTask, kDeadlineMs, 0);
+  (void)kernel_calls.SetLimits(kOwnTask, supervisor.deadline_ms(), 0);
   while (true) {
     const abi::Received received = abi::ReplyWait(0, {});
     const uint64_t bits = received.message.words[0];

@@ -44,6 +44,7 @@ Checked<void> Supervisor::ExecutePlan(uint32_t under_way) {
   if (!reader) return std::unexpected(reader.error());
   reporter_.set_quiet(reader->header().quiet);
   heartbeat_ms_ = reader->header().heartbeat_ms;
+  deadline_ms_ = reader->header().deadline_ms;
   PlanOutline outline;
   while (true) {
     const Checked<bool> more = reader->Next(outline);

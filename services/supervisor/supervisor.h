@@ -52,6 +52,9 @@ class Supervisor {
 
   uint64_t free_bytes() const { return pages_.free_bytes(); }
 
+  // Of its own running time for one job, once it has started.
+  uint32_t deadline_ms() const { return deadline_ms_; }
+
   // Bits of the supervisor's signal (services/supervisor/manifest.textproto).
   void OnSignals(uint64_t bits);
 
@@ -105,6 +108,7 @@ class Supervisor {
   Monitor monitor_{kernel_, operations_};
   std::span<const std::byte> plan_;
   uint32_t heartbeat_ms_ = 0;
+  uint32_t deadline_ms_ = 0;
   uint64_t total_bytes_ = 0;  // that were free before anything was made
   bool started_ = false;
   uint64_t deaths_seen_ = 0;

@@ -132,7 +132,8 @@ class PlanBuilder {
     header.record.header = {.version = version,
                             .records = static_cast<uint32_t>(records_.size()) + 1 + extra_records,
                             .quiet = quiet,
-                            .heartbeat_ms = heartbeat_ms};
+                            .heartbeat_ms = heartbeat_ms,
+                            .deadline_ms = 10};
     Bytes plan = Encode(header);
     for (const auto& record : records_) {
       const Bytes bytes = Encode(record);
