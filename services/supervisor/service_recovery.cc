@@ -327,9 +327,14 @@ void ServiceRecovery::LookForSignsOfLife(TaskEntry& task, uint64_t now) {
     (void)kernel_.RaiseTask(handle, kHeartbeatBits);
   } else if (const auto state = kernel_.InspectTask(handle); state.has_value()) {
     // Busy is not dead: whether one job takes too long is for the kernel to say.
-    if (task.silent && state->ticks == task.silent_ticks) return End(task, Cause::kHeartbeat);
-    task.silent = true;
-    task.silent_ticks = state->ticks;
+    if (task.silent && state->ticks == task.silent_ticks) {
+      // Beats come faster while a VM starts, whose loading may keep others waiting.
+      if (now - task.silent_since >= beat_) return End(task, Cause::kHeartbeat);
+    } else {
+      task.silent = true;
+      task.silent_ticks = state->ticks;
+      task.silent_since = now;
+    }
   }
 
   CrashRecord* const record = journal().crashes.Find(history.record);

@@ -36,6 +36,7 @@ struct TaskEntry {
   // It had not taken the last heartbeat when the next one was due, and had run for so long until then.
   bool silent = false;
   uint64_t silent_ticks = 0;
+  uint64_t silent_since = 0;  // CNTPCT_EL0
 
   // The file that the user wants it to run.
   void UseBuild() {

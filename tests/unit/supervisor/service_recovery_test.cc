@@ -184,6 +184,12 @@ TEST_F(HeartbeatTest, task_that_neither_takes_it_nor_runs_is_killed) {
   EXPECT_EQ(Starts(kUart), 2u);
 }
 
+TEST_F(HeartbeatTest, task_that_others_keep_waiting_while_they_start_is_not) {
+  kernel->deaf.insert(kUart);  // so it is not limited, and the supervisor looks every 10 ms
+  for (int i = 0; i < 90; ++i) Tick(10);
+  EXPECT_TRUE(kernel->killed.empty());
+}
+
 TEST_F(HeartbeatTest, task_that_is_busy_is_not) {
   kernel->deaf.insert(kUart);
   for (int i = 0; i < 10; ++i) {
