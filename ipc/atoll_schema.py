@@ -281,9 +281,13 @@ class Service:
 class File:
     def __init__(self, schema, descriptor, options_root):
         self.schema, self.descriptor = schema, descriptor
-        self.name, self.package = descriptor.name, descriptor.package
-        self.stem = re.sub(r"\.proto$", "", self.name)
-        self.options_name = self.stem + ".options"
+        # The schema of a service lies in the service's folder and is proto/NAME.proto to protoc.
+        self.path, self.package = descriptor.name, descriptor.package
+        self.stem = re.sub(r"\.proto$", "", self.path)
+        service = pathlib.PurePath(self.stem).name
+        own = f"services/{service}/{service}"
+        self.name = f"{own}.proto" if (pathlib.Path(options_root) / f"{own}.proto").exists() else self.path
+        self.options_name = re.sub(r"\.proto$", ".options", self.name)
         self.comments = Comments(descriptor)
         self.comment = self.comments.at(2) or self.comments.at(12)
         if self.package != "atoll":
@@ -336,7 +340,7 @@ class Schema:
         for file in everything:
             file.read_services()
         self._check_interfaces(everything)
-        self.files = [f for f in everything if f.name in wanted]
+        self.files = [f for f in everything if f.path in wanted]
 
     @staticmethod
     def _check_interfaces(files):

@@ -93,7 +93,7 @@ def _vgic(instance, _machine) -> dict:
     return {"vcpu_affinity": _affinities(instance.vm)}
 
 
-# A service without an entry here has no configuration; a new one is one function.
+# Of services that the planner knows. All others get what their `device` in the description says, and a StartConfig.
 CONFIGS = {
     "BlockConfig": _block,
     "BlockDriverConfig": _block_driver,

@@ -16,6 +16,7 @@ import argparse
 import pathlib
 import random
 
+import discover
 import manifest
 from machine import Machine
 from planner import FIRST_SLOT, Planner, elf_name
@@ -41,7 +42,7 @@ def load_services(schemas: Schemas, *folders: pathlib.Path) -> dict:
 
 def load_schemas() -> Schemas:
     configs = sorted(path.stem for path in (ROOT / "proto").glob("*_config.proto"))
-    return Schemas("manifest", "system", "plan", "kernel", *configs)
+    return Schemas("manifest", "system", "plan", "kernel", *configs, *discover.schemas(ROOT))
 
 
 def describe(system: pathlib.Path, manifests: list, named: dict, seed: int | None = None, net: bool = False,

@@ -7,6 +7,7 @@ import math
 import pathlib
 import re
 
+import config_text
 import manifest
 from schemas import InputError
 
@@ -119,6 +120,7 @@ class Instance:
     virtio_slot: int | None
     disk: Disk | None
     network: Network | None
+    config: bytes = b""      # of a `device`: what its description says, encoded
 
     @property
     def manifest(self):
@@ -217,13 +219,20 @@ class Machine:
             self._add_instance(f"{field}.disk", DISK_SERVICE, vm, disk=disk)
         for network in networks:
             self._add_instance(f"{field}.network", NETWORK_SERVICE, vm, network=network)
-        for name in text.device:
-            if self._service(f"{field}.device", name).manifest.scope != self.scope["SCOPE_DEVICE"]:
-                raise self.error(f"{field}.device", f'"{name}" is not a device service (SCOPE_DEVICE)')
-            if name in (DISK_SERVICE, NETWORK_SERVICE):
-                raise self.error(f"{field}.device", f'"{name}" comes with a `{"disk" if name == DISK_SERVICE else "network"}`')
-            self._add_instance(f"{field}.device", name, vm)
+        for number, device in enumerate(text.device):
+            self._add_device(f"{field}.device[{number}]", device, vm)
         self._check_vm(field, vm)
+
+    def _add_device(self, field: str, text, vm: Vm):
+        name = text.service
+        service = self._service(f"{field}.service", name)
+        if service.manifest.scope != self.scope["SCOPE_DEVICE"]:
+            raise self.error(f"{field}.service", f'"{name}" is not a device service (SCOPE_DEVICE)')
+        if name in (DISK_SERVICE, NETWORK_SERVICE):
+            raise self.error(f"{field}.service", f'"{name}" comes with a `{"disk" if name == DISK_SERVICE else "network"}`')
+        config = config_text.encode(self.schemas, service, text.config,
+                                    lambda part, reason: self.error(f"{field}.config{part}", reason))
+        self._add_instance(field, name, vm, config=config)
 
     def _check_schedule(self, field: str, text):
         for cpu in text.cpu:
@@ -345,7 +354,7 @@ class Machine:
         return self.services[name]
 
     def _add_instance(self, field: str, name: str, vm: Vm | None, disk: Disk | None = None,
-                      network: Network | None = None):
+                      network: Network | None = None, config: bytes = b""):
         service = self._service(field, name)
         if vm is None and any(i.service is service for i in self.instances):
             return
@@ -357,7 +366,7 @@ class Machine:
         elif not all(m.base for m in service.manifest.mmio):
             raise InputError(f"{service.path}: mmio: base 0 needs SCOPE_DEVICE")
         index = sum(i.service is service for i in self.instances)
-        instance = Instance(service, vm, index, slot, disk, network)
+        instance = Instance(service, vm, index, slot, disk, network, config)
         self.instances.append(instance)
         if vm:
             vm.instances.append(instance)

@@ -12,6 +12,7 @@ SUPERVISOR_SIGNAL_SLOT = 2
 NO_TIMER_BIT = 63           # a task without a timer never sets one
 CONFIG_CHUNK = 1024         # PlanConfig.data, proto/plan.options
 CONFIG_MAX = 16384          # abi::kConfigBytes
+SEED_BYTES = 32             # proto/start_config.options
 JOURNAL_BASE = 0x1010_0000  # abi::kJournalBase
 RESTART_DEATHS = 5
 RESTART_SECONDS = 1
@@ -158,18 +159,27 @@ class Planner:
 
     def _config(self, instance: Instance) -> bytes:
         name = instance.manifest.config
-        if not name:
-            return b""
-        if name not in CONFIGS:
-            raise InputError(f'{instance.service.path}: config: scripts/configs.py has no "{name}"')
-        try:
-            config = self.schemas.message(name)(**CONFIGS[name](instance, self.machine))
-        except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{instance.service.path}: config: {name} cannot be filled: {error}") from error
-        data = config.SerializeToString(deterministic=True)
+        if name in CONFIGS:
+            try:
+                config = self.schemas.message(name)(**CONFIGS[name](instance, self.machine))
+            except (KeyError, ValueError, TypeError) as error:
+                raise InputError(f"{instance.service.path}: config: {name} cannot be filled: {error}") from error
+            data = config.SerializeToString(deterministic=True)
+        else:
+            if name and not self.schemas.has(name):
+                raise InputError(f'{instance.service.path}: config: there is no message "{name}"')
+            data = instance.config + self._start_config(instance)
         if len(data) > CONFIG_MAX:
             raise self.machine.error(instance.label, f"its configuration has {len(data)} bytes; at most {CONFIG_MAX}")
         return data
+
+    def _start_config(self, instance: Instance) -> bytes:
+        """What services get beside what the description says (proto/start_config.proto)."""
+        if not instance.vm:
+            return b""
+        fields = {"ram_base": manifest.GUEST_RAM_IPA, "ram_bytes": instance.vm.memory_bytes, "vcpus": instance.vm.vcpus,
+                  "instance": instance.index, "seed": self.machine.random.randbytes(SEED_BYTES)}
+        return self.schemas.message("StartConfig")(**fields).SerializeToString(deterministic=True)
 
     # ---- grants ---------------------------------------------------------------------------------
     def _rights(self, *names: str) -> int:

@@ -1,9 +1,10 @@
-"""Message classes of the schemas in proto/, and text files read into them."""
+"""Message classes of the schemas in proto/ and of services, and text files read into them."""
 import pathlib
 import subprocess
 import sys
 import tempfile
 
+import discover
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -17,16 +18,20 @@ class InputError(Exception):
 
 
 class Schemas:
-    """The messages of proto/*.proto by name, compiled by protoc when asked for."""
+    """The messages of proto/*.proto and services/NAME/NAME.proto by name, compiled by protoc when asked for."""
 
     def __init__(self, *names: str):
+        # A service's schema is proto/NAME.proto to protoc, as in proto/meson.build.
+        paths = [f"-Iproto={path.parent}" for name, path in discover.schemas(ROOT).items() if name in names]
         with tempfile.TemporaryDirectory() as folder:
             out = pathlib.Path(folder) / "schemas.pb"
-            subprocess.run(["protoc", f"-I{ROOT}", "--include_imports", f"--descriptor_set_out={out}",
-                            *(str(ROOT / "proto" / f"{name}.proto") for name in names)], check=True)
-            files = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes())
+            compiled = subprocess.run(["protoc", *paths, f"-I{ROOT}", "--include_imports", f"--descriptor_set_out={out}",
+                                       *(f"proto/{name}.proto" for name in names)], stderr=subprocess.PIPE, text=True)
+            if compiled.returncode != 0:
+                raise InputError(compiled.stderr.strip().partition("\n")[0])
+            self.files = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file
         self._pool = descriptor_pool.DescriptorPool()
-        for file in files.file:
+        for file in self.files:
             self._pool.Add(file)
         self._classes = {}
         self._factory = message_factory.MessageFactory(self._pool)
@@ -36,6 +41,13 @@ class Schemas:
         if name not in self._classes:
             self._classes[name] = self._factory.GetPrototype(self._pool.FindMessageTypeByName(f"atoll.{name}"))
         return self._classes[name]
+
+    def has(self, name: str) -> bool:
+        try:
+            self.message(name)
+        except KeyError:
+            return False
+        return True
 
     def enum(self, name: str) -> dict:
         """Value names of enum atoll.NAME and their numbers."""

@@ -16,7 +16,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LISTS = ROOT / "docs/conformance"
-SOURCES = ["tests", "guests/tests"]
+SOURCES = ["tests", "guests/tests", "services"]
 COMPLETE = {"virtio-core", "virtio-blk", "virtio-net"}
 
 ROW = re.compile(r"(?P<id>[A-Z][A-Z0-9]*-\d+) (?P<title>\S.*)")

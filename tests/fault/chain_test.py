@@ -17,7 +17,7 @@ RELAY, KEEPER = "relay.guest.0", "keeper"
 LEAST_ROUNDS = 50
 STEPS = 25
 # A device whose service calls another one for each access.
-SYSTEM = 'vm { name: "guest" memory_mib: 16 kernel: "guest" device: "relay" }'
+SYSTEM = 'vm { name: "guest" memory_mib: 16 kernel: "guest" device { service: "relay" } }'
 
 
 def script(seed: int) -> str:

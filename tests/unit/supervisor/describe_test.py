@@ -94,6 +94,46 @@ class BadDescriptions(ToolCase):
                         "vm b.disk[1].physical: overlaps vm linux.disk[0]", "read-only")
             self.refuse_vm(disk % (*one, "") + disk % (*other, "read_only: true"), "vm linux.disk[1].physical: overlaps")
 
+    DEVICE = 'scope: SCOPE_DEVICE rank: 2 priority: 16 stack_bytes: 8192 receive: true config: "%s"'
+
+    def test_configurations_of_devices(self):
+        self.add_manifest("lamp", self.DEVICE % "SwitchPort")
+        self.add_manifest("plain", self.DEVICE % "")
+        self.add_manifest("lost", self.DEVICE % "NobodysConfig")
+        self.add_manifest("greedy", self.DEVICE % "StartConfig")
+
+        def refuse(config: str, *parts: str, service="lamp"):
+            self.refuse_vm(f'device {{ service: "lamp" }} device {{ service: "{service}" config: "{config}" }}',
+                           "vm linux.device[1].config", *parts)
+
+        refuse("colour: 3", "1:1", "colour")
+        refuse("present: 3", "present")
+        refuse("present: true\\n name: 5", "2:8")
+        refuse("present", "1:")
+        refuse("present: true }", "1:15")
+        refuse(f"name: '{'x' * 32}'", ".name: has 32 bytes; at most 31")
+        refuse("mac: 'xxxxxxx'", ".mac: has 7 bytes; at most 6")
+        refuse("present: true", "plain has no configuration", service="plain")
+        refuse("", 'no message "NobodysConfig"', "services/lost/lost.proto", service="lost")
+        refuse("", "those from 1000 up", service="greedy")
+        self.refuse_vm('device: "lamp"', "1:", "device")
+        self.refuse_vm("device { }", "vm linux.device[0].service", 'no service ""')
+
+        text = f"name: '{'x' * 31}' mac: 'abcdef' present: true"
+        records, machine = self.describe(ONE_VM % f'memory_mib: 16 device {{ service: "plain" }} '
+                                         f'device {{ service: "lamp" config: "{text}" }} device {{ service: "lamp" }}')
+        tasks = {task.name: task.slot for kind, task in records if kind == "task"}
+        configs = {config.task: config.data for kind, config in records if kind == "config"}
+        port = self.schemas.message("SwitchPort").FromString(configs[tasks["lamp.linux.1"]])
+        self.assertEqual((port.present, port.name, port.mac), (True, "x" * 31, b"abcdef"))
+        seeds = set()
+        for name, instance in (("plain.linux.0", 0), ("lamp.linux.1", 0), ("lamp.linux.2", 1)):
+            start = self.schemas.message("StartConfig").FromString(configs[tasks[name]])
+            self.assertEqual((start.ram_base, start.ram_bytes, start.vcpus, start.instance),
+                             (0x4000_0000, 16 << 20, 1, instance))
+            seeds.add(start.seed)
+        self.assertEqual([len(seed) for seed in seeds], [32] * 3)
+
     def test_networks(self):
         for mac in ("52:54:00:01:02", "52:54:00:01:02:03:04", "52-54-00-01-02-03", "5254.0001.0203", "52:54:00:01:02:0g",
                     " 52:54:00:01:02:03", "52:54:00:01:02:03\\n"):
@@ -104,7 +144,7 @@ class BadDescriptions(ToolCase):
             self.refuse_vm(f"network {{ mtu: {mtu} }}", "vm linux.network[0].mtu", f"{mtu} is not in 68..65535")
         for pairs in (0, 9):
             self.refuse_vm(f"network {{ queue_pairs: {pairs} }}", "vm linux.network[0].queue_pairs", f"{pairs} is not in 1..8")
-        self.refuse_vm('device: "virtio-net"', "vm linux.device")
+        self.refuse_vm('device { service: "virtio-net" }', "vm linux.device[0].service", "comes with a `network`")
 
     def test_too_many_networks(self):
         text = ONE_VM % ("network { } " * 9)
@@ -128,9 +168,9 @@ class BadDescriptions(ToolCase):
             self.refuse_vm(f"rtc_offset_s: {offset}", "vm linux.rtc_offset_s", f"{offset} is not in +-4294967295")
 
     def test_devices_and_services(self):
-        self.refuse_vm('device: "floppy"', "vm linux.device", 'no service "floppy"', "virtio-blk")
-        self.refuse_vm('device: "pl011"', "vm linux.device", "not a device service")
-        self.refuse_vm('device: "virtio-blk"', "vm linux.device", "comes with a `disk`")
+        self.refuse_vm('device { service: "floppy" }', "vm linux.device[0].service", 'no service "floppy"', "virtio-blk")
+        self.refuse_vm('device { service: "pl011" }', "vm linux.device[0].service", "not a device service")
+        self.refuse_vm('device { service: "virtio-blk" }', "vm linux.device[0].service", "comes with a `disk`")
         self.refuse_vm('without: "virtio-blk"', "vm linux.without", "vgic, pl011, pl031, vmm")
         self.refuse('service: "pl011" ' + ONE_VM % "", "service", "is a service of VMs")
         self.refuse('service: "x" ' + ONE_VM % "", "service", 'no service "x"')
@@ -217,7 +257,7 @@ class BadManifests(ToolCase):
 
     def test_unknown_config(self):
         self.edit_manifest("vmm", 'config: "VmmConfig"', 'config: "Vmm"')
-        self.refuse("vmm/manifest.textproto", "config", 'scripts/configs.py has no "Vmm"')
+        self.refuse("vmm/manifest.textproto", "config", 'there is no message "Vmm"')
 
     def test_slot_of_a_service_without_devices(self):
         self.edit_manifest("pl031", "base: 0x09010000", "base: 0")
@@ -588,7 +628,7 @@ class CommandLine(ToolCase):
         text = ('name: "floppy" scope: SCOPE_DEVICE rank: 2 priority: 9 stack_bytes: 4096 receive: true '
                 'mmio { name: "r" bytes: 4096 }')
         (more / "floppy/manifest.textproto").write_text(text)
-        self.system.write_text(ONE_VM % 'device: "floppy"')
+        self.system.write_text(ONE_VM % 'device { service: "floppy" }')
         listing = self.folder / "list"
         options = ["--system", self.system, "--manifests", self.manifests, "--elfs", "/elfs", "--manifests", more,
                    "--elfs", "/other", "--out", self.folder / "plan.pb", "--list", listing]
