@@ -28,7 +28,7 @@ class GuestMemory {
     if (address < base_ || !InBounds(offset, length, bytes_.size())) {
       return std::unexpected(Status::kOutOfRange);
     }
-    return bytes_.subspan(offset, length);
+    return std::span(bytes_.data() + offset, length);  // as subspan, which would check it once more
   }
 
  private:
