@@ -3,6 +3,7 @@
 
 #include "kernel/calls.h"
 #include "kernel/ipc.h"
+#include "kernel/root_restart.h"
 #include "kernel/scheduler.h"
 #include "kernel/vcpu/sanitize.h"
 #include "kernel/vm.h"
@@ -10,11 +11,12 @@
 namespace atoll {
 
 template <>
-Result<Empty> Execute<KernelCall::kSetLimits>(Task&, HandleEntry* handle,
+Result<Empty> Execute<KernelCall::kSetLimits>(Task& caller, HandleEntry* handle,
                                               const SetLimitsRequest& request) {
-  Limits& limits = ObjectOf<Task>(*handle).limits;
-  limits.deadline = request.deadline;
-  limits.effects = request.effects;
+  Task& task = ObjectOf<Task>(*handle);
+  task.limits.deadline = request.deadline;
+  task.limits.effects = request.effects;
+  if (&task == &caller) ExpectRoot(task, request.again_ms);
   return Empty{};
 }
 
@@ -107,7 +109,8 @@ Result<GetProgressReply> Execute<KernelCall::kGetProgress>(Task&, HandleEntry* h
   return GetProgressReply{.jobs = task.jobs,
                           .pending = task.signals.load(std::memory_order_relaxed),
                           .owed_since = oldest == nullptr ? 0 : oldest->owed_since,
-                          .executed = task.stepping.executed};
+                          .executed = task.stepping.executed,
+                          .died = task.died};
 }
 
 }  // namespace atoll

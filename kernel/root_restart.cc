@@ -13,6 +13,7 @@ namespace atoll {
 namespace {
 
 inline constexpr uint32_t kDeathsPerSecond = 8;
+inline constexpr uint64_t kMillisecondsPerSecond = 1000;
 
 struct Deaths {
   uint64_t all = 0;
@@ -20,6 +21,21 @@ struct Deaths {
   uint32_t in_second = 0;
 };
 constinit Deaths deaths;
+
+inline constexpr uint64_t kGracesPerSecond = 8;
+constinit Timer watch;  // of its next sign of life
+
+void EndSilence(Timer& timer) {
+  kernel_lock.AssertHeld();
+  Die(*static_cast<Task*>(timer.owner), DeathCause::kDeadline);
+}
+
+// After a time in which the whole machine stood still everything is late: what is due for the root itself comes first.
+void OnSilence(Timer& timer) {
+  kernel_lock.AssertHeld();
+  timer.expired = EndSilence;
+  SetTimer(timer, CntpctEl0::Read() + CounterFrequency() / kGracesPerSecond);
+}
 
 void Restart(Timer& timer) {
   kernel_lock.AssertHeld();
@@ -34,8 +50,16 @@ void Restart(Timer& timer) {
 
 }  // namespace
 
+void ExpectRoot(Task& root, uint32_t milliseconds) {
+  watch.expired = OnSilence;
+  watch.owner = &root;
+  const uint64_t ticks = milliseconds * CounterFrequency() / kMillisecondsPerSecond;
+  SetTimer(watch, milliseconds == 0 ? Timer::kNever : CntpctEl0::Read() + ticks);
+}
+
 void RestartRootSoon(Task& root) {
-  const uint64_t now = CntpctEl0::Read();
+  SetTimer(watch, Timer::kNever);
+  const uint64_t now = root.died;
   if (deaths.all++ == 0 || now - deaths.second > CounterFrequency()) {
     deaths.second = now;
     deaths.in_second = 0;

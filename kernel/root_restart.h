@@ -25,6 +25,9 @@ struct RootImage {
 };
 inline constinit RootImage root_image;
 
+// It gives its next sign of life within so many milliseconds, or dies; 0: it need not.
+void ExpectRoot(Task& root, uint32_t milliseconds) ATOLL_KERNEL_LOCKED;
+
 // It has just died. Its next instance starts at the next timer interrupt: whoever is under way here may still write
 // to its registers. Panics if it dies too often.
 void RestartRootSoon(Task& root) ATOLL_KERNEL_LOCKED;

@@ -54,6 +54,7 @@ struct Task : Thread, Object {
   DeathCause cause = DeathCause::kNone;
   uint64_t death_esr = 0;
   uint64_t death_far = 0;
+  uint64_t died = 0;  // CNTPCT_EL0; 0: never
 
   // Log allowance: lines left in this second, and those that were dropped in it.
   uint32_t log_credit = 0;

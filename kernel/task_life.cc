@@ -32,6 +32,7 @@ void Die(Task& task, DeathCause cause) {
   if (task.state != TaskState::kRunning) return;
   task.state = TaskState::kDead;
   task.cause = cause;
+  task.died = CntpctEl0::Read();
   SetTimer(task.timer, Timer::kNever);
   CancelCall(task);
   Unschedule(task);

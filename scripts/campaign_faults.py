@@ -15,6 +15,7 @@ class Kind:
 
 BUILDS = ("services/{}.elf", "{}.next.elf")  # in the boot archive (services/meson.build)
 BETWEEN_STEPS_US = 300  # a call that is there at two deaths is poison, so each gets done before the next death
+SILENCE, SILENCE_US = ("supervisor", "silent"), 2_000_000  # until the kernel notices (docs/restart.md)
 SEED_MAX = 1_000_000_000
 STEPS_MAX = 4000  # instructions; a request of a disk takes some 2,000
 KINDS = {
@@ -37,7 +38,8 @@ KINDS = {
     "calls": Kind("inject {name} call-everything", corruption=True),
 }
 UPGRADE = "upgrade"
-TURNS_OFF = "console", "signals"  # one of its signals is the user's wish to turn the machine off
+# One of the console's signals is the user's wish to turn the machine off; the supervisor does not step itself.
+UNSUITED = ("console", "signals"), ("supervisor", "step")
 FAIL_STOP = tuple(name for name, kind in KINDS.items() if not kind.corruption and name != UPGRADE)
 CORRUPTIONS = tuple(name for name, kind in KINDS.items() if kind.corruption)
 
@@ -67,7 +69,7 @@ def plan(services: list[str], kinds: list[str], count: int, seed: int, gap_us: i
             rested = [name for name in services if ready_at[name] <= now]
         service = source.choice(rested)
         kind = source.choices(kinds, weights)[0]
-        if (service, kind) == TURNS_OFF:
+        if (service, kind) in UNSUITED:
             kind = "kill"
         builds[service] += kind == UPGRADE
         build = BUILDS[builds[service] % 2].format(service.split(".")[0])
@@ -107,5 +109,7 @@ def sweep_script(faults: list[Fault], warm_up_us: int, settle_us: int, crashes_e
     return "\n".join([*lines, f"wait {settle_us}us", f"crashes {2 * crashes_every}", ""])
 
 
-def duration_us(faults: list[Fault]) -> int:
-    return faults[-1].at_us if faults else 0
+def duration_us(faults: list[Fault], patience: int = 1) -> int:
+    """The script does not go on while the supervisor, which executes it, is silent."""
+    silences = sum((fault.service, fault.kind) == SILENCE for fault in faults)
+    return (faults[-1].at_us if faults else 0) + silences * SILENCE_US * patience

@@ -12,7 +12,7 @@ CAUSES = {"kill": {"killed"}, "step": {"stepped"}, "crash": {"fault"}, "exit": {
           "signals": {"flood", "deadline"}, "lines": {"flood", "deadline"},
           "silent": {"heartbeat", "no answer", "exit"}, "upgrade": {"upgraded"}}
 # The monitor's `crashes`: times in ns after the order, or after the detection of what nobody ordered.
-CRASH = re.compile(r"#(\d+) (\d+)\.(\d{9}) (\S+) generation (\d+): (.*?) (pc .*); detected (\S+), started (\S+), "
+CRASH = re.compile(r"#(\d+) (\d+)\.(\d{9}) (\S+) generation (\d+): (.*?) (pc .*); died (\S+), detected (\S+), started (\S+), "
                    r"answered (\S+), completed (\S+) ns; (.*)")
 FRAME_SERVICES = ("virtio-net", "vswitch", "net-driver")
 
@@ -26,6 +26,7 @@ class Death:
     cause: str
     outcome: str
     ordered: float | None
+    died: float | None
     detected: float | None
     started: float | None
     first_answer: float | None
@@ -35,17 +36,16 @@ class Death:
 
     @property
     def detection(self) -> float | None:
-        """From the order to the supervisor's knowledge. An order to step says nothing about the moment of death."""
-        if self.ordered is None or self.detected is None or self.cause == "stepped":
+        """From the order to the death. An order to step says nothing about the moment of the fault."""
+        if self.ordered is None or self.died is None or self.cause == "stepped":
             return None
-        return self.detected - self.ordered
+        return self.died - self.ordered
 
     @property
     def recovery(self) -> float | None:
-        """From the supervisor's knowledge to the next completed request, for services without requests to the next
-        piece of work done."""
+        """From the death to the next completed request, for services without requests to the next piece of work done."""
         ends = [end for end in (self.first_completion, self.first_answer) if end is not None]
-        return ends[0] - self.detected if ends and self.detected is not None else None
+        return ends[0] - self.died if ends and self.died is not None else None
 
 
 def parse(lines: list[str]) -> list[Death]:
@@ -60,8 +60,8 @@ def parse(lines: list[str]) -> list[Death]:
         def after(text: str, base: float = base) -> float | None:
             return None if text == "-" else base + int(text) / 1e3
 
-        found[int(crash[1])] = Death(int(crash[1]), crash[4], int(crash[5]), crash[6], crash[12], base, *map(
-            after, crash.group(8, 9, 10, 11)), crash[7])
+        found[int(crash[1])] = Death(int(crash[1]), crash[4], int(crash[5]), crash[6], crash[13], base, *map(
+            after, crash.group(8, 9, 10, 11, 12)), crash[7])
     return [found[number] for number in sorted(found)]
 
 

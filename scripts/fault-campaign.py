@@ -149,7 +149,8 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         services = [name for name in services if name != "supervisor"]  # its image is the kernel's
     gap, rest = arguments.gap or guests.GAP_US, arguments.rest or guests.REST_US
     faults = campaign_faults.plan(services, kinds, arguments.count, arguments.seed, gap, rest)
-    length = WARM_UP_US + int(campaign_faults.duration_us(faults) * (1 + SLACK_SHARE)) + SLACK_US + guests.BOOT_US
+    patience = 1 if arguments.icount else launch.EMULATION_PATIENCE
+    length = WARM_UP_US + int(campaign_faults.duration_us(faults, patience) * (1 + SLACK_SHARE)) + SLACK_US + guests.BOOT_US
     workload = guests.describe(work, length, options)
     script = guests.FIRST_LINES + campaign_faults.script(faults, WARM_UP_US, SETTLE_US, CRASHES_EVERY)
     return Campaign(faults, workload, script, (length + SETTLE_US) / 1e6)

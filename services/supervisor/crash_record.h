@@ -65,6 +65,7 @@ struct CrashRecord {
 
   // CNTPCT_EL0; 0: not (yet).
   uint64_t ordered;       // the user asked for a fault of it
+  uint64_t died;          // as the kernel says
   uint64_t detected;      // the supervisor knew
   uint64_t started;       // the next instance
   uint64_t first_answer;  // by that, as it says

@@ -48,6 +48,7 @@ void CrashRecorder::Fill(CrashRecord& record, const TaskEntry& task,
     record.esr = death.esr;
   }
   const abi::Handle handle{task.plan.slot};
+  record.died = kernel_.GetProgress(handle).value_or(TaskProgress{}).died;
   ReadRegisters(record, handle);
   ReadCalls(record, handle);
   ReadBacktrace(record, task);

@@ -23,6 +23,7 @@ struct TaskProgress {
   uint64_t owed_since =
       0;  // CNTPCT_EL0 when the oldest call that it owes an answer was set aside; 0: none
   uint64_t executed = 0;  // instructions since StepTask
+  uint64_t died = 0;      // CNTPCT_EL0; 0: never
 };
 
 class KernelCalls {
@@ -44,6 +45,8 @@ class KernelCalls {
   virtual Status KillTask(abi::Handle task) = 0;
   virtual Result<InspectTaskReply> InspectTask(abi::Handle task) = 0;
   virtual Status SetLimits(abi::Handle task, uint32_t deadline, uint32_t effects) = 0;
+  // It dies unless it does this again within `again_ms`; 0: it need not.
+  virtual Status SetOwnLimits(uint32_t deadline, uint32_t again_ms) = 0;
   virtual Status StepTask(abi::Handle task, uint32_t steps) = 0;
   virtual Result<abi::Words> ReadRegisters(abi::Handle task, uint32_t first) = 0;
   virtual Result<abi::Words> ReadCall(abi::Handle task, uint32_t index) = 0;

@@ -74,6 +74,9 @@ class TargetKernelCalls final : public KernelCalls {
   Status SetLimits(abi::Handle task, uint32_t deadline, uint32_t effects) override {
     return Tell(kSetLimits, task, {deadline, effects});
   }
+  Status SetOwnLimits(uint32_t deadline, uint32_t again_ms) override {
+    return Tell(kSetLimits, kOwnTask, {deadline, 0, again_ms});
+  }
   Status StepTask(abi::Handle task, uint32_t steps) override {
     return Tell(kStepTask, task, {steps});
   }
@@ -93,7 +96,8 @@ class TargetKernelCalls final : public KernelCalls {
     return TaskProgress{.jobs = (*words)[0],
                         .pending = (*words)[1],
                         .owed_since = (*words)[2],
-                        .executed = (*words)[3]};
+                        .executed = (*words)[3],
+                        .died = (*words)[4]};
   }
   Status PauseVm(abi::Handle vm, bool pause) override { return Tell(kPauseVm, vm, {pause}); }
   Status StopVm(abi::Handle vm, const StopVmRequest& request) override {
@@ -162,8 +166,7 @@ void ServiceMain(const StartInfo& start) {
   } else {
     supervisor.Recover();
   }
-  // From now on it may hang, too.
-  (void)kernel_calls.SetLimits(kOwnTask, supervisor.deadline_ms(), 0);
+  supervisor.SetOwnLimits();
   while (true) {
     const abi::Received received = abi::ReplyWait(0, {});
     const uint64_t bits = received.message.words[0];

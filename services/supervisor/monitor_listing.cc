@@ -155,9 +155,9 @@ LogLine& MonitorListing::After(LogLine& line, std::string_view what, uint64_t ti
                                   passed % second * kNanoseconds / second);
 }
 
-// Times after the user's order, or after the detection if nobody ordered it.
+// Times after the user's order, or after the death if nobody ordered it.
 void MonitorListing::Summary(const CrashRecord& record, LogLine& line) const {
-  const uint64_t base = record.ordered != 0 ? record.ordered : record.detected;
+  const uint64_t base = record.ordered != 0 ? record.ordered : record.died;
   line.Append("#").Decimal(record.sequence).Append(" ");
   Seconds(line, base).Append(" ").Append(record.name()).Append(" generation ");
   line.Decimal(record.generation).Append(": ").Append(CauseName(record.cause));
@@ -167,7 +167,8 @@ void MonitorListing::Summary(const CrashRecord& record, LogLine& line) const {
     Register(line, "far", record.far);
   }
   if (record.cause == Cause::kExit) line.Append(" code ").Hex(record.exit_code);
-  After(line, "; detected", record.detected, base);
+  After(line, "; died", record.died, base);
+  After(line, ", detected", record.detected, base);
   After(line, ", started", record.started, base);
   After(line, ", answered", record.first_answer, base);
   After(line, ", completed", record.first_completion, base);

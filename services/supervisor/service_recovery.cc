@@ -267,7 +267,7 @@ Checked<void> ServiceRecovery::ChangeBuild(TaskEntry& task, std::string_view fil
 
 // ---- time ------------------------------------------------------------------------------------------------------
 
-void ServiceRecovery::Work() {
+bool ServiceRecovery::Work() {
   const uint64_t now = kernel_.Ticks();
   for (TaskEntry& task : tasks_.entries()) {
     if (task.state != TaskEntry::State::kWaiting || task.history->restart_at > now) continue;
@@ -276,12 +276,14 @@ void ServiceRecovery::Work() {
     StartAgain(task, line);
     if (task.state != TaskEntry::State::kRunning) Report(task, line);
   }
-  if (now >= next_beat_) {
+  const bool beats = now >= next_beat_;
+  if (beats) {
     Beat(now);
     next_beat_ = now + Pause();
   }
   // Tasks of a VM that has just started.
   if (beat_ != 0) next_beat_ = std::min(next_beat_, now + Pause());
+  return beats;
 }
 
 uint64_t ServiceRecovery::Pause() {

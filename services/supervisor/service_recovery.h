@@ -36,8 +36,8 @@ class ServiceRecovery {
 
   // Some task may have died: looks at all of them, and starts those again that are dead.
   void Look();
-  // What has become due: starts that waited, heartbeats.
-  void Work();
+  // What has become due: starts that waited, heartbeats. True: there was a heartbeat.
+  bool Work();
   // When the next thing will be due: ticks, VmLife::kNever if nothing.
   uint64_t Deadline() const;
 

@@ -10,6 +10,9 @@ namespace {
 
 constexpr uint64_t kFlushSeconds = 1;  // the console's time to write out what it has
 
+// A heartbeat may come so much later, in deadlines for a job: a second, more on a machine that is slow.
+constexpr uint32_t kSilentDeadlines = 100;
+
 }  // namespace
 
 // ---- start
@@ -78,6 +81,13 @@ void Supervisor::BeginHeartbeat() {
   recovery_.Begin(uint64_t{heartbeat_ms_} * kernel_.TicksPerSecond() / 1000);
 }
 
+void Supervisor::SetOwnLimits() {
+  const bool watched = deadline_ms_ != 0 && heartbeat_ms_ != 0;
+  const uint32_t again_ms = watched ? heartbeat_ms_ + kSilentDeadlines * deadline_ms_ : 0;
+  // It runs without them as well.
+  (void)kernel_.SetOwnLimits(deadline_ms_, again_ms);
+}
+
 void Supervisor::RelayLog() {
   if (!executor_.has_log()) return;
   namespace own = supervisor_manifest;
@@ -116,7 +126,7 @@ void Supervisor::OnSignals(uint64_t bits) {
 }
 
 void Supervisor::Continue() {
-  if (started_) recovery_.Work();
+  if (started_ && recovery_.Work()) SetOwnLimits();
   LookAtConsole();
   if (ending_.has_value()) {
     if (kernel_.Ticks() >= flush_deadline_) return PowerOff();

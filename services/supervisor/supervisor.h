@@ -52,8 +52,8 @@ class Supervisor {
 
   uint64_t free_bytes() const { return pages_.free_bytes(); }
 
-  // Of its own running time for one job, once it has started.
-  uint32_t deadline_ms() const { return deadline_ms_; }
+  // From now on the kernel notices if it hangs, or does not do its work. With each heartbeat it does this again.
+  void SetOwnLimits();
 
   // Bits of the supervisor's signal (services/supervisor/manifest.textproto).
   void OnSignals(uint64_t bits);

@@ -28,7 +28,7 @@ oracle: left.disk ok 40 writes=20 reads=20 flushes=1
 [0.119865] VM right is off
 """
 EXPECTED = {"left": ["console", "disk"], "right": ["net"]}
-RECORD = ("#{} 1.000000500 {} generation 3: {} pc 0x400123; detected +{}, started +90000, answered +100000, completed {} "
+RECORD = ("#{} 1.000000500 {} generation 3: {} pc 0x400123; died +{}, detected +80000, started +90000, answered +100000, completed {} "
           "ns; restarted")
 
 
@@ -59,6 +59,15 @@ class Faults(unittest.TestCase):
         self.assertEqual([line for line in lines if not line.startswith(("wait", "crashes"))],
                          [f"-{fault.command}" for fault in faults])
         self.assertEqual(sum(line.startswith("crashes") for line in lines), 3)
+
+    def test_script_is_as_long_as_the_supervisor_is_silent(self):
+        fault = campaign_faults.Fault(1, 1000, "supervisor", "silent", "inject supervisor never-answer")
+        self.assertEqual(campaign_faults.duration_us([fault]), 1000 + campaign_faults.SILENCE_US)
+        self.assertEqual(campaign_faults.duration_us([fault], 20), 1000 + 20 * campaign_faults.SILENCE_US)
+
+    def test_what_a_task_cannot_do_to_itself_is_not_asked(self):
+        faults = campaign_faults.plan(["supervisor", "console"], list(campaign_faults.FAIL_STOP), 2000, 1, 1000, 1000)
+        self.assertFalse({(fault.service, fault.kind) for fault in faults} & set(campaign_faults.UNSUITED))
 
     def test_services_are_chosen_by_name(self):
         tasks = ["virtio-blk.left.0", "virtio-blk.right.0", "pl011.left", "console"]

@@ -63,6 +63,7 @@ TEST(a_server_that_hangs_in_a_call_dies_and_the_call_comes_again) {
   EXPECT_TRUE(Now() - began < Ticks(kMostTicks * 1000));
   EXPECT_EQ(Inspect(server).cause, DeathCause::kDeadline);
   EXPECT_RANGE(Inspect(server).ticks, kDeadline, kMostTicks);
+  EXPECT_RANGE(Progress(server).died, began, Now());
   EXPECT_EQ(Shared()[10], 0ul);
   server.entry = Echo;
   Start(server);

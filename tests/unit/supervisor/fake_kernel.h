@@ -110,6 +110,7 @@ class FakeKernel final : public KernelCalls {
   std::map<uint32_t, SetScheduleRequest> schedules;
   std::map<uint32_t, Status> refuse_destroy;                 // by slot
   std::map<uint32_t, std::pair<uint32_t, uint32_t>> limits;  // of tasks: deadline, effects
+  std::vector<std::pair<uint32_t, uint32_t>> own_limits;     // deadline, again_ms
   std::map<uint32_t, std::vector<uint32_t>> steps;
   std::map<uint32_t, std::array<uint64_t, 34>> registers;
   std::map<uint32_t, std::vector<abi::Words>> calls;  // taken and not answered
@@ -117,6 +118,7 @@ class FakeKernel final : public KernelCalls {
   std::map<uint32_t, uint64_t> raised;    // signal bits that a task has not taken
   std::map<uint32_t, uint64_t> received;  // how often it took them
   std::map<uint32_t, uint64_t> owed_since;
+  std::map<uint32_t, uint64_t> died;
   std::map<uint32_t, uint32_t> ran;  // milliseconds
   std::set<uint32_t> deaf;           // tasks that take no signals
   std::map<uint32_t, bool> paused;
@@ -296,6 +298,10 @@ class FakeKernel final : public KernelCalls {
     limits[task.slot] = {deadline, effects};
     return Status::kOk;
   }
+  Status SetOwnLimits(uint32_t deadline, uint32_t again_ms) override {
+    own_limits.push_back({deadline, again_ms});
+    return Status::kOk;
+  }
   Status StepTask(abi::Handle task, uint32_t count) override {
     if (objects_.at(task.slot).task_state != TaskState::kRunning)
       return Status::kFailedPrecondition;
@@ -330,7 +336,8 @@ class FakeKernel final : public KernelCalls {
   Result<TaskProgress> GetProgress(abi::Handle task) override {
     return TaskProgress{.jobs = received[task.slot],
                         .pending = raised[task.slot],
-                        .owed_since = owed_since[task.slot]};
+                        .owed_since = owed_since[task.slot],
+                        .died = died[task.slot]};
   }
   Status PauseVm(abi::Handle vm, bool pause) override {
     if (!objects_.contains(vm.slot)) return Status::kNotFound;

@@ -83,6 +83,7 @@ class FakeOperations final : public Operations {
     record.cause = Cause::kFault;
     record.outcome = Outcome::kRestarted;
     record.ordered = 2'000'000;
+    record.died = 2'000'000;
     record.detected = 2'000'001;
     record.started = 2'000'100;
     record.pc = 0x400010;
@@ -348,7 +349,7 @@ TEST(MonitorUser, lists) {
             "  bytes                   99\n"
             "[1.0] a line\n[2.0] another\n"
             "#2 2.000000000 console generation 0: fault pc 0x400010 esr 0x92000046 far 0x0; "
-            "detected +1000, started +100000, answered -, completed - ns; restarted\n");
+            "died +0, detected +1000, started +100000, answered -, completed - ns; restarted\n");
   m.Type("record 1\n");
   m.Settle();
   const std::string record = m.Output();

@@ -70,6 +70,9 @@ class MortalKernel final : public KernelCalls {
   Status SetLimits(abi::Handle task, uint32_t deadline, uint32_t effects) override {
     return Do([&] { return kernel_.SetLimits(task, deadline, effects); });
   }
+  Status SetOwnLimits(uint32_t deadline, uint32_t again_ms) override {
+    return Do([&] { return kernel_.SetOwnLimits(deadline, again_ms); });
+  }
   Status StepTask(abi::Handle task, uint32_t steps) override {
     return Do([&] { return kernel_.StepTask(task, steps); });
   }

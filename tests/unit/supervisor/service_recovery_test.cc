@@ -176,6 +176,17 @@ TEST_F(HeartbeatTest, jobs_are_limited_when_the_first_is_done) {
   EXPECT_EQ(kernel->timers.back(), kernel->now + 1000);
 }
 
+TEST_F(HeartbeatTest, supervisor_gives_one_itself_with_each) {
+  using Own = std::pair<uint32_t, uint32_t>;
+  Tick(10);
+  Tick(10);
+  kernel->own_limits.clear();
+  Tick(500);
+  EXPECT_TRUE(kernel->own_limits.empty());
+  Tick(500);
+  EXPECT_EQ(kernel->own_limits, std::vector<Own>{Own(10, 2000)});
+}
+
 TEST_F(HeartbeatTest, task_that_neither_takes_it_nor_runs_is_killed) {
   kernel->deaf.insert(kUart);
   for (int i = 0; i < 3; ++i) Tick(1000);
@@ -222,6 +233,7 @@ TEST_F(ServiceRecoveryTest, record_has_registers_calls_and_the_chain_of_frames) 
   const uint64_t first = bottom.value + 0x3f00, second = bottom.value + 0x3f80;
   frame(first, second, 0x40'0020);
   frame(second, first, 0x40'0040);  // back again: the chain is broken
+  kernel->died[kUart] = 77;
   auto& registers = kernel->registers[kUart];
   for (size_t i = 0; i < registers.size(); ++i) registers[i] = 100 + i;
   registers[29] = first;
@@ -235,6 +247,7 @@ TEST_F(ServiceRecoveryTest, record_has_registers_calls_and_the_chain_of_frames) 
   EXPECT_EQ(record->cause, Cause::kFault);
   EXPECT_EQ(record->outcome, Outcome::kRestarted);
   EXPECT_EQ(record->pc, 0x40'0010u);
+  EXPECT_EQ(record->died, 77u);
   EXPECT_EQ(record->sp, 131u);
   EXPECT_EQ(record->x[5], 105u);
   EXPECT_EQ(record->far, 0xdeadu);
