@@ -38,8 +38,7 @@ KINDS = {
     "calls": Kind("inject {name} call-everything", corruption=True),
 }
 UPGRADE = "upgrade"
-# One of the console's signals is the user's wish to turn the machine off; the supervisor does not step itself.
-UNSUITED = ("console", "signals"), ("supervisor", "step")
+UNSUITED = ("supervisor", "step"),  # it does not step itself
 FAIL_STOP = tuple(name for name, kind in KINDS.items() if not kind.corruption and name != UPGRADE)
 CORRUPTIONS = tuple(name for name, kind in KINDS.items() if kind.corruption)
 

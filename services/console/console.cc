@@ -63,7 +63,7 @@ void Console::Start() {
     const ByteRingWriter& ring = guests_[guest]->line.input;
     if (ring.Free() != ring.capacity()) guests_[guest]->input.Notify();
   }
-  if (state_.power_off != 0) ports_.power_off.Notify();
+  if (state_.power_off == PowerOffWish::kWanted) AskForPowerOff();
   ports_.log_room.Notify();
   ports_.monitor.supervisor.Notify();
   OnSignals(0);

@@ -57,13 +57,14 @@ class Console {
     ByteRingReader output;  // whole lines, and what MonitorChannel says
     ByteRingWriter input;   // lines that were typed
     Expectation& expectation;
+    PowerOffWish& power_off;
     Notifier& supervisor;  // room in `output`, a line in `input`, or the expectation was met
   };
   struct Ports {
     Uart& uart;
     DeadlineTimer& timer;
     const Counter& counter;
-    Notifier& power_off;  // the user wants the machine off
+    Notifier& power_off;  // the wish is in monitor.power_off
     Notifier& flushed;    // everything that was in the rings is on the wire
     ByteRingReader log;   // whole lines of the kernel's log, each ended by a line feed
     Notifier& log_room;   // `log` is empty again
@@ -93,6 +94,7 @@ class Console {
   void TypeForGuest(std::byte byte, bool& delivered);
   void TypeForMonitor(char key);
   void Command(char key);
+  void AskForPowerOff();
   void SetFocus(uint32_t guest);
   void EnterOrLeaveMonitor();
   void SayGuests();

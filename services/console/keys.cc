@@ -4,6 +4,7 @@
 // that it was acted on, is one commit.
 #include <algorithm>
 #include <array>
+#include <atomic>
 
 #include "services/console/console.h"
 #include "services/runtime/format.h"
@@ -102,12 +103,18 @@ void Console::Command(char key) {
     Acted();
   } else if (key == 'x' || key == 'X') {
     SayLine("power off");
-    Acted({.word = &state_.power_off, .value = 1});
-    ports_.power_off.Notify();
+    Acted({.word = &state_.power_off, .value = PowerOffWish::kWanted});
+    AskForPowerOff();
   } else {
     SayLine(kHelp);
     Acted();
   }
+}
+
+void Console::AskForPowerOff() {
+  std::atomic_ref(ports_.monitor.power_off.word)
+      .store(PowerOffWish::kWanted, std::memory_order_release);
+  ports_.power_off.Notify();
 }
 
 // Answers the key, also when there is no such guest.

@@ -169,7 +169,8 @@ void ServiceMain(const StartInfo& start) {
                    flushed,
                    *log,
                    log_room,
-                   {*output, *input, MonitorChannel::Expected(channel), supervisor},
+                   {*output, *input, MonitorChannel::Expected(channel),
+                    MonitorChannel::PowerOff(channel), supervisor},
                    vms},
                   **state);
 

@@ -1,5 +1,5 @@
 // What console and supervisor share for the monitor: a ring for what the monitor prints, a ring for the lines that the
-// user types, and the text that is expected from a guest. Each word is written by one side.
+// user types, the text that is expected from a guest, and the user's wish to leave. Each word is written by one side.
 #ifndef ATOLL_SERVICES_CONSOLE_MONITOR_CHANNEL_H_
 #define ATOLL_SERVICES_CONSOLE_MONITOR_CHANNEL_H_
 
@@ -25,6 +25,14 @@ struct Expectation {
   std::array<char, kTextBytes> text;
 };
 
+// The user wants the machine off: the signal that tells of it is believed only with this word, as a console that
+// signals everybody for nothing must not turn the machine off.
+struct PowerOffWish {
+  static constexpr uint32_t kWanted = 0x6f'66'66'21;  // "off!"
+
+  uint32_t word;  // the console's
+};
+
 struct MonitorChannel {
   static constexpr size_t kBytes = 8192;
   static constexpr size_t kOutputBytes = 6144;  // a ring of 4096
@@ -42,8 +50,13 @@ struct MonitorChannel {
   static Expectation& Expected(std::span<std::byte> channel) {
     return *reinterpret_cast<Expectation*>(channel.data() + kOutputBytes + kInputBytes);
   }
+  static PowerOffWish& PowerOff(std::span<std::byte> channel) {
+    return *reinterpret_cast<PowerOffWish*>(channel.data() + kOutputBytes + kInputBytes +
+                                            sizeof(Expectation));
+  }
 };
-static_assert(MonitorChannel::kOutputBytes + MonitorChannel::kInputBytes + sizeof(Expectation) <=
+static_assert(MonitorChannel::kOutputBytes + MonitorChannel::kInputBytes + sizeof(Expectation) +
+                  sizeof(PowerOffWish) <=
               MonitorChannel::kBytes);
 
 }  // namespace atoll

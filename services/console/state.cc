@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cstring>
 
+#include "services/console/monitor_channel.h"
+
 namespace atoll {
 namespace {
 
@@ -24,7 +26,7 @@ ConsoleState Converted(const ConsoleState& journal) {
           .keys = keys.Pack(),
           .line = line.Pack(),
           .flushing = old.flushing,
-          .power_off = old.power_off,
+          .power_off = old.power_off == 1 ? PowerOffWish::kWanted : 0,
           .dropped_input = old.dropped_input};
 }
 

@@ -72,7 +72,7 @@ struct ConsoleState {
   uint32_t line = 0;           // WireLine
   uint32_t words_sent = 0;     // of `words`, modulo 2^16
   uint32_t flushing = 0;       // 1: the supervisor waits until everything is on the wire
-  uint32_t power_off = 0;      // 1: the user asked for it
+  uint32_t power_off = 0;      // PowerOffWish::kWanted: the user asked for it
   uint32_t dropped_input = 0;  // bytes
   // Of each guest's output, the position up to which expected texts have been found.
   std::array<uint32_t, kGuests> searched{};

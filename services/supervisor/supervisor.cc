@@ -1,7 +1,9 @@
 #include "services/supervisor/supervisor.h"
 
 #include <algorithm>
+#include <atomic>
 
+#include "services/console/monitor_channel.h"
 #include "services/supervisor/journal.h"
 #include "services/supervisor/manifest.h"
 
@@ -116,13 +118,22 @@ void Supervisor::OnSignals(uint64_t bits) {
   if ((bits & bit::kTimerSignal) != 0) timer_ = VmLife::kNever;
   if ((bits & bit::kTaskDeathSignal) != 0) recovery_.Look();
   if ((bits & bit::kVmStateSignal) != 0) life_.Look();
-  if ((bits & bit::kPowerOffSignal) != 0) {
+  if ((bits & bit::kPowerOffSignal) != 0 && IsPowerOffWanted()) {
     StopAllVms();
     BeginPowerOff(kExitOk);
   }
   if ((bits & bit::kLogSignal) != 0) log_.Pass();
   if ((bits & bit::kFlushedSignal) != 0 && ending_.has_value()) return PowerOff();
   Continue();
+}
+
+// The console signals it. A console that signals everybody does not mean it.
+bool Supervisor::IsPowerOffWanted() {
+  namespace own = supervisor_manifest;
+  if (!executor_.has_monitor()) return false;
+  PowerOffWish& wish =
+      MonitorChannel::PowerOff(kernel_.OwnMemory(own::kMonitorAddress, own::kMonitorBytes));
+  return std::atomic_ref(wish.word).load(std::memory_order_acquire) == PowerOffWish::kWanted;
 }
 
 void Supervisor::Continue() {

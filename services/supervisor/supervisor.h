@@ -80,6 +80,7 @@ class Supervisor {
 
   // Goes on with what is under way, and sets the timer for the rest.
   void Continue();
+  bool IsPowerOffWanted();
   void SetTimer(uint64_t deadline);
 
   void StopAllVms();

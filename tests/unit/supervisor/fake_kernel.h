@@ -182,6 +182,7 @@ class FakeKernel final : public KernelCalls {
         if (mapping.memory == slot) return Status::kFailedPrecondition;
       }
     }
+    paused.erase(slot);
     std::erase_if(bound_, [&](const auto& binding) { return binding.first.first == slot; });
     std::erase_if(grants_, [&](const auto& entry) { return entry.first.first == slot; });
     const uint64_t pages = object.request.backing & (kPageSize - 1);

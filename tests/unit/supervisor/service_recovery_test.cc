@@ -411,6 +411,19 @@ TEST_F(ServiceRecoveryTest, vms_are_paused_and_stopped) {
   EXPECT_EQ(Why(operations().PowerOff("linux")), "VM linux does not run");
 }
 
+TEST_F(ServiceRecoveryTest, a_paused_vm_that_is_rebooted_runs) {
+  Start();
+  ASSERT_TRUE(operations().Pause("linux"));
+  ASSERT_TRUE(operations().Reboot("linux"));
+  supervisor->OnSignals(bit::kVmStateSignal);
+  Settle(kernel->now + kernel->frequency);
+  VmView view;
+  ASSERT_TRUE(operations().ReadVm(0, view));
+  EXPECT_EQ(view.state, "on");
+  EXPECT_EQ(view.starts, 2u);
+  EXPECT_FALSE(kernel->paused[kVm]);
+}
+
 // ---- upgrade ---------------------------------------------------------------------------------------------------
 
 TEST_F(ServiceRecoveryTest, upgrade_goes_on_with_the_other_build_and_keeps_it) {

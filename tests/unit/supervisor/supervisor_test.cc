@@ -366,9 +366,9 @@ TEST_F(SupervisorTest, FindsAllTasksThatShareASignal) {
   EXPECT_EQ(kernel->object(kUart).starts.size(), 1u);
 }
 
-TEST_F(SupervisorTest, IgnoresASignalWithoutADeath) {
+TEST_F(SupervisorTest, IgnoresSignalsWithoutACause) {
   BootAndRun();
-  supervisor->OnSignals(~uint64_t{0} & ~bit::kPowerOffSignal);
+  supervisor->OnSignals(~uint64_t{0});
   for (const uint32_t task : {kConsole, kUart, kVmm})
     EXPECT_EQ(kernel->object(task).starts.size(), 1u);
   EXPECT_TRUE(kernel->power_offs.empty());
@@ -488,9 +488,29 @@ TEST_F(SupervisorTest, OneCrashedVmMakesTheStatus) {
   EXPECT_EQ(kernel->power_offs, std::vector<uint32_t>{kExitFailed});
 }
 
-TEST_F(SupervisorTest, LeavesWhenTheConsoleAsksForIt) {
-  Boot(AddSecondVm);
+constexpr uint32_t kChannel = 91;
+
+// The console and the supervisor share the memory of the monitor.
+void AddMonitor(PlanBuilder& plan) {
+  AddMemory(plan, kChannel, bit::kMonitorBytes);
+  AddMapping(plan, kChannel, kConsole, kGrant + 2 * kBlockSize, bit::kMonitorBytes);
+  AddMapping(plan, kChannel, kOwnTask.slot, bit::kMonitorAddress, bit::kMonitorBytes);
+}
+
+TEST_F(SupervisorTest, LeavesWhenTheConsoleAsksForItAndTheUserWants) {
+  Boot([](PlanBuilder& plan) {
+    AddMonitor(plan);
+    AddSecondVm(plan);
+  });
   kernel->object(kVm).vm_state = VmState::kRunning;
+  PowerOffWish& wish =
+      MonitorChannel::PowerOff(kernel->Look(kConsole, kGrant + 2 * kBlockSize, bit::kMonitorBytes));
+  for (const uint32_t word : {0u, 1u, ~0u}) {
+    wish.word = word;
+    supervisor->OnSignals(bit::kPowerOffSignal);
+    EXPECT_EQ(kernel->object(kVm).vm_state, VmState::kRunning) << "a stray signal";
+  }
+  wish.word = PowerOffWish::kWanted;
   supervisor->OnSignals(bit::kPowerOffSignal);
   EXPECT_EQ(kernel->object(kVm).vm_state, VmState::kOff);
   EXPECT_TRUE(kernel->destroyed.empty()) << "all goes at once";

@@ -116,7 +116,8 @@ struct Instance {
                 Console::Monitor{
                     *ByteRingReader::Attach(MonitorChannel::Output(world.channel.span())),
                     *ByteRingWriter::Attach(MonitorChannel::Input(world.channel.span())),
-                    MonitorChannel::Expected(world.channel.span()), other},
+                    MonitorChannel::Expected(world.channel.span()),
+                    MonitorChannel::PowerOff(world.channel.span()), other},
                 nullptr},
             **AttachConsoleState(world.journal.span())) {
     (void)console.AddGuest({"vm0", *ConsoleLine::Attach(world.lines[0].span()), other});
@@ -253,7 +254,7 @@ TEST(ConsoleDeath, journal_of_the_version_before_is_taken_over) {
   ConsoleState* state = *AttachConsoleState(journal.span());
   EXPECT_EQ(state->format, ConsoleState::kFormat);
   EXPECT_EQ(state->focus, 1u);
-  EXPECT_EQ(state->power_off, 1u);
+  EXPECT_EQ(state->power_off, PowerOffWish::kWanted);
   EXPECT_EQ(state->dropped_input, 77u);
   EXPECT_TRUE(Keys::Unpack(state->keys).command);
   EXPECT_TRUE(WireLine::Unpack(state->line).mid_line);

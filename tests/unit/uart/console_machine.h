@@ -48,7 +48,8 @@ struct ConsoleMachine {
     const Console::Monitor monitor = {
         *ByteRingReader::Attach(MonitorChannel::Output(channel.span())),
         *ByteRingWriter::Attach(MonitorChannel::Input(channel.span())),
-        MonitorChannel::Expected(channel.span()), supervisor};
+        MonitorChannel::Expected(channel.span()), MonitorChannel::PowerOff(channel.span()),
+        supervisor};
     console =
         std::make_unique<Console>(Console::Ports{*uart, timer, counter, power_off, flushed,
                                                  *ByteRingReader::Attach(log_memory.span()),
@@ -107,6 +108,7 @@ struct ConsoleMachine {
     while (const auto byte = commands.Take()) text.push_back(static_cast<char>(*byte));
     return text;
   }
+  uint32_t wish() { return MonitorChannel::PowerOff(channel.span()).word; }
   Expectation& expectation() { return MonitorChannel::Expected(channel.span()); }
   void Expect(uint32_t number, std::string_view vm, std::string_view text) {
     Expectation& expected = expectation();

@@ -66,8 +66,10 @@ TEST(Console, power_off_key) {
     ConsoleMachine m;
     m.Type("x");
     EXPECT_EQ(m.power_off.Taken(), 0);
+    EXPECT_NE(m.wish(), PowerOffWish::kWanted);
     m.Type(command);
     EXPECT_EQ(m.power_off.Taken(), 1);
+    EXPECT_EQ(m.wish(), PowerOffWish::kWanted);
     EXPECT_EQ(m.guests[0].Read(), "x");
   }
 }
@@ -329,6 +331,16 @@ TEST(Console, restart_repeats_notifications_that_may_be_lost) {
   EXPECT_EQ(m.guests[0].input.Taken(), 1);
   EXPECT_EQ(m.guests[1].input.Taken(), 0);
   EXPECT_EQ(m.power_off.Taken(), 1);
+}
+
+TEST(Console, a_scribbled_journal_turns_nothing_off) {
+  ConsoleMachine m;
+  for (const uint32_t word : {1u, 2u, ~0u, PowerOffWish::kWanted ^ 1}) {
+    (*AttachConsoleState(m.journal.span()))->power_off = word;
+    m.Boot();
+    EXPECT_EQ(m.power_off.Taken(), 0);
+    EXPECT_NE(m.wish(), PowerOffWish::kWanted);
+  }
 }
 
 TEST(Console, journal_with_impossible_guests_is_harmless) {
