@@ -20,6 +20,7 @@ QEMU_PACKAGE = "qemu-system-arm"
 QEMU_PROGRAM = "usr/bin/qemu-system-aarch64"
 LIBRARY_FOLDERS = ("lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib")
 HOST_MIB = 3072
+LIMIT_SECONDS = 5400         # of all guests, one after the other, on a busy host
 DISK_FILE, DISK_MIB = "/tmp/disk", 64
 BRIDGE_MODULES = ["llc", "stp", "bridge", "tun", "tap", "vhost_iotlb", "vhost", "vhost_net"]
 EXECUTABLE, DIRECTORY, REGULAR = 0o100755, 0o040755, 0o100644
@@ -96,7 +97,7 @@ class KvmHost:
         output = boot(["qemu-system-aarch64", "-M", "virt,virtualization=on,gic-version=3", "-cpu", "neoverse-n1", "-smp",
                        "1", "-m", str(HOST_MIB), "-nic", "none", "-display", "none", "-monitor", "none", "-serial", "stdio",
                        "-no-reboot", *launch.ICOUNT, "-kernel", launch.demo_files()["linux"], "-initrd", str(image),
-                       "-append", "console=ttyAMA0"])
+                       "-append", "console=ttyAMA0"], LIMIT_SECONDS)
         for index, (_, _, take) in enumerate(self.jobs):
             found = re.search(rf"^{BEGIN} {index}$(.*?)^{END} {index}$", output, re.MULTILINE | re.DOTALL)
             if not found:

@@ -62,10 +62,10 @@ def between(begin: Span, end: Span) -> Span:
     return Span(*(getattr(end, field.name) - getattr(begin, field.name) for field in dataclasses.fields(Span)))
 
 
-def boot(command: list[str]) -> str:
+def boot(command: list[str], limit_seconds: int = LIMIT_SECONDS) -> str:
     """What a machine prints until it ends."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-                          timeout=LIMIT_SECONDS)
+                          timeout=limit_seconds)
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
         sys.exit(f"{tail}\nbench: the machine ended with status {done.returncode}; its last lines are above")

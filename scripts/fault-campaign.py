@@ -45,6 +45,7 @@ class Campaign:
     script: str
     seconds: float           # of guest time
     corrupts: bool = False
+    until_key: bool = False  # guests work until a key is typed, which is at a time of the host: others repeat exactly
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -108,7 +109,7 @@ def make_sweep(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
     if found[1] not in workload.services:
         parser.error(f"--sweep: {found[1]} is none of {', '.join(workload.services)}")
     script = campaign_faults.sweep_script(faults, WARM_UP_US, SETTLE_US, CRASHES_EVERY, SWEEP_WITHIN)
-    return Campaign(faults, workload, script, len(faults) / 1000)
+    return Campaign(faults, workload, script, len(faults) / 1000, until_key=True)
 
 
 def make_corruption(parser: argparse.ArgumentParser, arguments: argparse.Namespace, work: list[str],
@@ -179,12 +180,12 @@ def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str]:
             limit = LIMIT_SECONDS + campaign.seconds * SLOWNESS
             lines = []
             with session.Deadline(process, limit) as deadline:
-                progress(process, lines, len(campaign.faults))
+                progress(process, lines, campaign)
                 status = process.wait()
     return (session.TIMEOUT_STATUS if deadline.expired else status), "".join(lines)
 
 
-def progress(process: subprocess.Popen, lines: list[str], count: int) -> None:
+def progress(process: subprocess.Popen, lines: list[str], campaign: Campaign) -> None:
     """Keeps the output, now and then says how far it is, and tells guests that wait for it that the script is over."""
     deaths, losses, said = 0, 0, time.monotonic()
     for raw in process.stdout:
@@ -192,12 +193,12 @@ def progress(process: subprocess.Popen, lines: list[str], count: int) -> None:
         lines.append(line)
         deaths += " died: " in line
         losses += " lost " in line and "oracle: " in line
-        if line.startswith(LAST_LINE):
+        if line.startswith(LAST_LINE) and campaign.until_key:
             process.stdin.write(KEY_AT_END)
             process.stdin.flush()
         if time.monotonic() - said > PROGRESS_SECONDS:
             said = time.monotonic()
-            print(f"{deaths} of {count} faults, {losses} losses", flush=True)
+            print(f"{deaths} of {len(campaign.faults)} faults, {losses} losses", flush=True)
 
 
 def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: str) -> int:
