@@ -54,6 +54,10 @@ struct Handle {
   constexpr bool operator==(const Handle&) const = default;
 };
 
+// Handles of one kind, so that nothing else is taken for one (manifest.h of services).
+struct SignalHandle : Handle {};
+struct EndpointHandle : Handle {};
+
 // Fixed places in a task's address space (39 bits, TTBR0_EL2). Everything else is placed by the
 // manifest, at or above kGrantBase.
 inline constexpr VirtAddr kImageBase{0x0040'0000};   // ELF image

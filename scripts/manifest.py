@@ -242,6 +242,30 @@ def folder(service: Service) -> pathlib.Path:
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else pathlib.Path("services", service.name)
 
 
+def own_config(service: Service) -> bool:
+    """Its configuration message is in its own schema."""
+    return bool(service.manifest.config) and (service.path.parent / f"{service.name}.proto").is_file()
+
+
+def summary(service: Service) -> list:
+    """What the library of devices (services/runtime/device_service.h) asks of a manifest."""
+    m = service.manifest
+    line = next((service.slots[h.name] for h in m.handle if h.kind == h.IRQ_LINE), 0)
+    timer = next((service.signal_mask(s.name) for s in m.signal if s.timer), 0)
+    doorbells = 0
+    for bell in (bell for r in m.mmio for bell in r.doorbell):
+        bits = service.signal(bell.bit)
+        doorbells |= ((1 << max(bits.count, 1)) - 1) << bits.bit
+    ram = any(p.what == p.GUEST_RAM for p in m.mapping)
+    config = [f"  using Config = ::atoll_{m.config};", f"  static constexpr auto kConfigFields = &{'::atoll_' + m.config}_msg;"]
+    return ["// The same as types of the library see it (services/runtime/device_service.h).", "struct Manifest {",
+            f"  static constexpr size_t kJournalBytes = {m.journal_bytes};",
+            f"  static constexpr abi::Handle kLine{{{line}}};  // the first IRQ_LINE; 0: none",
+            f"  static constexpr uint64_t kTimer = {timer:#x};", f"  static constexpr uint64_t kDoorbells = {doorbells:#x};",
+            f"  static constexpr bool kGuestRam = {'true' if ram else 'false'};",
+            *(config if own_config(service) else []), "};", ""]
+
+
 def header(service: Service) -> str:
     """The text of services/NAME/manifest.h."""
     m = service.manifest
@@ -255,7 +279,9 @@ def header(service: Service) -> str:
             constants.append(("uint32_t", f"{name}BitCount", f" = {s.count}"))
         constants.append(("uint64_t", f"{name}Signal", f" = {((1 << bits) - 1) << s.bit:#x}"))
     for h in m.handle:
-        constants.append(("abi::Handle", camel(h.name), f"{{{service.slots[h.name]}}}"))
+        kind = {h.SIGNAL: "abi::SignalHandle", h.ENDPOINT: "abi::EndpointHandle"}.get(h.kind)
+        slot = f"{{{service.slots[h.name]}}}"
+        constants.append((kind or "abi::Handle", camel(h.name), f"{{{slot}}}" if kind else slot))
         if h.count:
             constants.append(("uint32_t", f"{camel(h.name)}HandleCount", f" = {h.count}"))
     for p in m.mapping:
@@ -276,9 +302,10 @@ def header(service: Service) -> str:
     return "\n".join([
         f"// Generated from {folder(service)}/manifest.textproto by scripts/manifest.py.",
         f"#ifndef {guard}", f"#define {guard}", "", "#include <cstddef>", "#include <cstdint>", "",
-        '#include "ipc/abi.h"', "", f"namespace atoll::{space} {{", "",
+        '#include "ipc/abi.h"', *([f'#include "proto/{m.name}.atoll.h"'] if own_config(service) else []),
+        "", f"namespace atoll::{space} {{", "",
         *(f"inline constexpr {kind} k{name}{value};" for kind, name, value in constants),
-        "", f"}}  // namespace atoll::{space}", "", f"#endif  // {guard}", ""])
+        "", *summary(service), f"}}  // namespace atoll::{space}", "", f"#endif  // {guard}", ""])
 
 
 def main(arguments) -> None:

@@ -24,6 +24,7 @@ enum class RegisterMode : uint8_t {
   kReadWrite,
   kReadOnly,   // stores do nothing
   kWriteOnly,  // loads give 0
+  kOneClears,  // of register_device.h: ones that are stored clear bits
 };
 
 struct RegisterEntry {
@@ -78,6 +79,8 @@ class RegisterTable {
   // What Find gives for reserved places.
   static constexpr size_t kReserved = kRegisters;
 
+  // No registers.
+  consteval RegisterTable() { index_.fill(kReserved); }
   consteval explicit RegisterTable(const RegisterEntry (&entries)[kRegisters]) {
     index_.fill(kReserved);
     for (size_t i = 0; i < kRegisters; ++i) {
@@ -90,6 +93,7 @@ class RegisterTable {
       place = static_cast<uint8_t>(i);
       offsets_[i] = entry.offset;
       reset_[i] = entry.reset;
+      mask_[i] = Mask(entry.bits);
       readable_[i] = entry.mode == RegisterMode::kWriteOnly ? 0 : Mask(entry.bits);
       writable_[i] = entry.writable;
     }
@@ -116,6 +120,7 @@ class RegisterTable {
   }
 
   constexpr uint32_t writable(size_t index) const { return writable_[index]; }
+  constexpr uint32_t mask(size_t index) const { return mask_[index]; }  // bits that it has
   constexpr uint32_t reset(size_t index) const { return reset_[index]; }
   constexpr const Values& reset_values() const { return reset_; }
   constexpr uint32_t offset(size_t index) const { return offsets_[index]; }
@@ -147,6 +152,7 @@ class RegisterTable {
 
   std::array<uint8_t, kRegionBytes / 4> index_{};
   Values offsets_{};
+  Values mask_{};
   Values reset_{};
   Values readable_{};
   Values writable_{};
