@@ -6,20 +6,52 @@ SECTORS_PER_MIB = (1 << 20) // 512
 RNG_SEED_BYTES = 64          # proto/vmm_config.options
 
 
-def _device_nodes(vm) -> list:
-    nodes = []
-    for instance in vm.instances:
+FIRST_PHANDLE = 16           # vmm's own are below (services/vmm/device_tree.cc)
+
+
+def _cells(*values: int) -> bytes:
+    return b"".join(value.to_bytes(4, "big") for value in values)
+
+
+class _DeviceTree:
+    """The nodes of a VM's devices, as their services' manifests describe them: a DeviceNode each, in the tree's order."""
+
+    def __init__(self, vm):
+        self.nodes = []
+        self.free_phandle = FIRST_PHANDLE
+        for instance in vm.instances:
+            self._instance(instance)
+
+    def _instance(self, instance):
+        ranges = [mmio for mmio in instance.manifest.mmio if mmio.HasField("node")]
+        wanted = {p.phandle for mmio in ranges for node in manifest.tree_nodes(mmio.node) for p in node.property}
+        phandles = {}
+        for mmio in ranges:
+            if mmio.name in wanted:
+                phandles[mmio.name] = self.free_phandle
+                self.free_phandle += 1
         lines = {h.name: h for h in instance.manifest.handle if h.kind == h.IRQ_LINE}
-        for mmio in instance.manifest.mmio:
-            if not mmio.HasField("node"):
-                continue
+        for mmio in ranges:
             base, size = instance.range(mmio)
             interrupt = lines.get(mmio.node.interrupt)
-            nodes.append({
-                "name": mmio.node.name, "compatible": list(mmio.node.compatible), "address": base, "bytes": size,
-                "intid": instance.intid(interrupt) if interrupt else 0, "clock_names": list(mmio.node.clock_name),
-                "console": mmio.node.stdout, "properties": [{"name": flag} for flag in mmio.node.flag]})
-    return nodes
+            self._node(mmio.node, 0, phandles, own=phandles.get(mmio.name), address=base, bytes=size,
+                       intid=instance.intid(interrupt) if interrupt else 0)
+
+    def _node(self, node, depth: int, phandles: dict, own: int | None = None, **place):
+        properties = [{"name": flag} for flag in node.flag]
+        for p in node.property:
+            value = b"".join(text.encode() + b"\0" for text in p.text)
+            value += _cells(*([phandles[p.phandle]] if p.phandle else []), *p.cell)
+            properties.append({"name": p.name, "value": value})
+        if own:
+            properties.append({"name": "phandle", "value": _cells(own)})
+        self.nodes.append({"name": node.name, "compatible": list(node.compatible), "depth": depth,
+                           "clock_names": list(node.clock_name), "console": node.stdout, "properties": properties,
+                           **place})
+        for child in node.within:
+            self._node(child, depth + 1, phandles)
+        for other in node.beside:
+            self._node(other, depth, phandles)
 
 
 def _vmm(instance, machine) -> dict:
@@ -34,7 +66,7 @@ def _vmm(instance, machine) -> dict:
         "command_line": vm.command_line, "vcpu_affinity": _affinities(vm),
         "gic_distributor": distributor,
         "gic_redistributors": distributor + gic.manifest.mmio[0].bytes if gic else 0,
-        "devices": _device_nodes(vm)}
+        "devices": _DeviceTree(vm).nodes}
 
 
 def _block(instance, _machine) -> dict:

@@ -343,6 +343,9 @@ class Machine:
                         raise self.error(field, f"{instance.label} serves {base:#x}..{base + size:#x}, which overlaps "
                                          f"{other} at {start:#x}..{end:#x}")
                 ranges.append((instance.label, base, base + size))
+        buttons = [i.label for i in vm.instances for s in i.manifest.signal if s.power_button]
+        if len(buttons) > 1:
+            raise self.error(field, f"{buttons[0]} and {buttons[1]} are both its power button")
         answering = [i.label for i in vm.instances if i.manifest.hypercalls]
         if len(answering) > 1:
             raise self.error(field, f"{answering[0]} and {answering[1]} both answer hypercalls")

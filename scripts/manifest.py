@@ -28,6 +28,9 @@ HANDLES_MIN = 2                # the smallest table that the kernel makes
 SUPERVISOR_FIRST_SLOT = 3      # slots 1 and 2: its task and its signal
 SERVICE_NAME_MAX = 16
 RESTART_DEATHS_MAX = 15        # DeathTimes::kMaxLimit of services/supervisor/tables.h
+PROPERTIES_MAX, PROPERTY_BYTES_MAX = 8, 64   # of a device tree node, as the next two: proto/vmm_config.options
+COMPATIBLES_MAX, CLOCKS_MAX = 4, 2
+PROPERTY_NAME = re.compile(r"[A-Za-z0-9,._+?#-]{1,31}\Z")  # Devicetree Specification 2.2.4
 NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*\Z")
 
 
@@ -115,9 +118,14 @@ def _check_signals(m, refuse):
     timers = [s.name for s in m.signal if s.timer]
     if len(timers) > 1:
         refuse(f"signal {timers[1]}.timer", f'"{timers[0]}" is the timer already: a task has one')
+    buttons = [s.name for s in m.signal if s.power_button]
+    if len(buttons) > 1:
+        refuse(f"signal {buttons[1]}.power_button", f'"{buttons[0]}" is the power button already: a VM has one')
     for s in m.signal:
-        if s.timer and s.count > 1:
-            refuse(f"signal {s.name}.count", "a timer has one bit")
+        if (s.timer or s.power_button) and s.count > 1:
+            refuse(f"signal {s.name}.count", f"a {'timer' if s.timer else 'power button'} has one bit")
+        if s.timer and s.power_button:
+            refuse(f"signal {s.name}", "is the timer's, and not the power button's as well")
 
 
 def _place_handles(schemas, m, refuse):
@@ -225,11 +233,45 @@ def _check_mmio(m, refuse):
             lines = [h.name for h in m.handle if h.kind == h.IRQ_LINE]
             if r.node.interrupt and r.node.interrupt not in lines:
                 refuse(f"{field}.node.interrupt", f'"{r.node.interrupt}" is not one of its IRQ_LINE handles')
+            _check_tree(r.node, f"{field}.node", {other.name for other in m.mmio if other.HasField("node")}, refuse)
         for d in r.doorbell:
             if d.bit not in signals:
                 refuse(f"{field}.doorbell.bit", f'"{d.bit}" is not one of its own signals')
             if d.offset % 4 or d.offset + 4 > r.bytes:
                 refuse(f"{field}.doorbell.offset", f"{d.offset:#x} is not a word within the range")
+
+
+def tree_nodes(node):
+    """A node, those within it and those beside it."""
+    yield node
+    for other in (*node.within, *node.beside):
+        yield from tree_nodes(other)
+
+
+def _check_tree(root, field, ranges, refuse):
+    for node in tree_nodes(root):
+        field_of = f"{field}{'' if node is root else ' ' + node.name}"
+        if node is not root and (node.interrupt or node.stdout):
+            refuse(field_of, "interrupt and stdout are for the node of the range itself")
+        for inner in node.within:
+            if not inner.name or inner.beside:
+                refuse(f"{field_of}.within", "needs a name, and has nothing beside it")
+        for other in node.beside:
+            if not other.name or not other.compatible:
+                refuse(f"{field_of}.beside", "needs name and compatible")
+        if len(node.compatible) > COMPATIBLES_MAX or len(node.clock_name) > CLOCKS_MAX:
+            refuse(field_of, f"has more than {COMPATIBLES_MAX} compatible strings or {CLOCKS_MAX} clocks")
+        if len(node.flag) + len(node.property) >= PROPERTIES_MAX:  # and a phandle
+            refuse(field_of, f"has {len(node.flag) + len(node.property)} properties; at most {PROPERTIES_MAX - 1}")
+        for p in node.property:
+            size = sum(len(text.encode()) + 1 for text in p.text) + 4 * (len(p.cell) + bool(p.phandle))
+            if not PROPERTY_NAME.match(p.name) or not 0 < size <= PROPERTY_BYTES_MAX:
+                refuse(f"{field_of}.property", f'"{p.name}" has {size} bytes; it needs a name of at most 31 characters '
+                       f"and 1..{PROPERTY_BYTES_MAX} bytes of text or cells; without a value it is a flag")
+            if p.text and (p.cell or p.phandle):
+                refuse(f"{field_of}.property {p.name}", "has text and cells")
+            if p.phandle and p.phandle not in ranges:
+                refuse(f"{field_of}.property {p.name}.phandle", f'"{p.phandle}" is not one of its mmio ranges with a node')
 
 
 def camel(name: str) -> str:

@@ -42,6 +42,11 @@ void KernelTimer::Set(uint64_t deadline_ticks) {
   LogFailure("SetTimer", {}, kernel::SetTimer({.deadline = deadline_ticks}));
 }
 
+void KernelVmPower::Reset() {
+  const Status status = kernel::StopVm(vm_, {.state = VmState::kReset});
+  if (status != Status::kFailedPrecondition) LogFailure("StopVm", vm_, status);
+}
+
 void KernelIrq::Acknowledge() { LogFailure("AcknowledgeIrq", irq_, kernel::AcknowledgeIrq(irq_)); }
 
 }  // namespace atoll

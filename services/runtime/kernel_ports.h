@@ -44,6 +44,16 @@ class KernelTimer final : public DeadlineTimer {
   void Set(uint64_t deadline_ticks) override;
 };
 
+// By a handle of the VM with the right POWER.
+class KernelVmPower final : public VmPower {
+ public:
+  constexpr explicit KernelVmPower(abi::Handle vm) : vm_(vm) {}
+  void Reset() override;
+
+ private:
+  abi::Handle vm_;
+};
+
 // A physical interrupt, masked from its delivery until its driver acknowledges it.
 class KernelIrq {
  public:

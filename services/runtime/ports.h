@@ -45,6 +45,16 @@ class DeadlineTimer {
   ~DeadlineTimer() = default;
 };
 
+// The service's own VM.
+class VmPower {
+ public:
+  // The VM ends as with PSCI SYSTEM_RESET and starts afresh. Does nothing when it has ended already.
+  virtual void Reset() = 0;
+
+ protected:
+  ~VmPower() = default;
+};
+
 }  // namespace atoll
 
 #endif  // ATOLL_SERVICES_RUNTIME_PORTS_H_

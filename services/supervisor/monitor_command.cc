@@ -23,7 +23,8 @@ constexpr std::string_view kHelpLines[] = {
     "crashes [N]                          the last N deaths; all that are kept without N",
     "record N                             registers and backtrace of death N",
     "log                                  the kernel's log",
-    "vm list | vm pause|resume|reboot|poweroff NAME",
+    "vm list | vm pause|resume|reboot NAME",
+    "vm poweroff NAME [force]             presses its power button; force: off, at once",
     "wait TIME                            50us, 10ms, 2s",
     "wait WHO running|stepped [within TIME]",
     "expect [VM] \"TEXT\" [within TIME]     until a VM prints it; without TIME 60 s",
@@ -262,6 +263,10 @@ Checked<void> Parser::ParseVm() {
   command_.verb = on_vm->verb;
   command_.who = Word();
   if (command_.who.empty()) return Error("needs the name of a VM; \"vm list\" tells them");
+  if (command_.verb == Verb::kVmPowerOff && Peek() == "force") {
+    (void)Word();
+    command_.verb = Verb::kVmForceOff;
+  }
   return {};
 }
 

@@ -36,6 +36,7 @@ struct MonitorCommand {
     kVmResume,
     kVmReboot,
     kVmPowerOff,
+    kVmForceOff,
     kWait,
     kWaitRunning,
     kWaitStepped,

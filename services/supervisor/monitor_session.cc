@@ -54,7 +54,8 @@ Checked<void> MonitorSession::Execute() {
     case Verb::kVmPause: return operations_.Pause(who);
     case Verb::kVmResume: return operations_.Resume(who);
     case Verb::kVmReboot: return operations_.Reboot(who);
-    case Verb::kVmPowerOff: return operations_.PowerOff(who);
+    case Verb::kVmPowerOff: return operations_.PressPowerButton(who);
+    case Verb::kVmForceOff: return operations_.PowerOff(who);
     case Verb::kPowerOff: power_off_ = true; return {};
     default: return {};
   }

@@ -74,6 +74,9 @@ class Operations {
   virtual Checked<void> Pause(std::string_view vm) = 0;
   virtual Checked<void> Resume(std::string_view vm) = 0;
   virtual Checked<void> Reboot(std::string_view vm) = 0;
+  // Its guest is told to turn itself off, by the device of the VM that is its power button.
+  virtual Checked<void> PressPowerButton(std::string_view vm) = 0;
+  // At once, whatever the guest is at.
   virtual Checked<void> PowerOff(std::string_view vm) = 0;
 
   // By index, from 0; false beyond the last.

@@ -301,6 +301,26 @@ Checked<void> ServiceOperations::SetPause(std::string_view name, bool pause) {
 Checked<void> ServiceOperations::Reboot(std::string_view vm) { return Stop(vm, VmState::kReset); }
 Checked<void> ServiceOperations::PowerOff(std::string_view vm) { return Stop(vm, VmState::kOff); }
 
+Checked<void> ServiceOperations::PressPowerButton(std::string_view name) {
+  const Checked<VmEntry*> vm = FindVm(name);
+  if (!vm) return std::unexpected(vm.error());
+  if ((*vm)->state != VmEntry::State::kOn) {
+    return std::unexpected(LogLine("VM ").Append(name).Append(" is not on"));
+  }
+  LogLine problem = LogLine("VM ").Append(name).Append(" has no power button");
+  for (TaskEntry& task : tasks_.entries()) {
+    if (task.plan.vm != (*vm)->plan.slot || task.plan.power_button == 0) continue;
+    if (task.history->mode == TaskMode::kNormal) {
+      recovery_.PressPowerButton(task);
+      return {};
+    }
+    problem = LogLine("the power button of VM ").Append(name).Append(", ");
+    problem.Append(task.plan.name).Append(", is given up");
+  }
+  return std::unexpected(
+      problem.Append("; \"vm poweroff ").Append(name).Append(" force\" turns it off at once"));
+}
+
 // The kernel's signal does the rest.
 Checked<void> ServiceOperations::Stop(std::string_view name, VmState state) {
   const Checked<VmEntry*> vm = FindVm(name);

@@ -44,6 +44,7 @@ class ServiceOperations final : public Operations {
   Checked<void> Pause(std::string_view vm) override;
   Checked<void> Resume(std::string_view vm) override;
   Checked<void> Reboot(std::string_view vm) override;
+  Checked<void> PressPowerButton(std::string_view vm) override;
   Checked<void> PowerOff(std::string_view vm) override;
 
   bool ReadTask(size_t index, TaskView& view) override;

@@ -16,6 +16,8 @@ constexpr uint64_t kTrialSeconds = 10;
 // Between heartbeats while some task is not limited yet.
 constexpr uint64_t kFirstBeatsPerSecond = 100;
 
+constexpr uint64_t kPressSeconds = 2;
+
 constexpr size_t kAddressesInLine = 6;  // of a backtrace; the record has more
 
 void CopyName(std::span<char> to, std::string_view name) {
@@ -172,6 +174,7 @@ void ServiceRecovery::StartAgain(TaskEntry& task, LogLine& line) {
   Journal(history.started, history.generation + 1);
   history.restart_at = 0;
   task.state = TaskEntry::State::kRunning;
+  RaisePowerButton(task);
   line.Append("; restarting as generation ").Decimal(history.generation);
   switch (history.mode) {
     case TaskMode::kNormal: record.outcome = Outcome::kRestarted; break;
@@ -216,6 +219,18 @@ void ServiceRecovery::StepOn(TaskEntry& task) {
   task.history->step = task.history->step_last = task.history->stepped = 0;
 }
 
+// An instance that dies when it has the signal, and has not noted it yet, forgets that. So its successor gets it, too; a
+// service takes what comes within this time for the same press.
+void ServiceRecovery::RaisePowerButton(TaskEntry& task) {
+  const uint64_t pressed = task.history->pressed;
+  if (pressed == 0 || !task.is_alive()) return;
+  if (kernel_.Ticks() - pressed > kPressSeconds * kernel_.TicksPerSecond()) {
+    task.history->pressed = 0;
+    return;
+  }
+  (void)kernel_.RaiseTask(abi::Handle{task.plan.slot}, task.plan.power_button);
+}
+
 // ---- orders ----------------------------------------------------------------------------------------------------
 
 void ServiceRecovery::End(TaskEntry& task, Cause why) {
@@ -242,6 +257,11 @@ void ServiceRecovery::Forgive(TaskEntry& task) {
     StartAgain(task, line);
   }
   Report(task, line);
+}
+
+void ServiceRecovery::PressPowerButton(TaskEntry& task) {
+  task.history->pressed = kernel_.Ticks();
+  RaisePowerButton(task);
 }
 
 Checked<void> ServiceRecovery::ChangeBuild(TaskEntry& task, std::string_view file) {

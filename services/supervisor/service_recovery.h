@@ -47,6 +47,8 @@ class ServiceRecovery {
   void Limit(TaskEntry& task);
   // As if the task had never died, also when it was given up: it is to be started in normal mode, now if it is dead.
   void Forgive(TaskEntry& task);
+  // Of its VM, which it is.
+  void PressPowerButton(TaskEntry& task);
 
   // The task is dead and goes on with this file of the archive, which is one for it; if it cannot have it, it keeps the
   // old one, and that is the error.
@@ -64,6 +66,7 @@ class ServiceRecovery {
   void Lose(TaskEntry& task, LogLine& line);
   void Report(const TaskEntry& task, const LogLine& line);
   void StartAgain(TaskEntry& task, LogLine& line);
+  void RaisePowerButton(TaskEntry& task);
   void StepOn(TaskEntry& task);
 
   // Until the next heartbeat: ticks.

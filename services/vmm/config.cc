@@ -31,10 +31,15 @@ std::optional<ErrorText> CheckVcpus(const VmmConfig& config) {
   return std::nullopt;
 }
 
-std::optional<ErrorText> CheckDevice(const DeviceNode& device) {
-  if (device.name[0] == '\0' || device.compatible_count == 0) {
+// `max_depth`: one more than that of the node before it.
+std::optional<ErrorText> CheckDevice(const DeviceNode& device, uint32_t max_depth) {
+  if (device.name[0] == '\0' || (device.compatible_count == 0 && device.depth == 0)) {
     return ErrorText("vmm config: device at ", Hex{device.address},
                      " needs a name and a compatible string");
+  }
+  if (device.depth > max_depth) {
+    return ErrorText("vmm config: device ", device.name, ": depth ", device.depth,
+                     " is more than one below the node before it");
   }
   if (!InBounds(device.address, device.bytes, kGuestPhysEnd)) {
     return ErrorText("vmm config: device ", device.name, " at ", Hex{device.address},
@@ -57,8 +62,10 @@ std::optional<ErrorText> CheckConfig(const VmmConfig& config) {
                      " must be whole 4 KiB pages below 2^40");
   }
   if (auto error = CheckVcpus(config)) return error;
+  uint32_t max_depth = 0;
   for (const auto& device : std::span(config.devices, config.devices_count)) {
-    if (auto error = CheckDevice(device)) return error;
+    if (auto error = CheckDevice(device, max_depth)) return error;
+    max_depth = device.depth + 1;
   }
   return std::nullopt;
 }

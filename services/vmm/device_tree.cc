@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "services/runtime/format.h"
+#include "services/runtime/guest_clock.h"
 #include "services/vmm/device_tree_writer.h"
 
 namespace atoll {
@@ -16,9 +17,6 @@ namespace {
 // Phandles.
 constexpr uint32_t kInterruptController = 1;
 constexpr uint32_t kClock = 2;
-
-// The rate that boards with PL011 and PL031 commonly have; the models derive nothing from it.
-constexpr uint32_t kClockHertz = 24'000'000;
 
 constexpr uint64_t kDistributorBytes = 0x10000;
 constexpr uint64_t kRedistributorBytes = 0x20000;  // RD_base and SGI_base of one vCPU
@@ -121,7 +119,7 @@ void Clock(DeviceTreeWriter& tree) {
   tree.BeginNode("clock");
   tree.String("compatible", "fixed-clock");
   tree.Cells("#clock-cells", {0});
-  tree.Cells("clock-frequency", {kClockHertz});
+  tree.Cells("clock-frequency", {kGuestClockHertz});
   tree.Cells("phandle", {kClock});
   tree.EndNode();
 }
@@ -135,10 +133,17 @@ void StringList(DeviceTreeWriter& tree, const char* name, const char (&values)[c
   tree.Strings(name, std::span(views).first(used));
 }
 
-void Device(DeviceTreeWriter& tree, const DeviceNode& device, bool has_gic) {
-  tree.BeginNode(device.name, device.address);
-  StringList(tree, "compatible", device.compatible, device.compatible_count);
-  tree.Numbers("reg", {device.address, device.bytes});
+// Leaves its node open for those within it.
+void BeginDevice(DeviceTreeWriter& tree, const DeviceNode& device, bool has_gic) {
+  if (device.bytes != 0) {
+    tree.BeginNode(device.name, device.address);
+  } else {
+    tree.BeginNode(device.name);
+  }
+  if (device.compatible_count != 0) {
+    StringList(tree, "compatible", device.compatible, device.compatible_count);
+  }
+  if (device.bytes != 0) tree.Numbers("reg", {device.address, device.bytes});
   if (device.intid != 0 && has_gic) {
     tree.Cells("interrupts", {kSpi, device.intid - kFirstSpi, kLevelHigh});
   }
@@ -150,7 +155,17 @@ void Device(DeviceTreeWriter& tree, const DeviceNode& device, bool has_gic) {
   for (const auto& property : std::span(device.properties, device.properties_count)) {
     tree.Bytes(property.name, std::as_bytes(std::span(property.value.bytes, property.value.size)));
   }
-  tree.EndNode();
+}
+
+// Each node ends those before it that it does not lie within.
+void Devices(DeviceTreeWriter& tree, std::span<const DeviceNode> devices, bool has_gic) {
+  uint32_t open = 0;
+  for (const DeviceNode& device : devices) {
+    for (; open > device.depth; --open) tree.EndNode();
+    BeginDevice(tree, device, has_gic);
+    ++open;
+  }
+  for (; open > 0; --open) tree.EndNode();
 }
 
 }  // namespace
@@ -174,9 +189,7 @@ std::optional<ErrorText> BuildDeviceTree(const VmmConfig& config, GuestPhys init
     InterruptController(tree, config);
   }
   Clock(tree);
-  for (const auto& device : std::span(config.devices, config.devices_count)) {
-    Device(tree, device, has_gic);
-  }
+  Devices(tree, std::span(config.devices, config.devices_count), has_gic);
   tree.EndNode();
   if (const int error = tree.Finish(); error != 0) {
     return ErrorText("device tree: ", fdt_strerror(error), " while it was built in ",
