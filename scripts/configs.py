@@ -6,6 +6,7 @@ SECTORS_PER_MIB = (1 << 20) // 512
 RNG_SEED_BYTES = 64          # proto/vmm_config.options
 
 
+NODES_MAX = 40               # proto/vmm_config.options
 FIRST_PHANDLE = 16           # vmm's own are below (services/vmm/device_tree.cc)
 
 
@@ -21,6 +22,8 @@ class _DeviceTree:
         self.free_phandle = FIRST_PHANDLE
         for instance in vm.instances:
             self._instance(instance)
+        if len(self.nodes) > NODES_MAX:
+            raise ValueError(f"{len(self.nodes)} device tree nodes of devices; at most {NODES_MAX}")
 
     def _instance(self, instance):
         ranges = [mmio for mmio in instance.manifest.mmio if mmio.HasField("node")]

@@ -243,6 +243,11 @@ class BadManifests(ToolCase):
         self.edit_manifest("vgic", "receive: true", "receive: true hypercalls: true")
         self.refuse("vm linux", "vgic.linux and vmm.linux both answer hypercalls")
 
+    def test_two_power_buttons(self):
+        devices = " ".join(f'device {{ service: "{name}" }}' for name in ("pl061", "sp805", "pl061"))
+        self.assert_refused(lambda: self.describe(ONE_VM % devices), "vm linux",
+                            "pl061.linux.0 and pl061.linux.2 are both its power button")
+
     def test_shared_memory_of_one_side(self):
         self.edit_manifest("console", 'mapping { name: "ring"', 'mapping { name: "loop"')
         self.refuse("pl011/manifest.textproto", "mapping loop", "SHARED")
@@ -370,6 +375,23 @@ class Plans(ToolCase):
         self.assertEqual([(d.name, d.address, d.intid, d.console) for d in config.devices],
                          [("pl011", 0x0900_0000, 33, True), ("pl031", 0x0901_0000, 34, False),
                           ("virtio_mmio", 0x0a00_0000, 48, False)])
+
+    def test_device_tree_nodes_come_from_the_manifest(self):
+        records, _ = self.one('device { service: "sp805" } device { service: "pl061" }')
+        nodes = self.config_of(records, "vmm.linux", "VmmConfig").devices[2:]
+        self.assertEqual([(n.name, n.depth, n.address, n.bytes, n.intid) for n in nodes],
+                         [("watchdog", 0, 0x0a00_0000, 0x1000, 48), ("pl061", 0, 0x0a00_1000, 0x1000, 49),
+                          ("gpio-keys", 0, 0, 0, 0), ("poweroff", 1, 0, 0, 0)])
+        self.assertEqual(list(nodes[0].clock_names), ["wdog_clk", "apb_pclk"])
+        values = [{p.name: p.value for p in n.properties} for n in nodes]
+        phandle = values[1]["phandle"]
+        self.assertEqual(values[1], {"gpio-controller": b"", "interrupt-controller": b"", "#gpio-cells": b"\0\0\0\2",
+                                     "#interrupt-cells": b"\0\0\0\2", "phandle": phandle})
+        self.assertGreaterEqual(int.from_bytes(phandle, "big"), 16)
+        self.assertEqual(values[3], {"label": b"GPIO Key Poweroff\0", "linux,code": b"\0\0\0\x74",
+                                     "gpios": phandle + b"\0\0\0\3\0\0\0\0"})
+        buttons = {t.name: t.power_button for t in self.of(records, "task") if t.power_button}
+        self.assertEqual(buttons, {"pl061.linux.1": 2})
 
     def config_of(self, records, task: str, message: str):
         slot = self.slot_of(records, task)

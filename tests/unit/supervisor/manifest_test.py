@@ -62,6 +62,10 @@ class BadManifests(ToolCase):
         self.refuse(GOOD + 'signal { name: "a" bit: 3 count: 4 } signal { name: "b" bit: 6 }', "signal b", 'bit 6 is also "a"')
         self.refuse(GOOD + 'signal { name: "a" timer: true } signal { name: "b" bit: 1 timer: true }', "signal b.timer")
         self.refuse(GOOD + 'signal { name: "a" count: 2 timer: true }', "signal a.count", "one bit")
+        button = 'signal { name: "%s" bit: %d power_button: true %s }'
+        self.refuse(GOOD + button % ("a", 0, "") + button % ("b", 1, ""), "signal b.power_button", '"a" is the power button')
+        self.refuse(GOOD + button % ("a", 0, "count: 2"), "signal a.count", "power button has one bit")
+        self.refuse(GOOD + button % ("a", 0, "timer: true"), "signal a", "is the timer's")
 
     def test_handles(self):
         def handle(fields, *parts, text=GOOD):
@@ -120,6 +124,27 @@ class BadManifests(ToolCase):
         mmio('base: 0x1000 bytes: 0x1000 doorbell { bit: "q" offset: 0x1000 }', "doorbell.offset")
         mmio('base: 0x1000 bytes: 0x1000 node { name: "n" }', "node", "compatible")
         mmio('base: 0x1000 bytes: 0x1000 node { name: "n" compatible: "c" interrupt: "i" }', "node.interrupt", '"i"')
+
+    def test_device_tree_nodes(self):
+        def node(fields, *parts):
+            self.refuse(GOOD + f'mmio {{ name: "r" base: 0x1000 bytes: 0x1000 node {{ name: "n" compatible: "c" {fields} }} }}',
+                        "mmio r.node", *parts)
+
+        for name in ("", "a b", "x" * 32, "a/b"):
+            node(f'property {{ name: "{name}" cell: 1 }}', ".property", f'"{name}"')
+        node('property { name: "p" }', '"p" has 0 bytes', "is a flag")
+        node(f'property {{ name: "p" text: "{"x" * 64}" }}', "65 bytes")
+        node(f'property {{ name: "p" phandle: "r" {"cell: 1 " * 16} }}', "68 bytes")
+        node('property { name: "p" text: "a" cell: 1 }', "property p", "text and cells")
+        node('property { name: "p" phandle: "q" }', "property p.phandle", '"q" is not one of its mmio ranges')
+        node("".join(f'property {{ name: "p{i}" cell: 1 }}' for i in range(8)), "8 properties; at most 7")
+        node('compatible: ["1", "2", "3", "4"]', "more than 4 compatible")
+        node('beside { name: "b" }', ".beside", "needs name and compatible")
+        node('beside { compatible: "b" }', ".beside", "needs name and compatible")
+        node('within { compatible: "b" }', ".within", "needs a name")
+        node('within { name: "w" beside { name: "b" compatible: "c" } }', ".within", "nothing beside it")
+        node('beside { name: "b" compatible: "c" within { name: "w" property { name: "p" phandle: "w" } } }', "w.property p.phandle")
+        node('beside { name: "b" compatible: "c" stdout: true }', "b", "stdout")
 
 
 class Headers(ToolCase):

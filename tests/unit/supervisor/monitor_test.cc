@@ -42,6 +42,7 @@ class FakeOperations final : public Operations {
   Checked<void> Pause(std::string_view vm) override { return Do("pause", vm); }
   Checked<void> Resume(std::string_view vm) override { return Do("resume", vm); }
   Checked<void> Reboot(std::string_view vm) override { return Do("reboot", vm); }
+  Checked<void> PressPowerButton(std::string_view vm) override { return Do("press", vm); }
   Checked<void> PowerOff(std::string_view vm) override { return Do("poweroff", vm); }
 
   bool ReadTask(size_t index, TaskView& view) override {
@@ -176,19 +177,20 @@ using Strings = std::vector<std::string>;
 // ---- scripts ---------------------------------------------------------------------------------------------------
 
 TEST(MonitorScript, lines_in_order_with_their_times) {
-  MonitorMachine m("# a script\r\n\nkill pl011.vm0\n wait 5ms\ncrash console\nvm reboot vm0");
+  MonitorMachine m("# a script\r\n\nkill pl011.vm0\n wait 5ms\ncrash console\nvm reboot vm0\nvm poweroff vm0\nvm poweroff vm1 force");
   EXPECT_FALSE(m.monitor->script_done());
   EXPECT_EQ(m.Settle(), Monitor::Wish::kNone);
   EXPECT_EQ(m.operations.done, Strings{"kill pl011.vm0"});
   EXPECT_EQ(m.Pass(4), Monitor::Wish::kNone);
   EXPECT_EQ(m.operations.done.size(), 1u);
   m.Pass(2);
-  EXPECT_EQ(m.operations.done, (Strings{"kill pl011.vm0", "crash console", "reboot vm0"}));
+  EXPECT_EQ(m.operations.done, (Strings{"kill pl011.vm0", "crash console", "reboot vm0", "press vm0", "poweroff vm1"}));
   EXPECT_TRUE(m.monitor->script_done());
   EXPECT_EQ(m.monitor->Deadline(), Monitor::kNever);
   EXPECT_EQ(m.Output(),
             "monitor: 1.000020 kill pl011.vm0\nmonitor: 1.005040 crash console\n"
-            "monitor: 1.005050 vm reboot vm0\nmonitor: the script has ended\n");
+            "monitor: 1.005050 vm reboot vm0\nmonitor: 1.005060 vm poweroff vm0\n"
+            "monitor: 1.005070 vm poweroff vm1 force\nmonitor: the script has ended\n");
 }
 
 TEST(MonitorScript, a_line_that_fails_is_named_and_ends_the_machine) {

@@ -424,6 +424,56 @@ TEST_F(ServiceRecoveryTest, a_paused_vm_that_is_rebooted_runs) {
   EXPECT_FALSE(kernel->paused[kVm]);
 }
 
+TEST_F(ServiceRecoveryTest, vm_without_a_power_button) {
+  Start();
+  EXPECT_EQ(Why(operations().PressPowerButton("linux")),
+            "VM linux has no power button; \"vm poweroff linux force\" turns it off at once");
+  EXPECT_EQ(Why(operations().PressPowerButton("windows")), "there is no VM \"windows\"");
+  EXPECT_EQ(kernel->object(kVm).vm_state, VmState::kRunning);
+  ASSERT_TRUE(operations().PowerOff("linux"));
+  EXPECT_EQ(kernel->object(kVm).vm_state, VmState::kOff);
+}
+
+// An instance may have taken the signal and died before it noted it.
+TEST_F(ServiceRecoveryTest, a_press_of_the_power_button_outlives_its_service) {
+  constexpr uint64_t kBit = 1 << 5;
+  Start([](PlanBuilder& plan) { FindTask(plan, kUart).power_button = kBit; });
+  kernel->deaf.insert(kUart);
+  ASSERT_TRUE(operations().PressPowerButton("linux"));
+  EXPECT_EQ(kernel->raised[kUart] & kBit, kBit);
+  const auto restarted = [&] {
+    kernel->raised[kUart] = 0;
+    EXPECT_TRUE(operations().Kill("pl011.linux"));
+    return (kernel->raised[kUart] & kBit) != 0;
+  };
+  EXPECT_TRUE(restarted());
+  kernel->now += 2000;
+  EXPECT_TRUE(restarted());
+  kernel->now += 1;
+  EXPECT_FALSE(restarted());
+  EXPECT_FALSE(restarted());
+  EXPECT_EQ(kernel->object(kVm).vm_state, VmState::kRunning);
+}
+
+TEST_F(ServiceRecoveryTest, power_button_that_is_dead_or_given_up) {
+  constexpr uint64_t kBit = 1 << 5;
+  Start([](PlanBuilder& plan) { FindTask(plan, kUart).power_button = kBit; });
+  kernel->deaf.insert(kUart);
+  Die(kUart);
+  Die(kUart);
+  ASSERT_EQ(StateOf("pl011.linux"), "waits to start");
+  kernel->raised[kUart] = 0;
+  ASSERT_TRUE(operations().PressPowerButton("linux"));
+  EXPECT_EQ(kernel->raised[kUart], 0u);
+  Tick(1);
+  EXPECT_EQ(kernel->raised[kUart] & kBit, kBit);
+  for (int i = 0; i < 4; ++i) DieAndWait(kUart);
+  ASSERT_EQ(StateOf("pl011.linux"), "failed");
+  EXPECT_EQ(Why(operations().PressPowerButton("linux")),
+            "the power button of VM linux, pl011.linux, is given up; "
+            "\"vm poweroff linux force\" turns it off at once");
+}
+
 // ---- upgrade ---------------------------------------------------------------------------------------------------
 
 TEST_F(ServiceRecoveryTest, upgrade_goes_on_with_the_other_build_and_keeps_it) {

@@ -86,12 +86,18 @@ TEST(VmmConfig, device_without_name_compatible_place_or_spi_is_refused) {
   };
   EXPECT_TRUE(refused([](auto& d) { d.name[0] = '\0'; }));
   EXPECT_TRUE(refused([](auto& d) { d.compatible_count = 0; }));
+  EXPECT_FALSE(refused([](auto& d) { d.compatible_count = 0, d.depth = 1; }));
+  EXPECT_TRUE(refused([](auto& d) { d.depth = 2; }));
+  EXPECT_TRUE(refused([](auto& d) { d.depth = ~0u; }));
   EXPECT_TRUE(refused([](auto& d) { d.address = (uint64_t{1} << 40) - 1; }));
   EXPECT_TRUE(refused([](auto& d) { d.bytes = ~uint64_t{0}; }));
   for (uint32_t intid : {1u, 31u, 1020u, ~0u}) {
     EXPECT_TRUE(refused([&](auto& d) { d.intid = intid; })) << intid;
   }
   EXPECT_FALSE(refused([](auto& d) { d.intid = 0; }));
+  const auto config = MakeConfig();
+  config->devices[0].depth = 1;  // within nothing
+  EXPECT_NE(Refusal(*config).find("depth 1"), std::string::npos);
 }
 
 }  // namespace

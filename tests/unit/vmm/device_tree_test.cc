@@ -204,6 +204,32 @@ TEST_F(DeviceTree, device_without_interrupt_and_with_a_property_of_its_own) {
   EXPECT_EQ(Cells("/pl011@9000000", "current-speed"), Words{115200});
 }
 
+TEST_F(DeviceTree, nodes_within_and_beside_a_device) {
+  const uint32_t depths[] = {0, 1, 2, 1, 0};
+  const char* const names[] = {"controller", "port", "lamp", "other", "keys"};
+  config->devices_count = 5;
+  for (size_t i = 0; i < 5; ++i) {
+    auto& device = config->devices[i];
+    device = {};
+    std::strcpy(device.name, names[i]);
+    device.depth = depths[i];
+    device.properties_count = 1;
+    std::strcpy(device.properties[0].name, "number");
+    device.properties[0].value.size = 4;
+    device.properties[0].value.bytes[3] = static_cast<uint8_t>(i);
+  }
+  config->devices[0].address = 0x0a00'0000;
+  config->devices[0].bytes = 0x1000;
+  Build();
+  const char* const paths[] = {"/controller@a000000", "/controller@a000000/port",
+                               "/controller@a000000/port/lamp", "/controller@a000000/other", "/keys"};
+  for (uint32_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(Cells(paths[i], "number"), Words{i});
+    EXPECT_EQ(Has(paths[i], "reg"), i == 0);
+    EXPECT_FALSE(Has(paths[i], "compatible"));
+  }
+}
+
 TEST_F(DeviceTree, largest_configuration_fits) {
   config = MakeConfig(std::size(config->vcpu_affinity));
   for (uint64_t& affinity : config->vcpu_affinity) affinity |= 0xff'0012'3400;
