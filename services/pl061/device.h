@@ -246,9 +246,7 @@ class Pl061 final : public MmioDevice {
     ports_.line.Set(level);
   }
 
-  void ArmTimer() {
-    ports_.timer.Set(IsHeld() ? state_.release_ticks : DeadlineTimer::kNever);
-  }
+  void ArmTimer() { ports_.timer.Set(IsHeld() ? state_.release_ticks : DeadlineTimer::kNever); }
 
   Ports ports_;
   pl061::Journal& journal_;

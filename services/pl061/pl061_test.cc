@@ -81,8 +81,8 @@ TEST(Pl061, offsets_and_widths_that_reach_nothing) {
   m.Store(kAllPins, 0xff);
   for (uint64_t offset = 0; offset < 0x1008; ++offset) {
     for (const uint32_t size : {1u, 2u, 4u, 8u}) {
-      const bool place =
-          offset % 4 == 0 && (offset <= kTable.offset(kAfsel) || (offset >= 0xfe0 && offset < 0x1000));
+      const bool place = offset % 4 == 0 &&
+                         (offset <= kTable.offset(kAfsel) || (offset >= 0xfe0 && offset < 0x1000));
       if (place && size <= 4) continue;
       m.Store(offset, 0, size);
       EXPECT_EQ(m.Load(offset, size), 0u) << offset << " " << size;

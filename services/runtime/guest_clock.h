@@ -18,7 +18,8 @@ constexpr uint64_t GuestClocks(uint64_t ticks, uint64_t hertz) {
 constexpr uint64_t TicksOfGuestClocks(uint64_t clocks, uint64_t hertz) {
   uint64_t ticks = 0;
   if (__builtin_mul_overflow(clocks / kGuestClockHertz, hertz, &ticks)) return ~uint64_t{0};
-  const uint64_t rest = (clocks % kGuestClockHertz * hertz + kGuestClockHertz - 1) / kGuestClockHertz;
+  const uint64_t rest =
+      (clocks % kGuestClockHertz * hertz + kGuestClockHertz - 1) / kGuestClockHertz;
   return __builtin_add_overflow(ticks, rest, &ticks) ? ~uint64_t{0} : ticks;
 }
 

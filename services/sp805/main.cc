@@ -1,10 +1,10 @@
 // The sp805 service of one VM.
-#include "services/sp805/device.h"
-#include "services/sp805/manifest.h"
 #include "services/runtime/kernel_ports.h"
 #include "services/runtime/log.h"
 #include "services/runtime/serve.h"
 #include "services/runtime/service.h"
+#include "services/sp805/device.h"
+#include "services/sp805/manifest.h"
 
 namespace atoll {
 

@@ -74,7 +74,8 @@ constexpr uint32_t kOneSecond = kGuestClockHertz;
 
 TEST(Sp805, values_after_a_reset) {
   Watchdog m;
-  const uint32_t expected[] = {kAllBits, kAllBits, 0, 0, 0, 0, 0, 0x05, 0x18, 0x14, 0, 0x0d, 0xf0, 5, 0xb1};
+  const uint32_t expected[] = {kAllBits, kAllBits, 0, 0,    0,    0, 0,   0x05,
+                               0x18,     0x14,     0, 0x0d, 0xf0, 5, 0xb1};
   for (uint32_t i = 0; i < kRegisterCount; ++i) {
     EXPECT_EQ(m.Read(static_cast<Register>(i)), expected[i]) << i;
   }

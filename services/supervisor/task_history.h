@@ -63,7 +63,8 @@ struct TaskHistory {
   // Of the instance that runs. Why the supervisor killed it, and when the user asked for a fault of it (ticks; 0: no).
   Cause ending = Cause::kNone;
   uint64_t ordered = 0;
-  uint64_t pressed = 0;  // when the user pressed its VM's power button, which it is: ticks; 0: not of late
+  uint64_t pressed =
+      0;  // when the user pressed its VM's power button, which it is: ticks; 0: not of late
   // Steps after which it dies, the last number of them in a sweep, and deaths in this sweep; 0: none.
   uint32_t step = 0;
   uint32_t step_last = 0;

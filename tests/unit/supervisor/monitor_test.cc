@@ -177,14 +177,17 @@ using Strings = std::vector<std::string>;
 // ---- scripts ---------------------------------------------------------------------------------------------------
 
 TEST(MonitorScript, lines_in_order_with_their_times) {
-  MonitorMachine m("# a script\r\n\nkill pl011.vm0\n wait 5ms\ncrash console\nvm reboot vm0\nvm poweroff vm0\nvm poweroff vm1 force");
+  MonitorMachine m(
+      "# a script\r\n\nkill pl011.vm0\n wait 5ms\ncrash console\nvm reboot vm0\nvm poweroff "
+      "vm0\nvm poweroff vm1 force");
   EXPECT_FALSE(m.monitor->script_done());
   EXPECT_EQ(m.Settle(), Monitor::Wish::kNone);
   EXPECT_EQ(m.operations.done, Strings{"kill pl011.vm0"});
   EXPECT_EQ(m.Pass(4), Monitor::Wish::kNone);
   EXPECT_EQ(m.operations.done.size(), 1u);
   m.Pass(2);
-  EXPECT_EQ(m.operations.done, (Strings{"kill pl011.vm0", "crash console", "reboot vm0", "press vm0", "poweroff vm1"}));
+  EXPECT_EQ(m.operations.done, (Strings{"kill pl011.vm0", "crash console", "reboot vm0",
+                                        "press vm0", "poweroff vm1"}));
   EXPECT_TRUE(m.monitor->script_done());
   EXPECT_EQ(m.monitor->Deadline(), Monitor::kNever);
   EXPECT_EQ(m.Output(),

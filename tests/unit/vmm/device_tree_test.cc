@@ -222,7 +222,8 @@ TEST_F(DeviceTree, nodes_within_and_beside_a_device) {
   config->devices[0].bytes = 0x1000;
   Build();
   const char* const paths[] = {"/controller@a000000", "/controller@a000000/port",
-                               "/controller@a000000/port/lamp", "/controller@a000000/other", "/keys"};
+                               "/controller@a000000/port/lamp", "/controller@a000000/other",
+                               "/keys"};
   for (uint32_t i = 0; i < 5; ++i) {
     EXPECT_EQ(Cells(paths[i], "number"), Words{i});
     EXPECT_EQ(Has(paths[i], "reg"), i == 0);
