@@ -185,11 +185,18 @@ def memory_disk() -> list[str]:
     return ["-drive", f"if=none,id=memory,format=raw,file={DISK_FILE}", "-device", "virtio-blk-device,drive=memory"]
 
 
+def disks_initramfs(folder: pathlib.Path) -> pathlib.Path:
+    return initramfs(folder, "disks", "b=/batch/blkbench\n$b null_disk /dev/vda && $b memory_disk /dev/vdb\n", "blkbench")
+
+
+def disks_system(folder: pathlib.Path, initrd: pathlib.Path) -> str:
+    return system(folder, "linux", linux_vm(initrd, more=f"disk {{ null_mib: {DISK_MIB} }} disk {{ zero_mib: {DISK_MIB} }}"))
+
+
 def measure_linux(table: Table, folder: pathlib.Path, kvm: KvmHost | None) -> None:
     """Debian's kernel: its boot, and its disks with a program that reads and writes blocks."""
-    initrd = initramfs(folder, "disks", "b=/batch/blkbench\n$b null_disk /dev/vda && $b memory_disk /dev/vdb\n", "blkbench")
-    output, marks = counted(on_atoll, config=system(folder, "linux", linux_vm(
-        initrd, more=f"disk {{ null_mib: {DISK_MIB} }} disk {{ zero_mib: {DISK_MIB} }}")))
+    initrd = disks_initramfs(folder)
+    output, marks = counted(on_atoll, config=disks_system(folder, initrd))
     keep(table.atoll, linux_values(output))
     spans = marks.spans()[SPANS_OF_DISK:]
     for row, index in (("read_32_exits", DEEP_READ), ("write_32_exits", DEEP_WRITE)):
@@ -200,6 +207,23 @@ def measure_linux(table: Table, folder: pathlib.Path, kvm: KvmHost | None) -> No
     if kvm is not None:
         kvm.add(Job("linux", pathlib.Path(launch.demo_files()["linux"]), LINUX_MIB, [*memory_disk(), *null_disk("d0", DISK_MIB)],
                     initrd=initrd), lambda output: keep(table.kvm, linux_values(output)))
+
+
+def measure_journal(table: Table, folder: pathlib.Path, _: KvmHost | None) -> None:
+    """The same disks by a service that writes nothing for a successor and could not be restarted."""
+    elfs = folder / "unjournalled"
+    elfs.mkdir()
+    for elf in (launch.TARGET / "services").glob("*.elf"):
+        (elfs / elf.name).symlink_to(elf)
+    (elfs / "virtio-blk.elf").unlink()
+    (elfs / "virtio-blk.elf").symlink_to(launch.TARGET / "services/virtio-blk.unjournalled.elf")
+    config = disks_system(folder, disks_initramfs(folder))
+    without = linux_values(on_atoll(config=config, elfs=elfs))
+    journalled = table.atoll if "memory_disk_read_p50" in table.atoll else linux_values(on_atoll(config=config))
+    for disk in ("memory", "null"):
+        for way in ("read", "write"):
+            row = f"{disk}_disk_{way}_p50"
+            table.atoll[f"{disk}_journal_{way}"] = (journalled[row] / without[row] - 1) * 100
 
 
 def measure_idle(table: Table, folder: pathlib.Path, _: KvmHost | None) -> None:
@@ -257,4 +281,4 @@ def measure_size(table: Table, folder: pathlib.Path, _: KvmHost | None) -> None:
 
 
 MEASURES = {"flat": measure_flat, "start": measure_start, "ipc": measure_ipc, "ipi": measure_ipi, "polling": measure_polling,
-            "share": measure_share, "idle": measure_idle, "linux": measure_linux, "net": measure_net, "size": measure_size}
+            "share": measure_share, "idle": measure_idle, "linux": measure_linux, "journal": measure_journal, "net": measure_net, "size": measure_size}

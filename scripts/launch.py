@@ -63,6 +63,7 @@ class Options:
     added: list[str] = dataclasses.field(default_factory=list)  # further files of the boot archive
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     extra_qemu: list[str] = dataclasses.field(default_factory=list)
+    elfs: pathlib.Path | None = None  # a folder of the services' ELF files, instead of what was built last
     # Further services: (folder of NAME/manifest.textproto, folder of NAME.elf).
     services: list[tuple[pathlib.Path, pathlib.Path]] = dataclasses.field(default_factory=list)
 
@@ -232,7 +233,7 @@ class Machine:
             self.options.machine_disk.check()
         plan, listing, self.archive = self.folder / "plan.pb", self.folder / "files.txt", self.folder / "boot.cpio"
         tools = ROOT / "scripts"
-        services = [(ROOT / "services", TARGET / "services"), *self.options.services]
+        services = [(ROOT / "services", self.options.elfs or TARGET / "services"), *self.options.services]
         self._tool([str(tools / "describe.py"), "--system", str(system), "--out", str(plan), "--list", str(listing),
                     *(a for manifests, elfs in services for a in ("--manifests", str(manifests), "--elfs", str(elfs))),
                     *(["--seed", "1"] if self.options.icount else ["--patience", str(EMULATION_PATIENCE)]), *(["--net"] if self.options.net else []),

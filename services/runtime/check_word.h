@@ -11,6 +11,8 @@
 #include <span>
 #include <type_traits>
 
+#include "services/runtime/writes_journal.h"
+
 namespace atoll {
 
 class CheckWord {
@@ -19,6 +21,7 @@ class CheckWord {
   constexpr explicit CheckWord(uint32_t start = 0xa7011c3d) : value_(start) {}
 
   [[gnu::always_inline]] void Add(uint64_t word) {
+    if constexpr (!kWritesJournal) return;
 #if defined(__ARM_FEATURE_CRC32)
     value_ = __builtin_arm_crc32cd(value_, word);
 #else

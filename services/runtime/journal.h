@@ -11,13 +11,14 @@
 #include <type_traits>
 
 #include "ipc/status.h"
+#include "services/runtime/writes_journal.h"
 
 namespace atoll {
 
 // One store, after all before it: for the compiler and for other CPUs.
 template <typename T>
 void StoreRelease(T& where, std::type_identity_t<T> value) {
-  std::atomic_ref<T>(where).store(value, std::memory_order_release);
+  if constexpr (kWritesJournal) std::atomic_ref<T>(where).store(value, std::memory_order_release);
 }
 
 // The journal at the start of `memory`. RESOURCE_EXHAUSTED: too small; INVALID_ARGUMENT: not aligned.

@@ -31,6 +31,7 @@ class TwoCopies {
 
  public:
   void Store(const T& value) {
+    if constexpr (!kWritesJournal) return;
     uint64_t number = Newest() + 1;
     if (number == 0) number = 1;
     for (Copy& copy : copies_) Write(copy, number, value);

@@ -59,7 +59,12 @@ struct RequestRecord {
   // kStatusOk: to be executed; otherwise how it failed.
   uint32_t status() const { return progress >> RequestProgress::kStatusShift & 3; }
   void SetProgress(uint64_t done, uint64_t flags) {
-    virtio::StoreRelease(progress, RequestProgress::Pack(done, flags));
+    const uint64_t next = RequestProgress::Pack(done, flags);
+    if constexpr (kWritesJournal) {
+      virtio::StoreRelease(progress, next);
+    } else {
+      progress = next;  // what the service itself works on
+    }
   }
   // It ends here. Nothing of it is at the backend any more.
   void Fail(RequestStatus how) {

@@ -332,7 +332,7 @@ void SplitQueue::Push(HeldChain& held, uint32_t written, uint32_t extra) {
   HeldState state = StateOf(held);
   state.phase = Phase::kPushed;
   state.position = cursor_.used + pushed_;
-  held.written = written;
+  if constexpr (kWritesJournal) held.written = written;
   Push(held.chain.head, written);
   SetState(held, state, extra);  // from here on it is not executed again
 }
