@@ -28,6 +28,7 @@ class DiskOracle final : public Device {
   // Reads all of the sectors.
   void Finish();
   void OnInterrupt() override;
+  void Took(uint64_t began) { report_.Took(began); }
 
  private:
   enum class Kind : uint32_t { kRead = 0, kWrite = 1, kFlush = 4 };  // VIRTIO 1.2, 5.2.6

@@ -14,6 +14,7 @@ class UartOracle {
   explicit constexpr UartOracle(uint64_t seed) : random_(seed) {}
   void Round();
   void Finish() const;
+  void Took(uint64_t began) { report_.Took(began); }
   // This key came since the last time, whatever else.
   bool IsTyped(char key);
 
@@ -30,6 +31,7 @@ class ConsoleOracle {
  public:
   void Round() { report_.Line(lines_++); }
   void Finish();
+  void Took(uint64_t began) { report_.Took(began); }
 
  private:
   Report report_{"console"};
@@ -42,6 +44,7 @@ class RtcOracle {
   void Start();
   void Round();
   void Finish() const;
+  void Took(uint64_t began) { report_.Took(began); }
 
  private:
   Report report_{"rtc"};
@@ -55,6 +58,7 @@ class GicOracle {
   explicit constexpr GicOracle(uint64_t seed) : random_(seed) {}
   void Round();
   void Finish() const;
+  void Took(uint64_t began) { report_.Took(began); }
 
  private:
   Report report_{"gic"};
@@ -66,6 +70,7 @@ class PowerOracle {
  public:
   void Round();
   void Finish() const;
+  void Took(uint64_t began) { report_.Took(began); }
 
  private:
   Report report_{"vcpu"};

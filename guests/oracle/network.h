@@ -31,6 +31,7 @@ class NetworkOracle final : public Device {
   void Finish();
   bool peer_ended() const { return peer_ended_; }
   void OnInterrupt() override;
+  void Took(uint64_t began) { report_.Took(began); }
 
  private:
   enum class Kind : uint16_t { kHello, kNumbered, kLast };

@@ -136,24 +136,31 @@ class Work {
     return until_key_ && (uart.IsTyped('q') || (has_network_ && network.peer_ended()));
   }
 
+  template <typename Oracle, typename Action>
+  static void Timed(Oracle& oracle, Action action) {
+    const uint64_t began = bare::Counter();
+    action();
+    oracle.Took(began);
+  }
+
   void Round(uint32_t round) {
     if (follows_) {
       ServeDevices();
     } else if (has_network_ && depth_ == 1) {
-      network.SendAndWait(1);
+      Timed(network, [] { network.SendAndWait(1); });
     } else if (has_network_) {
-      network.Send(kFramesPerRound);
+      Timed(network, [] { network.Send(kFramesPerRound); });
     }
     if (has_disk_ && depth_ == 1) {
-      disk.WriteAndRead(span_);
+      Timed(disk, [&] { disk.WriteAndRead(span_); });
     } else if (has_disk_) {
-      disk.Round(kRequestsPerRound, depth_, span_);
+      Timed(disk, [&] { disk.Round(kRequestsPerRound, depth_, span_); });
     }
-    if (Has("uart")) uart.Round();
-    if (Has("rtc")) rtc.Round();
-    if (Has("gic")) gic.Round();
-    if (Has("vcpu")) power.Round();
-    if (Has("console") && round % kRoundsPerLine == 0) console.Round();
+    if (Has("uart")) Timed(uart, [] { uart.Round(); });
+    if (Has("rtc")) Timed(rtc, [] { rtc.Round(); });
+    if (Has("gic")) Timed(gic, [] { gic.Round(); });
+    if (Has("vcpu")) Timed(power, [] { power.Round(); });
+    if (Has("console") && round % kRoundsPerLine == 0) Timed(console, [] { console.Round(); });
   }
 
   std::string_view what_;

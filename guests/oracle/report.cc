@@ -1,5 +1,7 @@
 #include "guests/oracle/report.h"
 
+#include "guests/oracle/events.h"
+
 namespace oracle {
 namespace {
 
@@ -36,6 +38,13 @@ void Report::Lost(std::string_view what, uint64_t first, uint64_t second, uint64
   bare::Print("\n");
 }
 
+void Report::Took(uint64_t counter) {
+  const uint64_t took = bare::Counter() - counter;
+  if (took <= slowest_) return;
+  slowest_ = took;
+  slowest_began_ = counter;
+}
+
 void Report::Begin() const {
   Head();
   bare::Print(problems_ == 0 ? " ok " : " bad ");
@@ -50,6 +59,9 @@ void Report::Pair(std::string_view key, uint64_t value) const {
 }
 
 void Report::End() const {
+  constexpr uint64_t kSecond = 1'000'000;
+  Pair("slowest_us", slowest_ * kSecond / Ticks(kSecond));
+  Pair("began_us", slowest_began_ * kSecond / Ticks(kSecond));
   if (problems_ != 0) Pair("problems", problems_);
   bare::Print("\n");
 }

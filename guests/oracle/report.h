@@ -20,6 +20,8 @@ class Report {
   // Something is wrong; only the first few are printed, all are counted.
   void Lost(std::string_view what, uint64_t first = 0, uint64_t second = 0, uint64_t third = 0);
   void Done(uint64_t count = 1) { done_ += count; }
+  // A round of its work began at `counter` and has ended: the slowest is told at the end.
+  void Took(uint64_t counter);
   // The last line of this oracle is under way: Pair for each further number, then End.
   void Begin() const;
   void Pair(std::string_view key, uint64_t value) const;
@@ -34,6 +36,7 @@ class Report {
   std::string_view name_;
   uint64_t done_ = 0;
   uint64_t problems_ = 0;
+  uint64_t slowest_ = 0, slowest_began_ = 0;  // ticks
 };
 
 }  // namespace oracle

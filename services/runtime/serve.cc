@@ -92,8 +92,7 @@ template <bool kFirst>
     if (IsOk(received.status) && token != 0) [[likely]] {
       reply = Access(device, received.message, held, token);
     } else if (IsOk(received.status)) {
-      const uint64_t bits = received.message.words[0];
-      if (bits != kHeartbeat) device.OnSignals(bits & ~kHeartbeat);
+      GiveSignals(device, received.message.words[0]);
       if (held.any()) [[unlikely]]
         held.Retry(device);
     } else if (received.status == Status::kCancelled) {

@@ -37,8 +37,17 @@ Message DispatchTo(const CallInfo& call, const Message& request, Servers&... ser
   return reply;
 }
 
-// Signals without the heartbeat, which has done its work by being received.
 inline constexpr uint64_t kHeartbeat = uint64_t{1} << abi::kHeartbeatBit;
+
+// Gives signals to who is there for them: the heartbeat is the loop's own.
+template <typename Handler>
+[[gnu::always_inline]] inline void GiveSignals(Handler& handler, uint64_t bits) {
+  if ((bits & kHeartbeat) != 0) [[unlikely]] {
+    NoteHeartbeat();
+    if (bits == kHeartbeat) return;
+  }
+  handler.OnSignals(bits & ~kHeartbeat);
+}
 
 // Serves generated interfaces (classes derived from XServer) and signals.
 template <typename... Servers>
@@ -51,8 +60,7 @@ template <typename... Servers>
     if (received.status == Status::kCancelled) continue;  // the caller is gone, and so is the reply
     if (!IsOk(received.status)) PanicOfReplyWait(received.status);
     if (received.call.token == 0) {
-      const uint64_t bits = received.message.words[0];
-      if (bits != kHeartbeat) signals.OnSignals(bits & ~kHeartbeat);
+      GiveSignals(signals, received.message.words[0]);
     } else {
       reply = DispatchTo(received.call, received.message, servers...);
       if (reply.label != kNoReplyLabel) token = received.call.token;

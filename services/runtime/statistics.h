@@ -23,6 +23,7 @@ struct Statistics {
   uint64_t first_completion;
   std::array<uint64_t, kCounters> counters;
   std::array<std::array<char, kNameBytes>, kCounters> names;  // zeros at the end; empty: not used
+  uint64_t heartbeats;  // that its loop has seen: it does not only take its signals
 };
 static_assert(sizeof(Statistics) <= kPageSize);
 
@@ -40,6 +41,8 @@ inline uint64_t StatisticsTicks() {
   return ticks;
 }
 #endif
+
+inline void NoteHeartbeat() { ++OwnStatistics().heartbeats; }
 
 inline void NoteFirstAnswer() { OwnStatistics().first_answer = StatisticsTicks(); }
 

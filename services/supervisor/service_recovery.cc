@@ -59,6 +59,7 @@ void ServiceRecovery::OnDeath(TaskEntry& task, const InspectTaskReply& death) {
   recorder_.Fill(record, task, death);
   record.detected = now;
   task.silent = false;
+  task.asked_at = 0;
 
   LogLine line(task.plan.name);
   line.Append(" died: ").Append(CauseName(record.cause));
@@ -330,6 +331,19 @@ void ServiceRecovery::Beat(uint64_t now) {
   Look();
 }
 
+// Takes its signals, but its loop sees none of them.
+bool ServiceRecovery::IsIgnorant(TaskEntry& task, uint64_t now) {
+  if (task.history->mode == TaskMode::kRefusing) return false;  // it has no such loop
+  const std::optional<Statistics> said = recorder_.Read(task);
+  if (!said.has_value()) return false;
+  if (task.asked_at != 0 && said->heartbeats == task.heartbeats) {
+    return now - task.asked_at >= beat_;
+  }
+  task.asked_at = now;
+  task.heartbeats = said->heartbeats;
+  return false;
+}
+
 void ServiceRecovery::LookForSignsOfLife(TaskEntry& task, uint64_t now) {
   const abi::Handle handle{task.plan.slot};
   const Result<TaskProgress> progress = kernel_.GetProgress(handle);
@@ -345,6 +359,7 @@ void ServiceRecovery::LookForSignsOfLife(TaskEntry& task, uint64_t now) {
     return End(task, Cause::kNoAnswer);
   }
   if ((progress->pending & kHeartbeatBits) == 0) {
+    if (IsIgnorant(task, now)) return End(task, Cause::kHeartbeat);
     task.silent = false;
     (void)kernel_.RaiseTask(handle, kHeartbeatBits);
   } else if (const auto state = kernel_.InspectTask(handle); state.has_value()) {

@@ -6,6 +6,7 @@
 #define ATOLL_SERVICES_SUPERVISOR_SERVICE_RECOVERY_H_
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "services/supervisor/crash_recorder.h"
@@ -73,6 +74,7 @@ class ServiceRecovery {
   uint64_t Pause();
   void Beat(uint64_t now);
   void LookForSignsOfLife(TaskEntry& task, uint64_t now);
+  bool IsIgnorant(TaskEntry& task, uint64_t now);
   uint64_t Milliseconds(uint64_t milliseconds) {
     return milliseconds * kernel_.TicksPerSecond() / 1000;
   }

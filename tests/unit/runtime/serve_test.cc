@@ -171,9 +171,11 @@ TEST_F(ServeDevice, refusal_by_the_kernel_ends_the_task) {
 }
 
 TEST_F(ServeDevice, heartbeat_is_not_the_devices) {
+  host_statistics = {};
   kernel_.incoming = {SignalsOf(kHeartbeat), SignalsOf(kHeartbeat | 5)};
   Run();
   EXPECT_EQ(device_.signals, (std::vector<uint64_t>{5}));
+  EXPECT_EQ(host_statistics.heartbeats, 2u);
 }
 
 TEST_F(ServeDevice, first_job_is_noted) {
@@ -219,6 +221,7 @@ TEST_F(ServeInterfaces, heartbeat_is_not_the_services) {
   kernel_.incoming = {SignalsOf(kHeartbeat), SignalsOf(kHeartbeat | 5)};
   Run();
   EXPECT_EQ(vmm_.signals, (std::vector<uint64_t>{5}));
+  EXPECT_EQ(host_statistics.heartbeats, 2u);
   EXPECT_NE(host_statistics.first_answer, 0u);
 }
 

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "services/runtime/statistics.h"
 #include "services/supervisor/kernel_calls.h"
 #include "services/supervisor/supervisor.h"
 
@@ -121,6 +122,7 @@ class FakeKernel final : public KernelCalls {
   std::map<uint32_t, uint64_t> died;
   std::map<uint32_t, uint32_t> ran;  // milliseconds
   std::set<uint32_t> deaf;           // tasks that take no signals
+  std::set<uint32_t> ignorant;       // ... and that do nothing about them
   std::map<uint32_t, bool> paused;
   std::vector<uint64_t> gone_to;  // by the supervisor itself
   uint64_t ticks_per_call = 0;    // how time passes for the supervisor
@@ -331,6 +333,10 @@ class FakeKernel final : public KernelCalls {
     if (!deaf.contains(task.slot)) {
       raised[task.slot] = 0;
       ++received[task.slot];
+      const auto page = Look(task.slot, abi::kStatisticsPage, sizeof(Statistics));
+      if (!page.empty() && !ignorant.contains(task.slot)) {
+        ++reinterpret_cast<Statistics*>(page.data())->heartbeats;
+      }
     }
     return Status::kOk;
   }

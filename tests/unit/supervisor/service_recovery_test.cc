@@ -195,6 +195,32 @@ TEST_F(HeartbeatTest, task_that_neither_takes_it_nor_runs_is_killed) {
   EXPECT_EQ(Starts(kUart), 2u);
 }
 
+TEST_F(HeartbeatTest, task_that_takes_it_and_does_nothing_is_killed) {
+  Tick(10);
+  Tick(10);
+  kernel->ignorant.insert(kUart);
+  Tick(1000);
+  EXPECT_TRUE(kernel->killed.empty());
+  Tick(1000);
+  EXPECT_EQ(kernel->killed, std::vector<uint32_t>{kUart});
+  EXPECT_TRUE(kernel->Logged("pl011.linux died: heartbeat"));
+  kernel->ignorant.clear();
+  for (int i = 0; i < 5; ++i) Tick(1000);
+  EXPECT_EQ(Starts(kUart), 2u);
+}
+
+TEST_F(HeartbeatTest, stub_that_refuses_all_calls_need_not_see_it) {
+  kernel->ignorant.insert(kUart);
+  for (int i = 0; i < 20; ++i) {
+    kernel->Die(kUart);
+    supervisor->OnSignals(bit::kTaskDeathSignal);
+    for (int beat = 0; beat < 4 && StateOf("pl011.linux") == "waits to start"; ++beat) Tick(1000);
+  }
+  ASSERT_EQ(StateOf("pl011.linux"), "refusing");
+  for (int i = 0; i < 5; ++i) Tick(1000);
+  EXPECT_TRUE(kernel->killed.empty());
+}
+
 TEST_F(HeartbeatTest, task_that_others_keep_waiting_while_they_start_is_not) {
   kernel->deaf.insert(kUart);  // so it is not limited, and the supervisor looks every 10 ms
   for (int i = 0; i < 90; ++i) Tick(10);
