@@ -293,6 +293,7 @@ def summary(service: Service) -> list:
     """What the library of devices (services/runtime/device_service.h) asks of a manifest."""
     m = service.manifest
     line = next((service.slots[h.name] for h in m.handle if h.kind == h.IRQ_LINE), 0)
+    vm = next((service.slots[h.name] for h in m.handle if h.kind == h.VM), 0)
     timer = next((service.signal_mask(s.name) for s in m.signal if s.timer), 0)
     doorbells = 0
     for bell in (bell for r in m.mmio for bell in r.doorbell):
@@ -303,6 +304,7 @@ def summary(service: Service) -> list:
     return ["// The same as types of the library see it (services/runtime/device_service.h).", "struct Manifest {",
             f"  static constexpr size_t kJournalBytes = {m.journal_bytes};",
             f"  static constexpr abi::Handle kLine{{{line}}};  // the first IRQ_LINE; 0: none",
+            f"  static constexpr abi::Handle kVm{{{vm}}};  // of the VM, with the rights that the manifest names; 0: none",
             f"  static constexpr uint64_t kTimer = {timer:#x};", f"  static constexpr uint64_t kDoorbells = {doorbells:#x};",
             f"  static constexpr bool kGuestRam = {'true' if ram else 'false'};",
             *(config if own_config(service) else []), "};", ""]

@@ -51,6 +51,7 @@ template <typename D, typename Manifest>
   KernelInterruptLine line(Manifest::kLine);
   KernelTimer timer;
   KernelPeers peers;
+  KernelVmPower vm(Manifest::kVm);
   const auto common = DecodedConfig<StartConfig>(start, &atoll_StartConfig_msg, "StartConfig");
   const Surroundings surroundings{
       .journal = MappedMemory(abi::kJournalBase, Manifest::kJournalBytes),
@@ -59,6 +60,7 @@ template <typename D, typename Manifest>
       .timer_signal = Manifest::kTimer,
       .counter = counter,
       .peers = peers,
+      .vm = vm,
       .start = common};
   if constexpr (std::is_base_of_v<virtio::DeviceModel, D>) {
     using Journal = typename D::JournalType;

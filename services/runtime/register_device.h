@@ -55,6 +55,7 @@ struct DeviceRegister {
   uint32_t writable = 0;
   uint32_t State::* field = nullptr;
   RegisterHandlers<Device> on = {};
+  uint32_t words = 1;  // at so many offsets it is the same register; handlers ask for word()
 };
 
 namespace register_table_error {
@@ -92,7 +93,8 @@ class RegisterDevice : public MmioDevice {
         typename DeviceRegisters<Device, State, kCount, kBytes>::Table{}, {}};
     for (size_t i = 0; i < kCount; ++i) {
       const Entry& entry = entries[i];
-      plain[i] = {entry.name, entry.offset, entry.bits, entry.mode, entry.reset, entry.writable};
+      plain[i] = {entry.name,  entry.offset,   entry.bits, entry.mode,
+                  entry.reset, entry.writable, entry.words};
       const bool stores = entry.mode != RegisterMode::kReadOnly;
       if (stores && entry.field == nullptr && entry.on.write == nullptr) {
         error::StoresToThisRegisterDoNothing(entry.name);
@@ -144,6 +146,7 @@ class RegisterDevice : public MmioDevice {
     if (Now() >= deadline_)
       CatchUp();  // seen by this access, though the timer's signal is still on its way
     const Entry& entry = Device::kRegisters.entries[index];
+    word_ = static_cast<uint32_t>(access.offset - entry.offset) / 4;
     if (!access.write) {
       Count(kLoads);
       return table.Loaded(index, access, ValueOf(entry));
@@ -205,6 +208,9 @@ class RegisterDevice : public MmioDevice {
   uint64_t Now() const { return surroundings_.counter.Ticks(); }
   uint64_t TicksPerSecond() const { return surroundings_.counter.TicksPerSecond(); }
   Peers& peers() { return surroundings_.peers; }
+  VmPower& vm() { return surroundings_.vm; }
+  // For handlers of a register that has several: which of its words the access is about.
+  uint32_t word() const { return word_; }
   const Surroundings& surroundings() const { return surroundings_; }
 
  private:
@@ -250,6 +256,7 @@ class RegisterDevice : public MmioDevice {
   uint64_t deadline_ = 0;
   uint64_t timer_set_ = DeadlineTimer::kNever;
   bool followed_ = true;
+  uint32_t word_ = 0;
 };
 
 // What a guest has in the place of a device that was given up: registers read as after a reset and ignore stores, the

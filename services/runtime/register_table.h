@@ -34,6 +34,7 @@ struct RegisterEntry {
   RegisterMode mode;
   uint32_t reset = 0;
   uint32_t writable = 0;  // bits that a store changes; all of them lie within `bits`
+  uint32_t words = 1;     // at so many offsets, one behind the other, it is the same register
 };
 
 namespace register_table_error {
@@ -86,11 +87,13 @@ class RegisterTable {
     for (size_t i = 0; i < kRegisters; ++i) {
       const RegisterEntry& entry = entries[i];
       Check(entry);
-      uint8_t& place = index_[entry.offset / 4];
-      if (place != kReserved) {
-        register_table_error::RegistersOverlap(entry.name, entries[place].name);
+      for (size_t word = 0; word < entry.words; ++word) {
+        uint8_t& place = index_[entry.offset / 4 + word];
+        if (place != kReserved) {
+          register_table_error::RegistersOverlap(entry.name, entries[place].name);
+        }
+        place = static_cast<uint8_t>(i);
       }
-      place = static_cast<uint8_t>(i);
       offsets_[i] = entry.offset;
       reset_[i] = entry.reset;
       mask_[i] = Mask(entry.bits);
@@ -134,7 +137,9 @@ class RegisterTable {
   static consteval void Check(const RegisterEntry& entry) {
     namespace error = register_table_error;
     if (entry.offset % 4 != 0) error::OffsetIsNotAMultipleOf4(entry.name);
-    if (entry.offset >= kRegionBytes) error::OffsetIsOutsideTheRegion(entry.name);
+    if (entry.offset >= kRegionBytes || entry.words > (kRegionBytes - entry.offset) / 4) {
+      error::OffsetIsOutsideTheRegion(entry.name);
+    }
     if (entry.bits < 1 || entry.bits > 32) error::WidthIsNot1To32(entry.name);
     if ((entry.reset & ~Mask(entry.bits)) != 0) {
       error::ResetValueIsWiderThanTheRegister(entry.name);

@@ -33,6 +33,7 @@ struct Surroundings {
   uint64_t timer_signal;  // the timer's bit among those of OnSignals; 0: no timer
   const Counter& counter;
   Peers& peers;
+  VmPower& vm;               // its own, if the manifest has a VM handle with the right POWER
   const StartConfig& start;  // guest RAM, vCPUs, a random seed
 };
 

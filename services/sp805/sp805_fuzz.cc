@@ -6,104 +6,62 @@
 #include <span>
 
 #include "services/sp805/device.h"
-#include "tests/unit/uart/fake_ports.h"
+#include "tests/unit/device/register_machine.h"
 
 namespace atoll {
 namespace {
-
-using namespace sp805;  // NOLINT: registers only
 
 void Require(bool condition) {
   if (!condition) std::abort();
 }
 
-class Session final : private VmPower {
+class Session {
  public:
-  Session() { Boot(); }
-
   // One step of eight bytes: what, two of offset, one of width, four of value.
   void Step(std::span<const std::byte> bytes) {
     const auto byte = [&](size_t i) { return std::to_integer<uint32_t>(bytes[i]); };
     const uint32_t value = byte(4) | byte(5) << 8 | byte(6) << 16 | byte(7) << 24;
+    const uint64_t offset = byte(1) | byte(2) << 8;
+    RegisterMachine<Sp805>& m = *machine_;
+    const bool may_reset = (m.Read("WDOGCONTROL") & 3) == 3;
+    const int resets = m.ports.vm.resets;
     switch (byte(0) % 6) {
       case 0:
-        (void)*device_->Access({.offset = byte(1) | byte(2) << 8,
-                                .size = 1u << (byte(3) & 3),
-                                .write = (byte(3) & 4) != 0,
-                                .value = value});
+        if ((byte(3) & 4) != 0) {
+          m.Store(offset, 1u << (byte(3) & 3), value);
+        } else {
+          (void)m.Load(offset, 1u << (byte(3) & 3));
+        }
         break;
-      case 1: Write(byte(1) % kRegisterCount, value); break;
-      case 2: Write(kLock, kUnlock); break;
-      case 3: Write(kControl, byte(1)); break;
-      case 4: Pass(value >> (byte(1) & 31)); break;
+      case 1: m.Store(byte(1) % 4 * 4, 4, value); break;
+      case 2: m.Write("WDOGLOCK", Sp805::kUnlock); break;
+      case 3: m.Write("WDOGCONTROL", byte(1)); break;
+      case 4: m.Pass(value >> (byte(1) & 31)); break;
       default:
-        if (byte(1) < 32) Boot();
-        device_->OnSignals(byte(2));
+        if (byte(1) < 32) m.Restart();
+        m.device().OnSignals(uint64_t{byte(2)} << 56);
         break;
+    }
+    if (m.ports.vm.resets != resets) {
+      Require(may_reset || byte(0) % 6 <= 3);
+      machine_ = std::make_unique<RegisterMachine<Sp805>>();
     }
     Check();
   }
 
  private:
-  void Reset() override {
-    Require((Read(kControl, /*quiet=*/true) & (kInten | kResen)) == (kInten | kResen));
-    // The VM starts afresh.
-    was_reset_ = true;
-  }
-
-  void Boot() {
-    timer_.deadline = DeadlineTimer::kNever;
-    device_ = std::make_unique<Sp805>(Sp805::Ports{line_, timer_, counter_, *this},
-                                      *reinterpret_cast<Journal*>(journal_.bytes));
-    Require(device_->Start());
-  }
-
-  // `quiet`: of the journal, without an access.
-  uint32_t Read(uint32_t index, bool quiet = false) {
-    if (quiet) {
-      State state;
-      (void)reinterpret_cast<Journal*>(journal_.bytes)->Load(state);
-      return state.control;
-    }
-    return static_cast<uint32_t>(*device_->Access({.offset = kTable.offset(index), .size = 4}));
-  }
-  void Write(uint32_t index, uint32_t value) {
-    (void)*device_->Access(
-        {.offset = kTable.offset(index), .size = 4, .write = true, .value = value});
-  }
-
-  void Pass(uint64_t ticks) {
-    const uint64_t end = counter_.ticks + ticks;
-    for (int fired = 0; timer_.deadline <= end && !was_reset_; ++fired) {
-      Require(fired < 4);
-      counter_.ticks = std::max(counter_.ticks, timer_.deadline);
-      if (timer_.Expire(counter_.ticks)) device_->OnSignals(Sp805::kTimerSignal);
-    }
-    counter_.ticks = end;
-  }
-
   void Check() {
-    if (was_reset_) {
-      was_reset_ = false;
-      journal_ = {};
-      Boot();
-      Require(Read(kControl) == 0 && Read(kLock) == 0 && !line_.level);
-      return;
-    }
-    const uint32_t control = Read(kControl);
-    if (was_reset_) return;
-    Require(line_.level == (Read(kMis) != 0) || was_reset_);
-    Require(control <= (kInten | kResen) && Read(kPeriphId1) == 0x18);
-    Require(Read(kValue) <= Read(kLoad) || (control & kInten) == 0 || was_reset_);
-    Require((control & kInten) != 0 || timer_.deadline == DeadlineTimer::kNever);
+    RegisterMachine<Sp805>& m = *machine_;
+    const uint32_t control = m.Read("WDOGCONTROL");
+    const bool runs = (control & Sp805::kInten) != 0;
+    Require(control <= 3 && m.Read("WDOGPERIPHID1") == 0x18);
+    Require(m.ports.line.level == (m.Read("WDOGMIS") != 0));
+    Require(m.Read("WDOGMIS") == (runs ? m.Read("WDOGRIS") : 0));
+    Require(!runs || m.Read("WDOGVALUE") <= m.Read("WDOGLOAD"));
+    Require(runs || m.ports.timer.deadline == DeadlineTimer::kNever);
   }
 
-  AlignedMemory<4096> journal_;
-  FakeLine line_;
-  FakeTimer timer_;
-  FakeCounter counter_;
-  bool was_reset_ = false;
-  std::unique_ptr<Sp805> device_;
+  std::unique_ptr<RegisterMachine<Sp805>> machine_ = std::make_unique<RegisterMachine<Sp805>>();
 };
 
 }  // namespace

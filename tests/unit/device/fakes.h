@@ -43,6 +43,13 @@ inline StartConfig FakeStartConfig(uint64_t ram_base, uint64_t ram_bytes) {
   return config;
 }
 
+// Counts what was asked for.
+class FakeVmPower final : public VmPower {
+ public:
+  void Reset() override { ++resets; }
+  int resets = 0;
+};
+
 // Ports of one VM's device; instances of the service come and go in them.
 struct FakeSurroundings {
   static constexpr uint64_t kTimerSignal = uint64_t{1} << 63;
@@ -54,6 +61,7 @@ struct FakeSurroundings {
             .timer_signal = kTimerSignal,
             .counter = counter,
             .peers = peers,
+            .vm = vm,
             .start = start};
   }
 
@@ -61,6 +69,7 @@ struct FakeSurroundings {
   FakeTimer timer;
   FakeCounter counter;
   FakePeers peers;
+  FakeVmPower vm;
   StartConfig start = FakeStartConfig(0x4000'0000, 8 << 20);
 };
 
