@@ -79,6 +79,8 @@ class FrameRing {
   // Two of the longest records fit, so that any frame fits into an empty ring wherever that stands.
   static constexpr size_t kMinCapacity = 262144;
   static constexpr size_t kMaxCapacity = size_t{1} << 30;
+  // The longest frame that any ring may be for.
+  static constexpr uint32_t kMostBytes = kMinCapacity / 2 - 2 * sizeof(FrameHeader);
 
   uint32_t capacity() const { return static_cast<uint32_t>(data_.size()); }
 
@@ -97,10 +99,11 @@ class FrameRing {
   static constexpr uint32_t kUnit = 16;
   static constexpr uint32_t kSkip = ~uint32_t{0};
 
-  FrameRing(std::span<std::byte> memory, size_t own_line)
+  FrameRing(std::span<std::byte> memory, size_t own_line, uint32_t max_bytes)
       : header_(memory.first(kHeaderBytes)),
         data_(memory.subspan(kHeaderBytes,
                              std::min(std::bit_floor(memory.size() - kHeaderBytes), kMaxCapacity))),
+        max_bytes_(max_bytes),
         own_(Field(own_line).load(std::memory_order_acquire)) {}
 
   static Status Check(std::span<std::byte> memory) {
@@ -109,9 +112,7 @@ class FrameRing {
     return aligned && room ? Status::kOk : Status::kInvalidArgument;
   }
 
-  static constexpr bool IsFrame(uint32_t bytes) {
-    return bytes >= kMinFrameBytes && bytes <= kMaxFrameBytes;
-  }
+  bool IsFrame(uint32_t bytes) const { return bytes >= kMinFrameBytes && bytes <= max_bytes_; }
   static constexpr uint32_t RoundUp(uint32_t bytes) { return (bytes + kUnit - 1) & ~(kUnit - 1); }
   static constexpr uint32_t RecordBytes(uint32_t frame) {
     return RoundUp(frame) + uint32_t{sizeof(FrameHeader)};
@@ -141,17 +142,20 @@ class FrameRing {
 
   std::span<std::byte> header_;
   std::span<std::byte> data_;
-  uint32_t own_ = 0;  // this side's index
+  uint32_t max_bytes_;  // of a frame
+  uint32_t own_ = 0;    // this side's index
   uint32_t faults_ = 0;
 };
 
 class FrameWriter : public FrameRing {
  public:
   // Goes on where an earlier writer on this memory stopped; zeroed memory is an empty ring. Indices that contradict
-  // each other empty the ring. INVALID_ARGUMENT: memory that is too small or not aligned.
-  static Result<FrameWriter> Attach(std::span<std::byte> memory) {
+  // each other empty the ring. max_bytes: of a frame, up to kMostBytes. INVALID_ARGUMENT: memory that is too small or
+  // not aligned.
+  static Result<FrameWriter> Attach(std::span<std::byte> memory,
+                                    uint32_t max_bytes = kMaxFrameBytes) {
     if (const Status status = Check(memory); !IsOk(status)) return std::unexpected(status);
-    FrameWriter ring(memory);
+    FrameWriter ring(memory, max_bytes);
     const uint32_t read = ring.Field(kReader).load(std::memory_order_acquire);
     if (ring.own_ % kUnit != 0 || ring.own_ - read > ring.capacity()) ring.Empty(read);
     return ring;
@@ -193,6 +197,8 @@ class FrameWriter : public FrameRing {
 
   // Tells the reader that nothing comes any more, or again; to be signalled afterwards.
   void SetDown(bool down) { Field(kWriter + kDown).store(down ? 1 : 0, std::memory_order_release); }
+  bool IsDown() const { return Field(kWriter + kDown).load(std::memory_order_acquire) != 0; }
+  uint32_t epoch() const { return Field(kWriter + kEpoch).load(std::memory_order_acquire); }
   void StartEpoch() {
     const auto epoch = Field(kWriter + kEpoch);
     epoch.store(epoch.load(std::memory_order_relaxed) + 1, std::memory_order_release);
@@ -202,7 +208,8 @@ class FrameWriter : public FrameRing {
   bool ReaderWaits() { return TakeFlag(kReader); }
 
  private:
-  explicit FrameWriter(std::span<std::byte> memory) : FrameRing(memory, kWriter) {}
+  FrameWriter(std::span<std::byte> memory, uint32_t max_bytes)
+      : FrameRing(memory, kWriter, max_bytes) {}
 
   std::span<std::byte> ReserveAt(uint32_t bytes, uint32_t read) {
     reserved_bytes_ = 0;
@@ -240,9 +247,10 @@ class FrameWriter : public FrameRing {
 class FrameReader : public FrameRing {
  public:
   // As FrameWriter::Attach. A frame that an earlier reader did not consume is there again.
-  static Result<FrameReader> Attach(std::span<std::byte> memory) {
+  static Result<FrameReader> Attach(std::span<std::byte> memory,
+                                    uint32_t max_bytes = kMaxFrameBytes) {
     if (const Status status = Check(memory); !IsOk(status)) return std::unexpected(status);
-    FrameReader ring(memory);
+    FrameReader ring(memory, max_bytes);
     const uint32_t written = ring.Field(kWriter).load(std::memory_order_acquire);
     if (ring.own_ % kUnit != 0 || written - ring.own_ > ring.capacity()) ring.Empty(written);
     ring.next_ = ring.own_;
@@ -296,7 +304,8 @@ class FrameReader : public FrameRing {
   }
 
  private:
-  explicit FrameReader(std::span<std::byte> memory) : FrameRing(memory, kReader) {}
+  FrameReader(std::span<std::byte> memory, uint32_t max_bytes)
+      : FrameRing(memory, kReader, max_bytes) {}
 
   // The writer may change it meanwhile: each half is read once. `at` is a multiple of 16.
   FrameHeader HeaderAt(uint32_t at) const {
