@@ -3,6 +3,9 @@ import manifest
 from machine import DISK_SERVICE, NETWORK_DRIVER, NETWORK_SERVICE
 
 SECTORS_PER_MIB = (1 << 20) // 512
+VSOCK_SERVICE = "virtio-vsock"
+VSOCK_FIRST_CID = 3          # 5.10.4: 0, 1 and 2 are not guests'
+VSOCK_PATIENCE_MS = 1000     # with a guest that takes nothing
 RNG_SEED_BYTES = 64          # proto/vmm_config.options
 
 
@@ -111,6 +114,22 @@ def _switch(_instance, machine) -> dict:
             "uplink": any(i.service.name == NETWORK_DRIVER for i in machine.instances)}
 
 
+def _vsock_switch(_instance, machine) -> dict:
+    clients = [i for i in machine.instances if i.service.name == VSOCK_SERVICE]
+    texts = [machine.schemas.message("VsockConfig").FromString(i.config) for i in clients]
+    cids = [text.cid or VSOCK_FIRST_CID + i.index for i, text in zip(clients, texts)]
+    ports = []
+    for client, text, cid in zip(clients, texts, cids):
+        field = f"vm {client.vm.name}.device {VSOCK_SERVICE}.config.cid"
+        if cid < VSOCK_FIRST_CID:
+            raise machine.error(field, f"{cid} is not a guest's: these begin with {VSOCK_FIRST_CID}")
+        if cids.count(cid) > 1:
+            raise machine.error(field, f"{cid} is there twice")
+        peers = sum(1 << i for i, other in enumerate(cids) if not text.peer or other in text.peer)
+        ports.append({"present": True, "name": f"{client.vm.name}.{client.virtio_slot}", "cid": cid, "peers": peers})
+    return {"port": ports, "patience_ms": VSOCK_PATIENCE_MS * machine.patience}
+
+
 def _rtc(instance, _machine) -> dict:
     return {"offset_s": instance.vm.rtc_offset_s}
 
@@ -138,4 +157,5 @@ CONFIGS = {
     "SwitchConfig": _switch,
     "VgicConfig": _vgic,
     "VmmConfig": _vmm,
+    "VsockSwitchConfig": _vsock_switch,
 }

@@ -278,7 +278,7 @@ class VsockDevice final : public virtio::DeviceModel {
   // The packet, or as much of it as the next buffer holds.
   Outcome Deliver(virtio::SplitQueue& queue, const net::Frame& frame) {
     using Fetched = virtio::SplitQueue::Fetched;
-    std::optional<vsock::PacketHeader> header = HeaderOf(frame);
+    std::optional<vsock::PacketHeader> header = vsock::HeaderOf(frame);
     if (!header.has_value() || !IsSound(*header) || header->dst_cid != cid_ ||
         header->len != frame.bytes.size() - sizeof(*header)) {
       ++state_.counters.dropped;

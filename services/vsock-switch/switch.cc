@@ -103,7 +103,7 @@ void Switch::FinishMove() {
     if (Mark(ports_[move.receiver]->to.position()) != move.to &&
         Mark(from.from.position()) == move.from) {
       if (const auto frame = from.from.Next()) {
-        const auto header = HeaderOf(*frame);
+        const auto header = vsock::HeaderOf(*frame);
         if (header.has_value() && header->op == vsock::kOpReset) {
           journal_.connections.Remove(
               {sender, static_cast<uint32_t>(move.receiver), header->src_port, header->dst_port});
@@ -268,7 +268,7 @@ Switch::Outcome Switch::Forward(uint32_t number, const net::Frame& frame) {
     ++sender.counters.dropped;
     return Outcome::kDone;
   }
-  const std::optional<PacketHeader> header = HeaderOf(frame);
+  const std::optional<PacketHeader> header = vsock::HeaderOf(frame);
   if (!header.has_value() || header->src_cid != sender.settings.cid) {
     ++sender.counters.dropped;
     return Outcome::kDone;
