@@ -52,8 +52,8 @@ class VsockDevice final : public virtio::DeviceModel {
 
   virtio::Description Describe() const override {
     return {.device_id = kDeviceId,
-            .features = virtio::kFeatureVersion1 | virtio::kFeatureIndirectDesc |
-                        virtio::kFeatureEventIdx,
+            .features =
+                virtio::kFeatureVersion1 | virtio::kFeatureIndirectDesc | virtio::kFeatureEventIdx,
             .queue_sizes = kQueueSizes,
             .format = VsockState::kFormat};
   }
@@ -150,10 +150,9 @@ class VsockDevice final : public virtio::DeviceModel {
       return;
     }
     if (to_switch_.has_value() || port_.size() < vsock::kPortBytes) return;
-    const auto to =
-        net::FrameWriter::Attach(port_.first(vsock::kRingBytes), vsock::kMaxPacket);
-    const auto from =
-        net::FrameReader::Attach(port_.subspan(vsock::kRingBytes, vsock::kRingBytes), vsock::kMaxPacket);
+    const auto to = net::FrameWriter::Attach(port_.first(vsock::kRingBytes), vsock::kMaxPacket);
+    const auto from = net::FrameReader::Attach(port_.subspan(vsock::kRingBytes, vsock::kRingBytes),
+                                               vsock::kMaxPacket);
     if (!to.has_value() || !from.has_value()) return;
     to_switch_ = *to;
     from_switch_ = *from;
@@ -195,8 +194,8 @@ class VsockDevice final : public virtio::DeviceModel {
     const virtio::Chain chain = queue.chain(record_);
     if (record_.writable_segments != 0) return Outcome::kBroken;
     vsock::PacketHeader header;
-    const bool whole = chain.reachable() &&
-                       IsOk(chain.CopyFromReadable(0, std::as_writable_bytes(std::span(&header, 1))));
+    const bool whole = chain.reachable() && IsOk(chain.CopyFromReadable(
+                                                0, std::as_writable_bytes(std::span(&header, 1))));
     if (!whole || header.src_cid != cid_ || !to_switch_.has_value() ||
         from_switch_->WriterIsDown()) {
       ++state_.counters.dropped;
@@ -218,9 +217,8 @@ class VsockDevice final : public virtio::DeviceModel {
       to += piece.size();
       return Status::kOk;
     });
-    Note(state_.sending, {.ring = RingMark(to_switch_->position()),
-                          .position = queue.position().next,
-                          .valid = 1});
+    Note(state_.sending,
+         {.ring = RingMark(to_switch_->position()), .position = queue.position().next, .valid = 1});
     to_switch_->Publish({.bytes = bytes,
                          .flags = sound ? uint8_t{0} : vsock::kRefuse,
                          .flow = vsock::EpochMark(to_switch_->epoch())});
@@ -238,8 +236,8 @@ class VsockDevice final : public virtio::DeviceModel {
 
   void RecoverSending(virtio::SplitQueue& queue) {
     const auto last = std::bit_cast<Transfer>(state_.sending);
-    const bool sent = last.valid != 0 && to_switch_.has_value() &&
-                      RingMark(to_switch_->position()) != last.ring;
+    const bool sent =
+        last.valid != 0 && to_switch_.has_value() && RingMark(to_switch_->position()) != last.ring;
     if (sent && queue.position().next == last.position &&
         queue.Fetch(record_) == virtio::SplitQueue::Fetched::kChain) {
       Use(queue);
@@ -325,8 +323,7 @@ class VsockDevice final : public virtio::DeviceModel {
   void RecoverReceiving(virtio::SplitQueue& queue) {
     const auto last = std::bit_cast<Transfer>(state_.receiving);
     if (last.valid != 0 && from_switch_.has_value() &&
-        RingMark(from_switch_->position()) == last.ring &&
-        queue.position().next != last.position) {
+        RingMark(from_switch_->position()) == last.ring && queue.position().next != last.position) {
       if (last.last != 0) {
         if (from_switch_->Next().has_value()) from_switch_->Consume();
       } else {

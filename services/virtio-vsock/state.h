@@ -12,7 +12,7 @@ namespace atoll::virtio_vsock {
 // A packet, or a piece of one, that is passing between a queue and a ring: stored as one word before the first of the two
 // moves on, cleared after the second did. By comparing, a successor finds what was done.
 struct Transfer {
-  uint64_t ring : 28 = 0;      // this side's index in the ring before the packet, in units of 16 bytes
+  uint64_t ring : 28 = 0;  // this side's index in the ring before the packet, in units of 16 bytes
   uint64_t position : 16 = 0;  // of the queue before it
   uint64_t end : 18 = 0;       // bytes of the payload that are delivered when it is through
   uint64_t last : 1 = 0;       // and these are all
@@ -50,11 +50,12 @@ struct Counters {
 struct VsockState {
   static constexpr uint32_t kFormat = 1;  // changes with the layout
 
-  uint64_t sending = 0;       // Transfer
-  uint64_t receiving = 0;     // Transfer
-  uint64_t progress = 0;      // Progress
-  uint64_t switch_epoch = 0;  // WithComplement: that of the ring from the switch, as the driver was told
-  uint64_t event_owed = 0;    // TRANSPORT_RESET is to be sent
+  uint64_t sending = 0;    // Transfer
+  uint64_t receiving = 0;  // Transfer
+  uint64_t progress = 0;   // Progress
+  uint64_t switch_epoch =
+      0;  // WithComplement: that of the ring from the switch, as the driver was told
+  uint64_t event_owed = 0;  // TRANSPORT_RESET is to be sent
   Counters counters;
 };
 

@@ -120,7 +120,8 @@ class Connections {
   static std::optional<State> Read(const Slot& slot) {
     if (slot.state == 0) return std::nullopt;
     const auto state = std::bit_cast<State>(slot.state);
-    const bool good = state.check == CheckOf(slot, state) && state.used == 1 && state.other < kPorts;
+    const bool good =
+        state.check == CheckOf(slot, state) && state.used == 1 && state.other < kPorts;
     return good ? std::optional<State>(state) : std::nullopt;
   }
 

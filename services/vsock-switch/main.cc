@@ -66,16 +66,20 @@ void ServiceMain(const StartInfo& start) {
   const SystemCounter counter;
   KernelTimer timer;
   ServiceLog log;
-  the_switch.emplace(Switch::Surroundings{
-      counter, timer, log, Journal<SwitchJournal>(), config.patience_ms});
+  the_switch.emplace(
+      Switch::Surroundings{counter, timer, log, Journal<SwitchJournal>(), config.patience_ms});
   for (uint32_t i = 0; i < config.port_count; ++i) {
     const auto& port = config.port[i];
     if (!port.present) continue;
     if (!vsock::IsGuestCid(port.cid)) Panic("config: ", port.cid, " is no CID of a guest");
     peers[i].emplace(abi::Handle{manifest::kPort.slot + i});
     const Status status = the_switch->AddPort(
-        i, {.name = {port.name, strnlen(port.name, sizeof port.name)}, .cid = port.cid, .peers = port.peers},
-        MappedMemory(VirtAddr{manifest::kRingAddress.value + i * manifest::kRingStride}, vsock::kPortBytes),
+        i,
+        {.name = {port.name, strnlen(port.name, sizeof port.name)},
+         .cid = port.cid,
+         .peers = port.peers},
+        MappedMemory(VirtAddr{manifest::kRingAddress.value + i * manifest::kRingStride},
+                     vsock::kPortBytes),
         *peers[i]);
     if (!IsOk(status)) Panic("port ", i, ": ", status);
   }

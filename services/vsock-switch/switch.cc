@@ -75,7 +75,7 @@ void Switch::Start(bool blamed) {
     Port& port = *ports_[number];
     port.quarantined = journal_.quarantine.Holds(number);
     if (port.quarantined) surroundings_.log.Quarantined(port.settings.name);
-    port.to.SetDown(port.quarantined);
+    if (!port.quarantined) port.to.SetDown(false);
     Notify(number);  // an earlier instance may have owed it a signal
   });
   probe_ = surroundings_.counter.Ticks() + surroundings_.counter.TicksPerSecond();
@@ -238,13 +238,14 @@ bool Switch::EndConnections(uint32_t number) {
     const uint32_t other = found->own;
     if (ports_[other].has_value() && other != number) {
       if (MayReceive(other)) {
-        const Transit reset{{.src_cid = ports_[number].has_value() ? ports_[number]->settings.cid : 0,
-                             .dst_cid = ports_[other]->settings.cid,
-                             .src_port = found->other_port,
-                             .dst_port = found->own_port,
-                             .type = vsock::kTypeStream,
-                             .op = vsock::kOpReset},
-                            {}};
+        const Transit reset{
+            {.src_cid = ports_[number].has_value() ? ports_[number]->settings.cid : 0,
+             .dst_cid = ports_[other]->settings.cid,
+             .src_port = found->other_port,
+             .dst_port = found->own_port,
+             .type = vsock::kTypeStream,
+             .op = vsock::kOpReset},
+            {}};
         const Outcome outcome = Put(number, other, reset, /*consumes=*/false);
         if (outcome == Outcome::kBlocked) return false;
         if (outcome == Outcome::kDone) ++ports_[other]->counters.ended;
@@ -282,7 +283,8 @@ Switch::Outcome Switch::Forward(uint32_t number, const net::Frame& frame) {
   }
   const Connection connection{number, *receiver, header->src_port, header->dst_port};
   if (header->op == vsock::kOpResponse) journal_.connections.Answer(connection);
-  const Outcome outcome = Put(number, *receiver, {*header, frame.bytes.subspan(sizeof(*header))}, true);
+  const Outcome outcome =
+      Put(number, *receiver, {*header, frame.bytes.subspan(sizeof(*header))}, true);
   if (outcome == Outcome::kBlocked) return outcome;
   if (outcome == Outcome::kStale) return Refuse(number, *header);
   if (header->op == vsock::kOpReset) journal_.connections.Remove(connection);
@@ -334,7 +336,8 @@ Switch::Outcome Switch::Put(uint32_t number, uint32_t to, const Transit& transit
   const auto bytes = static_cast<uint32_t>(sizeof(PacketHeader) + transit.payload.size());
   const std::optional<uint32_t> first = FirstWaiter(to);
   // Who has no ticket came after all who wait.
-  const bool turn = !first.has_value() || (sender.ticket != 0 && sender.ticket < ports_[*first]->ticket);
+  const bool turn =
+      !first.has_value() || (sender.ticket != 0 && sender.ticket < ports_[*first]->ticket);
   const std::span<std::byte> room = turn ? receiver.to.Reserve(bytes) : std::span<std::byte>();
   if (room.empty()) {
     if (turn) NoteFull(to);
@@ -345,7 +348,8 @@ Switch::Outcome Switch::Put(uint32_t number, uint32_t to, const Transit& transit
   }
   std::memcpy(room.data(), &transit.header, sizeof(transit.header));
   if (!transit.payload.empty()) {
-    std::memcpy(room.data() + sizeof(transit.header), transit.payload.data(), transit.payload.size());
+    std::memcpy(room.data() + sizeof(transit.header), transit.payload.data(),
+                transit.payload.size());
   }
   if (consumes) {
     const auto word = std::bit_cast<uint64_t>(Move{.sender = number + 1,

@@ -51,9 +51,9 @@ class Peer {
 };
 
 struct PortSettings {
-  std::string_view name;    // for the log
-  uint64_t cid = 0;         // of whoever sends here
-  uint32_t peers = ~0u;     // bit per port that it may talk to
+  std::string_view name;  // for the log
+  uint64_t cid = 0;       // of whoever sends here
+  uint32_t peers = ~0u;   // bit per port that it may talk to
 };
 
 // Lies in the journal, all zero at first.
@@ -71,8 +71,9 @@ struct SwitchJournal {
 struct PortCounters {
   uint64_t in = 0;       // passed on from this port
   uint64_t refused = 0;  // from it, and answered with RST
-  uint64_t dropped = 0;  // from it: of another sender's name, no packet, or of an epoch that is over
-  uint64_t ended = 0;    // RST to it, since the other end was gone
+  uint64_t dropped =
+      0;               // from it: of another sender's name, no packet, or of an epoch that is over
+  uint64_t ended = 0;  // RST to it, since the other end was gone
 };
 
 class Switch {
@@ -119,20 +120,20 @@ class Switch {
     bool gone = false;  // as it was when last looked at
 
     // As a sender.
-    int64_t credit = 0;                     // bytes that it may move in this turn; below 0 after large ones
-    std::optional<uint32_t> blocked_on{};   // port that its next packet waits for
-    uint64_t ticket = 0;                    // since when it waits there: lower ones come first
+    int64_t credit = 0;  // bytes that it may move in this turn; below 0 after large ones
+    std::optional<uint32_t> blocked_on{};  // port that its next packet waits for
+    uint64_t ticket = 0;                   // since when it waits there: lower ones come first
     // As a receiver.
-    uint32_t waiters = 0;                   // bit per port that waits for room here
-    std::optional<uint64_t> full_since{};   // ticks; since then it took nothing
-    uint32_t taken_mark = 0;                // its reader index at that time
+    uint32_t waiters = 0;                  // bit per port that waits for room here
+    std::optional<uint64_t> full_since{};  // ticks; since then it took nothing
+    uint32_t taken_mark = 0;               // its reader index at that time
     bool stalled = false;
   };
 
   // A packet on its way.
   struct Transit {
-    vsock::PacketHeader header;             // private
-    std::span<const std::byte> payload;     // shared memory
+    vsock::PacketHeader header;          // private
+    std::span<const std::byte> payload;  // shared memory
   };
 
   void FinishMove();
