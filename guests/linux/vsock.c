@@ -3,13 +3,14 @@
 // Ends when both directions have. Who connects tries until somebody listens.
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/vm_sockets.h>  // needs sys/socket.h
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <linux/vm_sockets.h>  // needs sys/socket.h
 
 enum { kChunk = 1 << 16, kConnectTries = 1200, kMicrosecondsBetween = 50000 };
 
@@ -52,8 +53,7 @@ static int Connect(unsigned cid, unsigned port) {
 }
 
 static int Accept(unsigned port) {
-  const struct sockaddr_vm own = {
-      .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
+  const struct sockaddr_vm own = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
   const int listener = socket(AF_VSOCK, SOCK_STREAM, 0);
   if (listener < 0 || bind(listener, (const struct sockaddr*)&own, sizeof(own)) != 0 ||
       listen(listener, 1) != 0) {
