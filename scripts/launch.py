@@ -34,7 +34,8 @@ IMAGE_MAGIC_AT = 56          # of "ARM\x64" (Linux, Documentation/arch/arm64/boo
 OPTION_OF = [(r"vm guest\.vcpus: ", "--vcpus "), (r"vm guest\.memory_mib: ", "--memory "),
              (r"vm guest\.command_line: ", "--append: "), (r"vm guest\.kernel: ", "--kernel: "),
              (r"vm guest\.initrd: ", "--initrd: "), (r"vm guest\.disk\[\d+\]\.file: ", "--memory-disk: "),
-             (r"vm guest\.disk: ", "--memory-disk: ")]
+             (r"vm guest\.disk: ", "--memory-disk: "), (r"vm guest\.device\[\d+\]\.service: ", "--device: "),
+             (r"vm guest\.device\[\d+\]\.config", "--device: configuration")]
 TIMEOUT_STATUS = 124
 
 
@@ -51,6 +52,7 @@ class Options:
     append: str | None = None
     disks: list[str] = dataclasses.field(default_factory=list)  # copied into memory
     machine_disk: machine_devices.Disk | None = None
+    devices: list[str] = dataclasses.field(default_factory=list)  # NAME or NAME:CONFIG
     net: bool = False
     forwards: list[machine_devices.Forward] = dataclasses.field(default_factory=list)
     machine_cpus: int = 1
@@ -68,7 +70,7 @@ class Options:
     services: list[tuple[pathlib.Path, pathlib.Path]] = dataclasses.field(default_factory=list)
 
     def describe_nothing(self) -> bool:
-        return not self.disks and all(getattr(self, name) is None for name in
+        return not self.disks and not self.devices and all(getattr(self, name) is None for name in
                                       ("config", "kernel", "initrd", "append", "vcpus", "memory", "batch"))
 
 
@@ -182,6 +184,9 @@ def shorthand(options: Options, folder: pathlib.Path) -> tuple[str, dict[str, st
         lines.append(f"  disk {{ physical {{ }} {'read_only: true ' if options.machine_disk.read_only else ''}}}")
     for disk in disks:
         lines.append(f"  disk {{ file: {quote(name(disk, '--memory-disk'))} }}")
+    for device in options.devices:
+        name, _, config = device.partition(":")
+        lines.append(f"  device {{ service: {quote(name)} config: {quote(config)} }}")
     return "\n".join(lines + ["}", ""]), files
 
 

@@ -18,7 +18,7 @@ from schemas import InputError
 
 BAD_INPUT_STATUS = 2
 TERMINATED_STATUS = 128 + signal.SIGTERM
-ONE_VM = ("kernel", "initrd", "append", "memory_disk", "vcpus", "memory", "batch")
+ONE_VM = ("kernel", "initrd", "append", "memory_disk", "device", "vcpus", "memory", "batch")
 MACHINE_CPUS_MAX = 8
 
 
@@ -46,6 +46,8 @@ def make_parser(name: str, description: str) -> argparse.ArgumentParser:
     shorthand.add_argument("--append", metavar="STRING", help="kernel command line")
     shorthand.add_argument("--memory-disk", metavar="FILE", action="append",
                            help="disk image, copied into memory: the file is not written (repeatable)")
+    shorthand.add_argument("--device", metavar="NAME[:CONFIG]", action="append", help="a device by its service, with its "
+                           "configuration (docs/devices; repeatable)")
     shorthand.add_argument("--vcpus", type=int, metavar="N", help="1..8 (default 1)")
     shorthand.add_argument("--memory", type=int, metavar="MIB", help="default 512")
     shorthand.add_argument("--batch", metavar="FILE", help="run this shell script in the demo guest, then power off; "
@@ -93,7 +95,7 @@ def options_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
             parser.error(f"--file {pair}: must be NAME=PATH")
     return launch.Options(
         config=arguments.config, kernel=arguments.kernel, initrd=arguments.initrd, append=arguments.append,
-        disks=arguments.memory_disk or [], net=arguments.net, forwards=forwards, machine_cpus=arguments.machine_cpus,
+        disks=arguments.memory_disk or [], devices=arguments.device or [], net=arguments.net, forwards=forwards, machine_cpus=arguments.machine_cpus,
         machine_disk=None if arguments.disk is None else machine_devices.Disk.parse(arguments.disk), vcpus=arguments.vcpus, memory=arguments.memory, cpu=arguments.cpu,
         icount=arguments.icount, batch=arguments.batch,
         monitor=arguments.monitor, added=arguments.add, files=dict(pair.split("=", 1) for pair in arguments.file))

@@ -27,6 +27,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ipc/message.h"
 #include "services/runtime/device.h"
 #include "services/runtime/journalled.h"
 #include "services/runtime/register_table.h"
@@ -204,6 +205,16 @@ class RegisterDevice : public MmioDevice {
   const State& state() const { return *state_; }
   // To be changed by handlers, OnDeadline, OnPeerSignals and OnStart; what they did counts when they return.
   State& ChangeState() { return state_.Change(); }
+
+  // Calls of other services, by the interfaces that the device serves besides: whether this one's change counts already,
+  // and that what has been changed now is its.
+  bool WasMade(const CallInfo& call) const {
+    return call.token != 0 && call.token == state_.token();
+  }
+  void Made(const CallInfo& call) {
+    state_.Commit(call.token);
+    Follow();
+  }
 
   uint64_t Now() const { return surroundings_.counter.Ticks(); }
   uint64_t TicksPerSecond() const { return surroundings_.counter.TicksPerSecond(); }

@@ -65,7 +65,7 @@ struct FakeSurroundings {
             .start = start};
   }
 
-  FakeLine line;
+  atoll::FakeLine line;
   FakeTimer timer;
   FakeCounter counter;
   FakePeers peers;

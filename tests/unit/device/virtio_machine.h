@@ -28,13 +28,15 @@ class DeviceMachine : public PortsOfMachine, public DeviceMachineBase<D> {
   using MakeDevice = std::function<std::unique_ptr<D>(const Surroundings&)>;
 
   // `make`: of a device that takes more than its surroundings.
-  DeviceMachine()
+  explicit DeviceMachine(uint64_t ram_bytes = kRamBytes)
     requires std::is_constructible_v<D, const Surroundings&>
-      : DeviceMachine([](const Surroundings& s) { return std::make_unique<D>(s); }) {}
-  explicit DeviceMachine(MakeDevice make)
-      : Base([this, make](typename Base::JournalType& journal) {
-          return make(ports.Of(std::as_writable_bytes(std::span(&journal, 1))));
-        }) {}
+      : DeviceMachine([](const Surroundings& s) { return std::make_unique<D>(s); }, ram_bytes) {}
+  explicit DeviceMachine(MakeDevice make, uint64_t ram_bytes = kRamBytes)
+      : Base(
+            [this, make](typename Base::JournalType& journal) {
+              return make(ports.Of(std::as_writable_bytes(std::span(&journal, 1))));
+            },
+            kRamBase, ram_bytes) {}
 
   // The driver finds the device and brings up queue 0 (or all, by SetUp of each) with what is offered.
   uint64_t Offered() { return this->model().Describe().features; }

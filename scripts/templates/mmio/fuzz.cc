@@ -1,0 +1,7 @@
+// ninja -C build tests/unit/fuzz_@NAME@ && build/tests/unit/fuzz_@NAME@ -max_total_time=60
+#include "services/@NAME@/device.h"
+#include "tests/fuzz/register_device_fuzz.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+@FUZZ@
+}
