@@ -14,9 +14,10 @@ from campaign_faults import KINDS, Fault
 from campaign_workloads import DISK_MIB, MEMORY_MIB, REPORTING_ORDER, Workload
 
 VICTIM, NEIGHBOUR = "victim", "right"
-LIFE_MS, PATIENCE_MS = 220, 100
-NEIGHBOUR_PAUSE_US = 4000  # it lives all the time
-GAP_US = 600_000  # a life, the quarter of a second between two, and time for what hangs
+LIFE_MS, PATIENCE_MS = 130, 60
+NEIGHBOUR_PAUSE_US = 10_000  # it lives all the time
+GAP_US = 400_000  # a life, what remains of the quarter of a second from one start to the next, time for what hangs
+WITHIN = "2s"  # ... until it is there again: after a crash that takes a second
 OUTCOMES = ("missed", "harmless", "detected", "failed", "wrong", "hung")
 HUNG = re.compile(r"never completed|interrupt of completed|does not turn off|does not answer")
 FAILED = re.compile(r"I/O error|not running|does not start|does not run|FAIL unexpected exception|used index|"

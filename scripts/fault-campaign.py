@@ -124,7 +124,7 @@ def make_corruption(parser: argparse.ArgumentParser, arguments: argparse.Namespa
                                   arguments.gap or campaign_corruption.GAP_US, 0)
     length = WARM_UP_US + int(campaign_faults.duration_us(faults) * (1 + SLACK_SHARE)) + SLACK_US
     workload = describe(length)
-    script = campaign_faults.script(faults, WARM_UP_US, SETTLE_US, CRASHES_EVERY)
+    script = campaign_faults.script(faults, WARM_UP_US, SETTLE_US, CRASHES_EVERY, campaign_corruption.WITHIN)
     vm, oracles = next(iter(workload.expected.items()))
     script += f'expect {vm} "oracle: {vm}.{oracles[-1]} ok" within 1000s\nwait 10ms\npower-off\n'
     return Campaign(faults, workload, script, length / 1e6, True)

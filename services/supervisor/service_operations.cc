@@ -10,7 +10,7 @@ constexpr std::string_view kSupervisor = "supervisor";
 constexpr std::string_view kAll = "all";
 constexpr std::string_view kMany = ".*";
 
-constexpr uint64_t kMaxScribbled = 64;  // words
+constexpr uint64_t kScribbledBits = 7;  // of their number: up to 64 words
 
 LogLine Quote(std::string_view before, std::string_view name, std::string_view after) {
   return LogLine(before).Append("\"").Append(name).Append("\"").Append(after);
@@ -170,42 +170,61 @@ Checked<void> ServiceOperations::Corrupt(std::string_view who, CorruptPart part,
   return done;
 }
 
-// Some words, anywhere in the journal or in what the program can write of its image. A journal is damaged between two
-// instances: nobody but the service itself can write to it, and what is tried here is how its successor bears that.
+// Some words of a task's memory: of its journal, or of its data and of its stack as far as that is in use. A journal is
+// damaged between two instances: nobody but the service itself can write to it, and what is tried here is how its
+// successor bears that.
 Checked<void> ServiceOperations::Scribble(TaskEntry& task, CorruptPart part, uint64_t seed) {
   if (!task.is_alive()) return Refuse(task, "is not running");
-  uint64_t start = abi::kJournalBase.value;
-  uint64_t bytes = 0;
-  if (part == CorruptPart::kData) {
+  uint64_t state = seed * 2 + 1;
+  Checked<void> done;
+  if (part == CorruptPart::kJournal) {
+    const auto mappings = objects_.ledger().mappings.entries();
+    const auto journal = std::ranges::find_if(mappings, [&](const Ledger::Mapping& mapping) {
+      return mapping.space == task.plan.slot && mapping.address == abi::kJournalBase.value;
+    });
+    if (journal == mappings.end()) return Refuse(task, "has no journal");
+    recovery_.End(task, Cause::kKilled);
+    done = ScribbleOver(task, {journal->memory, journal->offset, 0, journal->bytes}, state);
+  } else {
     const Checked<ElfImage> image = loader_.Image(task.plan.elf);
     if (!image) return std::unexpected(image.error());
     for (const ElfSegment& segment : image->segments()) {
-      if (!segment.write) continue;
-      start = segment.first_page().value;
-      bytes = segment.end_page() - segment.first_page();
+      if (!done || !segment.write) continue;
+      const uint64_t bytes = segment.end_page() - segment.first_page();
+      const uint64_t offset = segment.first_page() - image->first_page();
+      done = ScribbleOver(task, {task.plan.image_slot, offset, 0, bytes}, state);
     }
+    if (done) done = ScribbleOver(task, StackOf(task), state);
   }
-  for (const Ledger::Mapping& mapping : objects_.ledger().mappings.entries()) {
-    if (mapping.space != task.plan.slot || start < mapping.address ||
-        !InBounds(start - mapping.address, bytes, mapping.bytes)) {
-      continue;
-    }
-    if (part == CorruptPart::kJournal) bytes = mapping.bytes;
-    if (bytes == 0) break;
-    const Result<std::span<std::byte>> memory =
-        objects_.Open(mapping.memory, mapping.offset + (start - mapping.address), bytes);
-    if (!memory.has_value()) return Check(memory.error(), task, "opened");
-    if (part == CorruptPart::kJournal) recovery_.End(task, Cause::kKilled);
-    uint64_t state = seed * 2 + 1;
-    for (uint64_t left = 1 + Next(state) % kMaxScribbled; left != 0; --left) {
-      const uint64_t word = Next(state);
-      const uint64_t place = Next(state) % (bytes / sizeof(word)) * sizeof(word);
-      std::memcpy(memory->data() + place, &word, sizeof(word));
-    }
-    task.history->ordered = kernel_.Ticks();
-    return Check(objects_.Close(), task, "closed");
+  task.history->ordered = kernel_.Ticks();
+  return done;
+}
+
+// From its stack pointer up; all of it if that is somewhere else.
+ServiceOperations::Region ServiceOperations::StackOf(const TaskEntry& task) {
+  constexpr uint32_t kStackPointer = 31;
+  const auto registers = kernel_.ReadRegisters(abi::Handle{task.plan.slot}, kStackPointer);
+  const VirtAddr bottom = abi::kStackTop - task.plan.stack_bytes;
+  uint64_t used = registers.has_value() ? (*registers)[0] - bottom.value : 0;
+  if (used >= task.plan.stack_bytes) used = 0;
+  const uint64_t first = AlignDown(used, kPageSize);
+  return {task.plan.private_slot, first, used - first, task.plan.stack_bytes - first};
+}
+
+// From one word to 64 of them, few as often as many.
+Checked<void> ServiceOperations::ScribbleOver(const TaskEntry& task, const Region& region,
+                                              uint64_t& state) {
+  const Result<std::span<std::byte>> memory =
+      objects_.Open(region.memory, region.offset, region.bytes);
+  if (!memory.has_value()) return Check(memory.error(), task, "opened");
+  const std::span<std::byte> words = memory->subspan(AlignUp(region.skipped, sizeof(uint64_t)));
+  const uint64_t most = uint64_t{1} << Next(state) % kScribbledBits;
+  for (uint64_t left = 1 + Next(state) % most; left != 0 && !words.empty(); --left) {
+    const uint64_t word = Next(state);
+    const uint64_t place = Next(state) % (words.size() / sizeof(word)) * sizeof(word);
+    std::memcpy(words.data() + place, &word, sizeof(word));
   }
-  return Refuse(task, part == CorruptPart::kJournal ? "has no journal" : "has no data");
+  return Check(objects_.Close(), task, "closed");
 }
 
 // ---- upgrade ---------------------------------------------------------------------------------------------------
@@ -269,9 +288,12 @@ bool ServiceOperations::IsStepping(std::string_view who) {
 }
 
 bool ServiceOperations::AreRunning(std::string_view who) {
+  bool any = false;  // those of a VM that is off are not there at all
   return std::ranges::all_of(tasks_.entries(), [&](const TaskEntry& task) {
-    return !Matches(task, who) || (task.is_alive() && task.history->mode == TaskMode::kNormal);
-  });
+    if (!Matches(task, who)) return true;
+    any = true;
+    return task.is_alive() && task.history->mode == TaskMode::kNormal;
+  }) && any;
 }
 
 // ---- VMs -------------------------------------------------------------------------------------------------------

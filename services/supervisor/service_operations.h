@@ -62,7 +62,16 @@ class ServiceOperations final : public Operations {
   Checked<VmEntry*> FindVm(std::string_view name);
 
   Checked<void> InjectInto(TaskEntry& task, Fault fault);
+  // Bytes of a memory object, of which the first `skipped` are left alone. Page multiples but for these.
+  struct Region {
+    uint32_t memory;
+    uint64_t offset;
+    uint64_t skipped;
+    uint64_t bytes;
+  };
   Checked<void> Scribble(TaskEntry& task, CorruptPart part, uint64_t seed);
+  Checked<void> ScribbleOver(const TaskEntry& task, const Region& region, uint64_t& state);
+  Region StackOf(const TaskEntry& task);
   Checked<void> UpgradeTask(TaskEntry& task, std::string_view file);
   Checked<void> Stop(std::string_view vm, VmState state);
   Checked<void> SetPause(std::string_view vm, bool pause);

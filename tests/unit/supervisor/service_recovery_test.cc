@@ -380,6 +380,14 @@ TEST_F(ServiceRecoveryTest, faults_are_injected_into_services_that_run) {
   ASSERT_TRUE(operations().Kill("pl011.linux")) << "it is dead, as is wanted";
 }
 
+TEST_F(ServiceRecoveryTest, what_is_not_there_does_not_run) {
+  Start();
+  EXPECT_TRUE(operations().AreRunning("pl011.linux"));
+  EXPECT_TRUE(operations().AreRunning("linux.*"));
+  EXPECT_FALSE(operations().AreRunning("pl011.other"));
+  EXPECT_FALSE(operations().AreRunning("other.*"));
+}
+
 TEST_F(ServiceRecoveryTest, restart_brings_back_what_was_given_up) {
   Start();
   for (int i = 0; i < 7; ++i) DieAndWait(kUart);
@@ -397,8 +405,13 @@ TEST_F(ServiceRecoveryTest, corruption_hits_what_was_named) {
   ASSERT_TRUE(operations().Corrupt("pl011.linux", CorruptPart::kJournal, 1));
   EXPECT_FALSE(is_zero(abi::kJournalBase, kPageSize));
   EXPECT_TRUE(is_zero(VirtAddr{0x40'1004}, 0x1000));
+  constexpr uint64_t kUsed = 0x128;
+  kernel->registers[kUart][31] = abi::kStackTop.value - kUsed;
   ASSERT_TRUE(operations().Corrupt("pl011.linux", CorruptPart::kData, 1));
   EXPECT_FALSE(is_zero(VirtAddr{0x40'1004}, 0x1ffc));
+  // The stack, too, from its pointer up.
+  EXPECT_TRUE(is_zero(abi::kStackTop - kPageSize, kPageSize - kUsed));
+  EXPECT_FALSE(is_zero(abi::kStackTop - kUsed, kUsed));
   EXPECT_EQ(Why(operations().Corrupt("vmm.linux", CorruptPart::kJournal, 1)),
             "vmm.linux has no journal");
   ASSERT_TRUE(operations().Corrupt("vmm.linux", CorruptPart::kMessage, 1));
