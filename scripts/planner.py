@@ -9,6 +9,7 @@ FIRST_SLOT = 32             # of the supervisor's table; below are the handles o
 LAST_SLOT = 2047
 SUPERVISOR_TASK_SLOT = 1
 SUPERVISOR_SIGNAL_SLOT = 2
+SERVICE_BADGE = 1 << 16     # of services that call others: above vCPUs and ranges of registers
 NO_TIMER_BIT = 63           # a task without a timer never sets one
 CONFIG_CHUNK = 1024         # PlanConfig.data, proto/plan.options
 CONFIG_MAX = 16384          # abi::kConfigBytes
@@ -90,7 +91,7 @@ class Planner:
         for vm in self.machine.vms:
             self._vm(vm)
         # Lower ranks first: whoever is called exists before its callers. vmm, which lets guests run, is last.
-        order = sorted(self.machine.instances, key=lambda i: (i.manifest.rank, i.manifest.hypercalls))
+        order = sorted(self.machine.instances, key=lambda i: (i.manifest.hypercalls, i.manifest.rank))
         for instance in order:
             self._task(instance)
         for instance in order:
@@ -225,8 +226,8 @@ class Planner:
                                      f"{peer.name} of rank {peer.manifest.rank}: only lower ranks")
                 if peer_label not in self.endpoint_slots:
                     raise InputError(f"{service.path}: handle {h.name}: {peer.name} receives no calls")
-                grant(self.endpoint_slots[peer_label], self._rights("SEND"), slot=first + index, badge=own_index,
-                      owner_vm=owner_vm)
+                grant(self.endpoint_slots[peer_label], self._rights("SEND"), slot=first + index,
+                      badge=SERVICE_BADGE + own_index, owner_vm=owner_vm)
                 continue
             bit = peer.signal(h.bit)
             if bit is None:

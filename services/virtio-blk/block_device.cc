@@ -312,17 +312,23 @@ virtio::PeerWork BlockDevice::OnPeerSignals(uint64_t bits) {
 }
 
 void BlockDevice::Reset() {
-  // The queues' requests are gone; what is left is what a damaged journal gave to no queue.
+  (void)ForgetChains();
+  failing_ = fails_ever_;
+  executor_.Reset();
+  RefreshCapacity();
+}
+
+bool BlockDevice::ForgetChains() {
   for (uint32_t index = 0; index < kMaxQueues; ++index) (void)StopQueue(index);
+  // What is left is what a damaged journal gave to no queue.
   for (; damaged_ != 0; damaged_ &= damaged_ - 1) {
     SplitQueue::Release(Record(First(damaged_)).held);
     GiveUp(First(damaged_));
   }
   SetExecuting(0);
   blamed_.reset();
-  failing_ = fails_ever_;
-  executor_.Reset();
-  RefreshCapacity();
+  if (executor_.lost() && executor_.one_at_a_time()) executor_.Reset();
+  return !executor_.lost();
 }
 
 }  // namespace atoll::virtio_blk

@@ -41,6 +41,8 @@ class BlockDevice final : public virtio::DeviceModel {
   virtio::Work ProcessQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features) override;
   bool RecoverQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features,
                     bool blamed) override;
+  bool InOrder() const override { return executor_.one_at_a_time(); }
+  bool ForgetChains() override;
   bool WasAtWork() const override { return blamed_.has_value(); }
   void SetFailing(bool until_reset) override;
   bool StopQueue(uint32_t index) override;

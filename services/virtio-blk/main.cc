@@ -46,8 +46,9 @@ virtio_blk::BlockJournal& TheJournal() {
   KernelInterruptLine line(manifest::kIrqLine);
   virtio::MoreWork more_work;
   virtio_blk::BlockDevice device(executor, journal, config.id, std::max(config.queues, 1u));
+  virtio::VmmKeeper keeper(manifest::kKeeper, virtio_blk::kDeviceId);
   virtio::MmioTransport transport(device, memory, journal.transport, journal.queues, line,
-                                  more_work);
+                                  more_work, &keeper);
   virtio::StartOnJournal(transport, start);
   if (device.given_up() != 0) {
     Log("a request at which two instances died ends with an I/O error");

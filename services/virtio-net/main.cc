@@ -37,8 +37,9 @@ void ServiceMain(const StartInfo& start) {
   KernelNotifier peer(manifest::kSwitch);
   virtio_net::NetDevice device(**journal, virtio_net::SettingsOf(config),
                                MappedMemory(manifest::kRingAddress, manifest::kRingBytes), peer);
+  virtio::VmmKeeper keeper(manifest::kKeeper, virtio_net::kDeviceId);
   virtio::MmioTransport transport(device, memory, (*journal)->transport, (*journal)->queues, line,
-                                  more_work);
+                                  more_work, &keeper);
   virtio::StartOnJournal(transport, start);
   // An instance that died may have owed the switch a signal, and the switch it one.
   peer.Notify();

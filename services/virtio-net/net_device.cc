@@ -210,6 +210,12 @@ bool NetDevice::RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t feature
   return !chosen_.lost();
 }
 
+// Nothing is held over a pass. What the driver chose by commands it will not say again.
+bool NetDevice::ForgetChains() {
+  if (chosen_.lost()) chosen_.Set(DriverSettings::ForAnyDriver());
+  return true;
+}
+
 // A frame in the ring, or whatever the driver sent: both are dropped.
 bool NetDevice::SkipNext(uint32_t index, SplitQueue& queue) {
   if (RoleOf(index, features_) == Role::kReceive) {

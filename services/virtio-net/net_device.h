@@ -51,6 +51,8 @@ class NetDevice final : public virtio::DeviceModel {
   virtio::Work ProcessQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features) override;
   bool RecoverQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t features,
                     bool blamed) override;
+  bool InOrder() const override { return true; }
+  bool ForgetChains() override;
   bool SkipNext(uint32_t index, virtio::SplitQueue& queue) override;
   void SetFailing(bool until_reset) override;
   bool StopQueue(uint32_t index) override;

@@ -78,6 +78,15 @@ struct DriverSettings {
   uint64_t offloads = 0;  // kSet | GUEST_OFFLOADS, or 0: all that were negotiated
   MacTable table;
   std::array<uint64_t, kVlans / 64> vlans = {};
+
+  // Serve a driver whatever it chose: it gets all frames, each whole and with its checksum, on its first pair.
+  static DriverSettings ForAnyDriver() {
+    DriverSettings settings;
+    settings.modes = 1 << kRxPromisc;
+    settings.offloads = kSet;
+    settings.vlans.fill(~uint64_t{0});
+    return settings;
+  }
 };
 
 struct NetState {

@@ -51,6 +51,12 @@ class DeviceModel {
   virtual bool RecoverQueue(uint32_t index, SplitQueue& queue, uint64_t features, bool blamed) {
     return true;
   }
+  // Chains of a queue are used in the order in which they were made available, and executing one again does no harm. So
+  // where the journal does not say what is in hand, the used ring does: all that comes after it.
+  virtual bool InOrder() const { return false; }
+  // Only if InOrder: forgets all that the journal says of chains in hand, damaged as it is. What else was damaged has
+  // been mended, or false.
+  virtual bool ForgetChains() { return true; }
   // Whether the instance before was at work on a chain that it held, which RecoverQueue blames.
   virtual bool WasAtWork() const { return false; }
   // Two instances died while they took up what is next in queue `index`: gets rid of it without

@@ -58,19 +58,22 @@ MmioTransport::MakeWriteHandlers() {
 }
 
 MmioTransport::MmioTransport(DeviceModel& model, const GuestMemory& memory, TransportState& state,
-                             std::span<QueueState> queues, InterruptLine& line, Notifier& more_work)
+                             std::span<QueueState> queues, InterruptLine& line, Notifier& more_work,
+                             Keeper* keeper)
     : model_(model),
       memory_(memory),
       state_(state),
       line_(line),
       more_work_(more_work),
       description_(model.Describe()) {
+  kept_.Use(keeper);
   for (size_t i = 0; i < description_.queue_sizes.size(); ++i) {
     queues_[i].Initialize(queues[i], memory_, description_.queue_sizes[i]);
   }
 }
 
 JournalFound MmioTransport::Start(const Beginning& beginning) {
+  if (beginning.first) kept_.AssumeNothing();
   JournalFound found = LoadRegisters(beginning);
   if (found == JournalFound::kRefused) return found;
   if (beginning.failed) model_.SetFailing(/*until_reset=*/false);
@@ -93,26 +96,38 @@ JournalFound MmioTransport::Start(const Beginning& beginning) {
 JournalFound MmioTransport::LoadRegisters(const Beginning& beginning) {
   const Copies copies = state_.registers.Load(registers_);
   const bool there = copies == Copies::kGood || copies == Copies::kRepaired;
+  if (copies == Copies::kFresh && beginning.first && state_.format == 0) return JournalFound::kGood;
+  if (!there && RecallRegisters()) {
+    StoreRelease(state_.format, kJournalFormat);
+    return JournalFound::kRepaired;
+  }
   const uint64_t format = there ? registers_.format : state_.format;
   if (format != kJournalFormat && (there || IsOfFamily(format))) return JournalFound::kRefused;
-  if (!there) {
-    registers_ = {};
-    const bool fresh = copies == Copies::kFresh && beginning.first && state_.format == 0;
-    return fresh ? JournalFound::kGood : JournalFound::kDamaged;
-  }
-  if (registers_.device_id == description_.device_id &&
+  if (there && registers_.device_id == description_.device_id &&
       registers_.device_format != description_.format) {
     return JournalFound::kRefused;
   }
-  if (!IsPlausible()) {
+  const bool plausible = there && IsPlausible();
+  if (!plausible && (!there || !RecallRegisters())) {
     registers_ = {};
     return JournalFound::kDamaged;
   }
   // 0: the instance before died while it made the journal.
-  const bool good =
-      copies == Copies::kGood && (state_.format == kJournalFormat || state_.format == 0);
+  const bool good = plausible && copies == Copies::kGood &&
+                    (state_.format == kJournalFormat || state_.format == 0);
   if (state_.format != kJournalFormat) StoreRelease(state_.format, kJournalFormat);
   return good ? JournalFound::kGood : JournalFound::kRepaired;
+}
+
+bool MmioTransport::RecallRegisters() {
+  if (!kept_.Recall()) return false;
+  registers_ = kept_.registers();
+  if (registers_.format != kJournalFormat || registers_.device_format != description_.format ||
+      !IsPlausible()) {
+    return false;
+  }
+  Save();
+  return true;
 }
 
 bool MmioTransport::IsPlausible() const {
@@ -148,7 +163,7 @@ void MmioTransport::TakeUp(const Beginning& beginning, JournalFound& found) {
   }
   SetAtWork(Suspect::kTakingUp);
   if (found == JournalFound::kDamaged) FailOfJournal();
-  if (!RecoverQueues(beginning, suspect)) {
+  if (!RecoverQueues(beginning, suspect, found)) {
     found = JournalFound::kDamaged;
     FailOfJournal();
   }
@@ -158,11 +173,30 @@ void MmioTransport::TakeUp(const Beginning& beginning, JournalFound& found) {
 JournalFound MmioTransport::AttachQueues() {
   JournalFound found = JournalFound::kGood;
   for (uint32_t i = 0; i < registers_.queue_count; ++i) {
-    switch (queues_[i].Attach()) {
+    switch (AttachQueue(i)) {
       case SplitQueue::Attached::kGood: break;
       case SplitQueue::Attached::kRepaired: found = std::max(found, JournalFound::kRepaired); break;
+      case SplitQueue::Attached::kNoCursor:
+        found = std::max(found, JournalFound::kRepaired);
+        has_no_cursor_ |= uint64_t{1} << i;
+        break;
       case SplitQueue::Attached::kLost: found = JournalFound::kDamaged; break;
     }
+  }
+  return found;
+}
+
+SplitQueue::Attached MmioTransport::AttachQueue(uint32_t index) {
+  using Attached = SplitQueue::Attached;
+  SplitQueue& queue = queues_[index];
+  Attached found = queue.Attach();
+  // A reset begins with clearing the kept copy: one that is there is this driver's.
+  if (found == Attached::kLost && (registers_.status & kStatusDriverOk) != 0 && kept_.Recall()) {
+    found = queue.AttachAs(kept_.queue(index));
+  }
+  if (found == Attached::kNoCursor && !model_.InOrder()) {
+    queue.Clear();
+    found = Attached::kLost;
   }
   return found;
 }
@@ -183,7 +217,8 @@ Suspect MmioTransport::NoteDeath(const Beginning& beginning) {
   const auto place = static_cast<uint16_t>(state_.at_work);
   Suspect now{.place = place, .position = 0, .deaths = 1};
   if (place != Suspect::kTakingUp) {
-    if (place > registers_.queue_count || !queues_[place - 1].ready()) return {};
+    // 0 although the whole word is not: damage.
+    if (place == 0 || place > registers_.queue_count || !queues_[place - 1].ready()) return {};
     now.position = queues_[place - 1].committed_position();
   }
   const auto before = std::bit_cast<Suspect>(state_.suspect);
@@ -194,21 +229,41 @@ Suspect MmioTransport::NoteDeath(const Beginning& beginning) {
   return now;
 }
 
-bool MmioTransport::RecoverQueues(const Beginning& beginning, Suspect suspect) {
+bool MmioTransport::RecoverQueues(const Beginning& beginning, Suspect suspect,
+                                  JournalFound& found) {
   bool good = true;
   for (uint32_t i = 0; i < registers_.queue_count; ++i) {
     if (!queues_[i].ready()) {
       (void)model_.StopQueue(i);  // again: the instance before may have died in between
       continue;
     }
-    if (!live()) continue;
+    if (!live() || (has_no_cursor_ >> i & 1) != 0) continue;
     queues_[i].Republish();
     good = model_.RecoverQueue(i, queues_[i], registers_.driver_features, beginning.blamed) && good;
-    if (suspect.place == i + 1 && suspect.deaths >= kMaxDeaths) {
-      good = model_.SkipNext(i, queues_[i]) && good;
-      StoreRelease(state_.suspect, uint64_t{0});
-    }
   }
+  if (live() && (!good || has_no_cursor_ != 0) && model_.InOrder()) {
+    found = std::max(found, JournalFound::kRepaired);
+    good = ResumeInOrder(beginning);
+  }
+  const uint32_t skipped = suspect.place - 1u;
+  if (suspect.place != 0 && suspect.deaths >= kMaxDeaths && live() &&
+      skipped < registers_.queue_count && queues_[skipped].ready()) {
+    good = model_.SkipNext(skipped, queues_[skipped]) && good;
+    StoreRelease(state_.suspect, uint64_t{0});
+  }
+  return good;
+}
+
+// What is in hand is not known, but it is what comes after the used rings.
+bool MmioTransport::ResumeInOrder(const Beginning& beginning) {
+  if (!model_.ForgetChains()) return false;
+  bool good = true;
+  for (uint32_t i = 0; i < registers_.queue_count; ++i) {
+    if (!queues_[i].ready()) continue;
+    queues_[i].ResumeAtUsed();
+    good = model_.RecoverQueue(i, queues_[i], registers_.driver_features, beginning.blamed) && good;
+  }
+  RaiseInterrupt(kInterruptUsedBuffer);  // nobody knows of what the driver was told
   return good;
 }
 
@@ -232,6 +287,7 @@ bool MmioTransport::Reset(Backend backend) {
   if (registers_.resetting == 0) registers_.resetting = 1;
   const bool damaged = registers_.resetting == Registers::kStartingOver;
   Save();
+  kept_.Clear();
   bool stopped = true;
   for (uint32_t i = 0; i < registers_.queue_count; ++i) {
     queues_[i].Clear();
@@ -376,7 +432,13 @@ void MmioTransport::SetInterruptStatus(uint32_t causes) {
 void MmioTransport::SetStatus(uint32_t status) {
   registers_.status = status;
   Save();
+  KeepCopy();
   Readable(kStatus) = status;
+}
+
+// Before the driver goes on. It lays its queues open with DRIVER_OK, and no sooner.
+void MmioTransport::KeepCopy() {
+  if ((registers_.status & kStatusDriverOk) != 0) kept_.Set(registers_, queues_);
 }
 
 void MmioTransport::SetQueueFeatures(uint64_t features) {
@@ -476,6 +538,7 @@ void MmioTransport::WriteQueueReady(uint32_t value) {
     hold_ = !StopQueue(registers_.queue_sel);
     more_work_.Notify();  // the model may do for other queues what it could not before
   }
+  KeepCopy();
   RefreshSelectedQueue();
 }
 

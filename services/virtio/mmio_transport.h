@@ -14,6 +14,7 @@
 #include "services/runtime/ports.h"
 #include "services/virtio/device_model.h"
 #include "services/virtio/journal.h"
+#include "services/virtio/kept_copy.h"
 #include "services/virtio/specification.h"
 #include "services/virtio/split_queue.h"
 
@@ -43,14 +44,17 @@ enum class JournalFound {
 class MmioTransport final : public MmioDevice {
  public:
   // Everything referenced outlives the transport. `queues` holds at least as many entries as the
-  // model describes. `more_work` sets kMoreWorkSignal in the service's own signal.
+  // model describes. `more_work` sets kMoreWorkSignal in the service's own signal. keeper: has registers and set-up of
+  // queues a third time; null: nobody.
   MmioTransport(DeviceModel& model, const GuestMemory& memory, TransportState& state,
-                std::span<QueueState> queues, InterruptLine& line, Notifier& more_work);
+                std::span<QueueState> queues, InterruptLine& line, Notifier& more_work,
+                Keeper* keeper = nullptr);
 
   // Formats a fresh journal or takes up where the instance before stopped: finishes what it began,
   // drives the line and looks at all queues. To be called once, before any access.
   //
-  // A journal that is damaged beyond its copies makes a device that fails, and says so: DEVICE_NEEDS_RESET
+  // What the journal does not say of chains in hand comes from the guest's rings if the model allows it (InOrder). A
+  // journal that is damaged beyond that and its copies makes a device that fails, and says so: DEVICE_NEEDS_RESET
   // with a configuration interrupt. As long as its queues are known, everything in them ends with
   // errors (DeviceModel::SetFailing). A reset makes it a good device again.
   JournalFound Start(const Beginning& beginning);
@@ -114,6 +118,8 @@ class MmioTransport final : public MmioDevice {
 
   JournalFound LoadRegisters(const Beginning& beginning);
   bool IsPlausible() const;
+  bool RecallRegisters();
+  SplitQueue::Attached AttachQueue(uint32_t index);
   JournalFound AttachQueues();
   void LoadInterruptStatus();
   void StartOver(bool damaged);
@@ -123,7 +129,8 @@ class MmioTransport final : public MmioDevice {
   // False: not finished, since the backend has not let go of guest memory yet.
   bool Reset(Backend backend);
   bool StopQueue(uint32_t index);
-  bool RecoverQueues(const Beginning& beginning, Suspect suspect);
+  bool RecoverQueues(const Beginning& beginning, Suspect suspect, JournalFound& found);
+  bool ResumeInOrder(const Beginning& beginning);
   void RefreshDescription();
   bool FeaturesAcceptable() const;
   void SetQueueFeatures(uint64_t features);
@@ -132,6 +139,7 @@ class MmioTransport final : public MmioDevice {
   void FailOfJournal();
   void SetFailing();
   void Save() { state_.registers.Store(registers_); }
+  void KeepCopy();
   void SetAtWork(uint16_t place) { StoreRelease(state_.at_work, uint64_t{place}); }
   void RaiseInterrupt(uint32_t cause);
   void SetInterruptStatus(uint32_t causes);
@@ -148,6 +156,8 @@ class MmioTransport final : public MmioDevice {
   Notifier& more_work_;
   Description description_;
   bool hold_ = false;  // the access in hand cannot be finished yet
+  KeptCopy kept_;
+  uint64_t has_no_cursor_ = 0;  // bit n: queue n was found so
   std::array<SplitQueue, kMaxQueues> queues_;
 };
 

@@ -149,10 +149,18 @@ SplitQueue::Attached SplitQueue::Attach() {
     case Copies::kFresh:  // formatting a journal writes it
     case Copies::kLost: result = Attached::kLost; break;
   }
+  return AttachSetup(result);
+}
+
+SplitQueue::Attached SplitQueue::AttachAs(const QueueSetup& setup) {
+  ChangeSetup(setup);
+  return AttachSetup(Attached::kRepaired);
+}
+
+SplitQueue::Attached SplitQueue::AttachSetup(Attached result) {
   if (setup_.ready > 1) result = Attached::kLost;
   if (result != Attached::kLost && ready()) {
-    const Attached found = ResolveAreas() ? LoadCursor() : Attached::kLost;
-    if (found != Attached::kGood) result = found;
+    result = ResolveAreas() ? std::max(result, LoadCursor()) : Attached::kLost;
   }
   if (result == Attached::kLost) {
     setup_ = {};  // not ready; the driver has to set it up again
@@ -170,10 +178,17 @@ SplitQueue::Attached SplitQueue::LoadCursor() {
   } else if (has_backup) {
     cursor_ = backup;
   } else {
-    return Attached::kLost;
+    cursor_ = {};
+    return Attached::kNoCursor;
   }
   StoreCursor(cursor_);
   return Attached::kRepaired;
+}
+
+void SplitQueue::ResumeAtUsed() {
+  const uint16_t used = Load16(used_ + kRingIndex);
+  StoreCursor({.avail = used, .used = used, .signalled = used});
+  TakeUpPosition();
 }
 
 void SplitQueue::TakeUpPosition() {

@@ -44,9 +44,15 @@ class SplitQueue {
   enum class Attached {
     kGood,
     kRepaired,  // something was damaged, and was there a second time
+    kNoCursor,  // the driver's set-up is known, but not how far the queue is: ResumeAtUsed
     kLost,      // what is there is not what this code writes: the queue is not ready
   };
   Attached Attach();
+  // Attach for a queue of which the set-up is known from elsewhere.
+  Attached AttachAs(const QueueSetup& setup);
+  // Goes on where the used ring ends, as the guest's memory says: whatever was in hand comes again. For models that
+  // use chains in their order (DeviceModel::InOrder).
+  void ResumeAtUsed();
   // QueueReady 0 -> 1: checks size and areas and starts at position 0. False: refused, stays not
   // ready.
   bool Enable();
@@ -127,6 +133,7 @@ class SplitQueue {
     StoreRelease(state_->cursor, word);
     StoreRelease(state_->cursor_backup, word);
   }
+  Attached AttachSetup(Attached found);
   Attached LoadCursor();
   bool MayBeIn(const ChainRecord& chain) const;
   bool ResolveAreas();

@@ -2,8 +2,10 @@
 #ifndef ATOLL_SERVICES_VMM_JOURNAL_H_
 #define ATOLL_SERVICES_VMM_JOURNAL_H_
 
-#include <atomic>
 #include <cstdint>
+
+#include "services/runtime/two_copies.h"
+#include "services/vmm/device_keeper.h"
 
 namespace atoll {
 
@@ -13,23 +15,34 @@ namespace atoll {
 // comes before all others, so if its token stands here and the target is on, this call turned it
 // on.
 //
-// One word, written by one store: every prefix of stores is a valid state. Zeroed memory is a fresh
-// journal (no token is 0). A scribbled word at worst equals no token, and a redelivered CPU_ON
-// answers ALREADY_ON.
+// The note is there twice, as it changes rarely. Zeroed memory is a fresh journal (no token is 0).
 class VmmJournal {
  public:
+  enum class Noted {
+    kNo,
+    kYes,
+    kUnknown,  // both copies are damaged
+  };
+
   void NoteCpuOn(uint64_t token) {
     // Before the kernel call that follows; a kernel call orders the caller's earlier stores.
-    cpu_on_token_.store(token, std::memory_order_release);
+    cpu_on_.Store({token});
   }
-  bool NotedCpuOn(uint64_t token) const {
-    return cpu_on_token_.load(std::memory_order_acquire) == token;
+  Noted NotedCpuOn(uint64_t token) {
+    Note note{};
+    if (cpu_on_.Load(note) == Copies::kLost) return Noted::kUnknown;
+    return note.token == token ? Noted::kYes : Noted::kNo;
   }
 
+  KeptDevices& devices() { return devices_; }
+
  private:
-  std::atomic<uint64_t> cpu_on_token_{0};
+  struct Note {
+    uint64_t token;
+  };
+  TwoCopies<Note> cpu_on_{};
+  KeptDevices devices_{};
 };
-static_assert(sizeof(VmmJournal) == 8 && std::atomic<uint64_t>::is_always_lock_free);
 
 }  // namespace atoll
 

@@ -6,6 +6,7 @@
 #include "services/runtime/serve.h"
 #include "services/runtime/service.h"
 #include "services/vmm/config.h"
+#include "services/vmm/device_keeper.h"
 #include "services/vmm/journal.h"
 #include "services/vmm/kernel_vm_control.h"
 #include "services/vmm/loader.h"
@@ -54,12 +55,14 @@ void ServiceMain(const StartInfo& start) {
     }
     config.vcpu_affinity_count = 0;
   }
-  auto& journal = *reinterpret_cast<VmmJournal*>(abi::kJournalBase.value);
+  static_assert(sizeof(VmmJournal) <= vmm_manifest::kJournalBytes);
+  auto& journal = Journal<VmmJournal>();
   Psci psci(vm, std::span(config.vcpu_affinity, config.vcpu_affinity_count),
             GuestPhys(config.ram_base), config.ram_bytes, journal);
   Hypercalls calls(psci);
+  DeviceKeeper keeper(journal.devices());
   NoSignals signals;
-  Serve(signals, calls);
+  Serve(signals, calls, keeper);
 }
 
 }  // namespace atoll

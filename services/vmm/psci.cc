@@ -96,11 +96,14 @@ SmcccAnswer Psci::CpuOn(const SmcccCall& call) {
       !entry.IsAligned(kInstructionBytes)) {
     return kInvalidAddress;
   }
-  const bool ours = call.redelivered && journal_.NotedCpuOn(call.token);
+  using Noted = VmmJournal::Noted;
+  const Noted noted = call.redelivered ? journal_.NotedCpuOn(call.token) : Noted::kNo;
+  const bool ours = noted == Noted::kYes;
   if (!ours) {
     const Result<VcpuState> state = vm_.GetVcpuState(*target);
     if (!state.has_value()) return kInternalFailure;
-    if (*state != VcpuState::kOff) return kAlreadyOn;
+    // Turned on by this call or not: who does not know must not say ALREADY_ON.
+    if (*state != VcpuState::kOff) return noted == Noted::kNo ? kAlreadyOn : kInternalFailure;
     journal_.NoteCpuOn(call.token);
   }
   switch (vm_.StartVcpu(*target, entry, call.arguments[2])) {

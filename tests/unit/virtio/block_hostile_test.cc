@@ -385,7 +385,7 @@ TEST(VirtioBlkRestart, BLK_57_flush_in_flight_is_executed_again) {
   EXPECT_EQ(disk.flushes, 1);
 }
 
-TEST(VirtioBlkRestart, corrupt_request_in_the_journal_breaks_the_queue_only) {
+TEST(VirtioBlkRestart, corrupt_request_in_the_journal_is_taken_from_the_ring_again) {
   for (const auto& corrupt : std::initializer_list<void (*)(RequestRecord&)>{
            [](RequestRecord& r) { r.range_count = kMaxRanges + 1; },
            [](RequestRecord& r) { r.Fail(static_cast<RequestStatus>(3)); },
@@ -404,9 +404,12 @@ TEST(VirtioBlkRestart, corrupt_request_in_the_journal_breaks_the_queue_only) {
     queue.Notify();
     ASSERT_TRUE(m.more_work.pending);
     corrupt(m.journal().device.requests[0]);
-    ASSERT_EQ(m.Restart(), virtio::JournalFound::kDamaged);
+    ASSERT_EQ(m.Restart(), virtio::JournalFound::kRepaired);
     EXPECT_TRUE(m.Pump());
-    EXPECT_NE(m.DeviceStatus() & virtio::kStatusNeedsReset, 0u);
+    EXPECT_EQ(m.DeviceStatus(), virtio::kLive);
+    EXPECT_TRUE(queue.PopUsed());
+    EXPECT_FALSE(queue.PopUsed());
+    EXPECT_EQ(m.Get<uint8_t>(status), kStatusOk);
     BlockQueue again = m.Live();
     EXPECT_TRUE(Works(m, again, disk));
   }

@@ -38,6 +38,23 @@ class FakeMoreWork final : public Notifier {
   bool pending = false;
 };
 
+// Keeps what it is given, as vmm does.
+class FakeKeeper final : public Keeper {
+ public:
+  Status Keep(uint32_t number, const Part& part) override {
+    if (calls_left == 0) return Status::kInternal;
+    --calls_left;
+    parts.at(number) = part;
+    return Status::kOk;
+  }
+  Result<Part> Recall(uint32_t number) override {
+    if (calls_left == 0) return std::unexpected(Status::kInternal);
+    return parts.at(number);
+  }
+  std::array<Part, KeptCopy::kParts> parts = {};
+  int calls_left = 1 << 30;
+};
+
 // Memory with pages aligned as a mapping's are, so that UBSan sees the alignment that the target
 // sees.
 class AlignedBytes {
@@ -76,7 +93,8 @@ class Machine {
     more_work.pending = false;
     model_ = make_(journal());
     transport_ = std::make_unique<MmioTransport>(*model_, memory_, journal().transport,
-                                                 journal().queues, line, more_work);
+                                                 journal().queues, line, more_work,
+                                                 has_keeper ? &keeper : nullptr);
     return transport_->Start(beginning);
   }
 
@@ -139,6 +157,8 @@ class Machine {
 
   FakeLine line;
   FakeMoreWork more_work;
+  FakeKeeper keeper;
+  bool has_keeper = false;  // of instances that follow
 
  private:
   Make make_;
