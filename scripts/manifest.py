@@ -294,6 +294,7 @@ def summary(service: Service) -> list:
     m = service.manifest
     line = next((service.slots[h.name] for h in m.handle if h.kind == h.IRQ_LINE), 0)
     vm = next((service.slots[h.name] for h in m.handle if h.kind == h.VM), 0)
+    keeper = next((service.slots[h.name] for h in m.handle if h.kind == h.ENDPOINT and h.peer == "vmm"), 0)
     timer = next((service.signal_mask(s.name) for s in m.signal if s.timer), 0)
     doorbells = 0
     for bell in (bell for r in m.mmio for bell in r.doorbell):
@@ -305,6 +306,7 @@ def summary(service: Service) -> list:
             f"  static constexpr size_t kJournalBytes = {m.journal_bytes};",
             f"  static constexpr abi::Handle kLine{{{line}}};  // the first IRQ_LINE; 0: none",
             f"  static constexpr abi::Handle kVm{{{vm}}};  // of the VM, with the rights that the manifest names; 0: none",
+            f"  static constexpr abi::Handle kKeeper{{{keeper}}};  // to the VM's vmm; 0: none",
             f"  static constexpr uint64_t kTimer = {timer:#x};", f"  static constexpr uint64_t kDoorbells = {doorbells:#x};",
             f"  static constexpr bool kGuestRam = {'true' if ram else 'false'};",
             *(config if own_config(service) else []), "};", ""]

@@ -102,8 +102,9 @@ template <typename D, typename Manifest>
                              MappedMemory(abi::kGuestRamBase + common.ram_base, common.ram_bytes));
     virtio::MoreWork more_work;
     D device = MakeDevice<D, Manifest>(start, surroundings);
+    virtio::VmmKeeper keeper(Manifest::kKeeper, device.Describe().device_id);
     virtio::MmioTransport transport(device, memory, journal.transport, journal.queues, line,
-                                    more_work);
+                                    more_work, Manifest::kKeeper.slot != 0 ? &keeper : nullptr);
     virtio::StartOnJournal(transport, start);
     // What peers signalled while nobody was there.
     transport.OnSignals(~(Manifest::kDoorbells | Manifest::kTimer | kHeartbeat));
