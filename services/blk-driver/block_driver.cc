@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "services/runtime/format.h"
+#include "services/runtime/statistics.h"
 
 namespace atoll::blk_driver {
 
@@ -24,6 +25,17 @@ constexpr uint32_t kRounds = 16;
 // The device may be reset once without having completed anything in between.
 constexpr uint32_t kMaxIdleRestarts = 1;
 
+// What the user sees of this instance (statistics.h). Requests are those that the device had.
+enum Counter : size_t { kCountRequests, kCountSectors, kCountErrors, kCountRefused, kCountResets };
+
+void NameCounters() {
+  NameCounter(kCountRequests, "requests");
+  NameCounter(kCountSectors, "sectors");
+  NameCounter(kCountErrors, "errors");
+  NameCounter(kCountRefused, "refused");
+  NameCounter(kCountResets, "resets");
+}
+
 constexpr uint64_t Bit(uint32_t tag) { return uint64_t{1} << tag; }
 
 constexpr bool IsTransfer(Operation operation) {
@@ -33,6 +45,7 @@ constexpr bool IsTransfer(Operation operation) {
 }  // namespace
 
 void BlockDriver::Start(uint64_t generation, bool blamed) {
+  NameCounters();
   generation_ = static_cast<uint32_t>(generation);
   const Status status = disk_ != nullptr ? disk_->Start() : Status::kNotFound;
   ready_ = IsOk(status);
@@ -52,6 +65,7 @@ void BlockDriver::Start(uint64_t generation, bool blamed) {
 }
 
 void BlockDriver::StartFailed(uint64_t generation) {
+  NameCounters();
   generation_ = static_cast<uint32_t>(generation);
   // Before anybody hears that a request has ended, the device is to do no DMA for it.
   stopped_ = disk_ == nullptr || IsOk(disk_->Stop());
@@ -259,6 +273,10 @@ void BlockDriver::Finish(uint32_t tag, RequestStatus status) {
   taken_ &= ~Bit(tag);
   waiting_ &= ~Bit(tag);
   clients_[transfer.client]->Complete(transfer.slot, status);
+  Count(kCountRequests);
+  Count(kCountSectors, transfer.done);
+  if (status != RequestStatus::kOk) Count(kCountErrors);
+  NoteCompletion();
   ports_.quarantine.Done(transfer.client, transfer.slot);
 }
 
@@ -268,6 +286,7 @@ void BlockDriver::Refuse(Client& client) {
     const uint32_t slot = client.NextPending();
     if (client.ring().State(slot) == block::SlotState::kSubmitted) {
       client.Complete(slot, RequestStatus::kIoError);
+      Count(kCountRefused);
     }
   }
 }
@@ -332,6 +351,7 @@ void BlockDriver::Reset(std::string_view reason) {
     return;
   }
   std::array<char, 128> line;
+  Count(kCountResets);
   ports_.log.Line(
       Format(line, reason, "; it was reset and gets ", std::popcount(taken_), " requests again"));
   const uint64_t now = ports_.counter.Ticks();

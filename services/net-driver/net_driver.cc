@@ -5,6 +5,7 @@
 
 #include "services/net/offload.h"
 #include "services/runtime/format.h"
+#include "services/runtime/statistics.h"
 
 namespace atoll::net_driver {
 
@@ -20,6 +21,17 @@ constexpr uint32_t kRounds = 16;
 
 constexpr uint32_t kMaxIdleRestarts = 2;
 
+// What the user sees of this instance (statistics.h).
+enum Counter : size_t { kCountReceived, kCountSent, kCountFull, kCountRefused, kCountResets };
+
+void NameCounters() {
+  NameCounter(kCountReceived, "received");
+  NameCounter(kCountSent, "sent");
+  NameCounter(kCountFull, "dropped_full");
+  NameCounter(kCountRefused, "refused");
+  NameCounter(kCountResets, "resets");
+}
+
 void Copy(std::span<std::byte> to, std::span<const std::byte> from) {
   std::memcpy(to.data(), from.data(), from.size());
 }
@@ -27,6 +39,7 @@ void Copy(std::span<std::byte> to, std::span<const std::byte> from) {
 }  // namespace
 
 void NetDriver::Start() {
+  NameCounters();
   const Status status = interface_ != nullptr ? interface_->Start() : Status::kNotFound;
   ready_ = IsOk(status);
   if (status == Status::kNotFound) {
@@ -68,7 +81,11 @@ void NetDriver::Work() {
     const uint32_t sent = SendFrames();
     if (interface_->broken()) Recover("the network interface broke the rules of its queues");
     if (!ready_) return;
-    if (received + sent != 0) idle_restarts_ = 0;
+    ShowCounters();
+    if (received + sent != 0) {
+      idle_restarts_ = 0;
+      NoteCompletion();
+    }
     interface_->Publish();
     // Both must be asked: each takes its flag back.
     const bool frames = received != 0 && ports_.to_switch.ReaderWaits();
@@ -77,6 +94,14 @@ void NetDriver::Work() {
     if (received < kBatch && (blocked_ || sent < kBatch) && MaySleep()) return;
   }
   ports_.timer.Set(0);
+}
+
+void NetDriver::ShowCounters() const {
+  auto& shown = OwnStatistics().counters;
+  shown[kCountReceived] = counters_.received;
+  shown[kCountSent] = counters_.sent;
+  shown[kCountFull] = counters_.full;
+  shown[kCountRefused] = counters_.refused;
 }
 
 uint32_t NetDriver::ReceiveFrames() {
@@ -199,6 +224,7 @@ bool NetDriver::MaySleep() {
 
 // Frames that the interface had are lost, as on a wire.
 void NetDriver::Recover(std::string_view reason) {
+  Count(kCountResets);
   const bool again = ++idle_restarts_ <= kMaxIdleRestarts && IsOk(interface_->Start());
   std::array<char, 128> line;
   ports_.log.Line(Format(line, reason, again ? "; it was reset" : "; it has failed"));

@@ -59,6 +59,7 @@ class NetDriver {
   enum class Step { kDone, kNoRoom };
 
   void Work();
+  void ShowCounters() const;
   uint32_t ReceiveFrames();
   uint32_t SendFrames();
   Step SendFrame(const net::Frame& frame);
