@@ -39,6 +39,7 @@ KINDS = {
 }
 UPGRADE = "upgrade"
 UNSUITED = ("supervisor", "step"),  # it does not step itself
+NO_JOURNAL = "vgic", "journal"  # all that it knows is the kernel's
 FAIL_STOP = tuple(name for name, kind in KINDS.items() if not kind.corruption and name != UPGRADE)
 CORRUPTIONS = tuple(name for name, kind in KINDS.items() if kind.corruption)
 
@@ -68,6 +69,8 @@ def plan(services: list[str], kinds: list[str], count: int, seed: int, gap_us: i
             rested = [name for name in services if ready_at[name] <= now]
         service = source.choice(rested)
         kind = source.choices(kinds, weights)[0]
+        if (service.split(".")[0], kind) == NO_JOURNAL:
+            kind = "data"
         if (service, kind) in UNSUITED:
             kind = "kill"
         builds[service] += kind == UPGRADE

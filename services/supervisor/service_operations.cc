@@ -289,11 +289,13 @@ bool ServiceOperations::IsStepping(std::string_view who) {
 
 bool ServiceOperations::AreRunning(std::string_view who) {
   bool any = false;  // those of a VM that is off are not there at all
-  return std::ranges::all_of(tasks_.entries(), [&](const TaskEntry& task) {
-    if (!Matches(task, who)) return true;
-    any = true;
-    return task.is_alive() && task.history->mode == TaskMode::kNormal;
-  }) && any;
+  return std::ranges::all_of(tasks_.entries(),
+                             [&](const TaskEntry& task) {
+                               if (!Matches(task, who)) return true;
+                               any = true;
+                               return task.is_alive() && task.history->mode == TaskMode::kNormal;
+                             }) &&
+         any;
 }
 
 // ---- VMs -------------------------------------------------------------------------------------------------------

@@ -92,9 +92,9 @@ class Machine {
     model_.reset();
     more_work.pending = false;
     model_ = make_(journal());
-    transport_ = std::make_unique<MmioTransport>(*model_, memory_, journal().transport,
-                                                 journal().queues, line, more_work,
-                                                 has_keeper ? &keeper : nullptr);
+    transport_ =
+        std::make_unique<MmioTransport>(*model_, memory_, journal().transport, journal().queues,
+                                        line, more_work, has_keeper ? &keeper : nullptr);
     return transport_->Start(beginning);
   }
 

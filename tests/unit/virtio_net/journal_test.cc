@@ -18,7 +18,8 @@ void Scribble(std::span<std::byte> journal, uint64_t hits, uint64_t first_words,
     // Bits, small numbers and anything.
     uint64_t& word = words[hits >= count ? i % count : random() % count];
     const uint64_t kind = random() % 4;
-    word = kind == 0 ? word ^ uint64_t{1} << random() % 64 : random() >> (kind == 1 ? random() % 64 : 0);
+    word = kind == 0 ? word ^ uint64_t { 1 } << random() % 64
+                     : random() >> (kind == 1 ? random() % 64 : 0);
   }
 }
 
@@ -55,7 +56,8 @@ TEST_P(NetJournalFuzz, NET_73_whatever_the_journal_says_the_device_answers) {
                round % 2 == 0 ? all : 80, random);
       const auto found =
           m.Restart({.blamed = random() % 2 == 0, .failed = round % 16 == 15 && death == 2});
-      refused = found == JournalFound::kRefused;  // one bit of the version, and nothing else is left
+      refused =
+          found == JournalFound::kRefused;  // one bit of the version, and nothing else is left
       if (refused) break;
       m.SignalOfSwitch();
       ASSERT_TRUE(m.Pump());
@@ -104,7 +106,7 @@ TEST(NetJournalForged, NET_73_numbers_that_pass_their_checks_are_looked_at) {
     const auto any = [&](auto& object, size_t first_word) {
       auto* const words = reinterpret_cast<uint64_t*>(&object);
       uint64_t& word = words[first_word + random() % (sizeof(object) / 8 - first_word)];
-      word = random() % 2 == 0 ? random() >> random() % 64 : word ^ uint64_t{1} << random() % 64;
+      word = random() % 2 == 0 ? random() >> random() % 64 : word ^ uint64_t { 1 } << random() % 64;
     };
     virtio::Registers registers = RegistersOf(m);
     if (round % 2 == 0) any(registers, 2);
