@@ -246,6 +246,19 @@ fi
 """
 
 
+# Without a hypervisor: one kernel, whose two network stacks know nothing of each other, and a QEMU device for each. The
+# second stack has a process that waits for the server's interface.
+BARE_NET_SCRIPT = f"""for module in {' '.join(NET_MODULES)}; do insmod /batch/$module.ko 2>/dev/null; done
+unshare -n sh -c ': >/apart; until ifconfig eth1 10.0.0.2 up 2>/dev/null; do usleep 10000; done; exec /batch/netbench server' &
+until [ -e /apart ]; do usleep 10000; done
+ip link set eth1 netns $!
+ifconfig eth0 10.0.0.1 up && /batch/netbench client 10.0.0.2
+wait
+"""
+BARE_NET = [word for end in ("a", "b") for word in (
+    "-netdev", f"hubport,id={end},hubid=0", "-device", f"virtio-net-device,netdev={end},mac=02:00:00:00:00:0{end}")]
+
+
 def measure_net(table: Table, folder: pathlib.Path, kvm: KvmHost | None) -> None:
     """Two Linux guests on one CPU."""
     initrd = initramfs(folder, "net", NET_SCRIPT, "netbench")
@@ -260,6 +273,7 @@ def measure_net(table: Table, folder: pathlib.Path, kvm: KvmHost | None) -> None
         folder, "net", linux_vm(initrd, "client", "network { }", " netbench=client"), linux_vm(initrd, "server", "network { }")))
     keep(table.atoll, values(output))
     table.atoll["net_outside"] = marks.spans()[0].outside / STREAM_BYTES
+    keep(table.bare, values(bare_linux(initramfs(folder, "bare-net", BARE_NET_SCRIPT, "netbench"), *BARE_NET)))
     if kvm is not None:
         kvm.add_network([Job("server", pathlib.Path(launch.demo_files()["linux"]), LINUX_MIB, [], initrd=initrd),
                          Job("client", pathlib.Path(launch.demo_files()["linux"]), LINUX_MIB, [], initrd=initrd,
