@@ -26,8 +26,10 @@ class RunQueue {
   // No effect if it is not in the queue.
   void Remove(Thread& thread) {
     if (!thread.ready) return;
-    lists_[thread.run_priority].Remove(thread);
-    if (lists_[thread.run_priority].empty()) ready_ &= ~(1u << thread.run_priority);
+    const uint32_t priority =
+        thread.run_priority % kPriorities;  // always below: now the compiler knows it
+    lists_[priority].Remove(thread);
+    if (lists_[priority].empty()) ready_ &= ~(1u << priority);
     thread.ready = false;
   }
 

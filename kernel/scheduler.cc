@@ -143,8 +143,9 @@ void OnTick(Timer& timer) {
   }
 }
 
-// Waits for an interrupt and serves it. The CPU is really idle: no tick runs.
-void Idle(Cpu& cpu) ATOLL_KERNEL_LOCKED {
+// Waits for an interrupt and serves it. The CPU is really idle: no tick runs. Apart, as everything that Schedule seldom
+// needs: what it keeps in registers over these calls is saved on each of its ways.
+[[gnu::noinline]] void Idle(Cpu& cpu) ATOLL_KERNEL_LOCKED {
   const uint64_t since = CntpctEl0::Read();
   cpu.idle = true;
   SetTimer(cpu.tick, Timer::kNever);
@@ -175,7 +176,7 @@ bool IsPreempted(const Cpu& cpu, const Thread& current) ATOLL_KERNEL_LOCKED {
 }
 
 // What must happen before a vCPU goes on. False: it waits instead.
-bool PrepareVcpu(Cpu& cpu, Vcpu& vcpu) ATOLL_KERNEL_LOCKED {
+[[gnu::noinline]] bool PrepareVcpu(Cpu& cpu, Vcpu& vcpu) ATOLL_KERNEL_LOCKED {
   if ((vcpu.work & kWorkSuspend) != 0) {
     vcpu.work &= ~kWorkSuspend;
     if (!HasDeliverableInterrupt(vcpu)) {
@@ -226,7 +227,7 @@ void Enter(Cpu& cpu, Thread& thread, Place place = Place::kLast) ATOLL_KERNEL_LO
 }
 
 // The current thread has to go elsewhere, or may not go on now; false, and it does.
-bool MayGoOn(Cpu& cpu, Thread& current) ATOLL_KERNEL_LOCKED {
+[[gnu::noinline]] bool MayGoOn(Cpu& cpu, Thread& current) ATOLL_KERNEL_LOCKED {
   if ((current.work & kWorkMove) != 0) {
     current.work &= ~kWorkMove;
     Cpu& home = CpuFor(current);
