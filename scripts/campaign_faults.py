@@ -9,13 +9,17 @@ GAP_MIN_US = 200  # from one fault to the next
 class Kind:
     command: str           # of the monitor; {name}, {seed} and {steps} are filled in
     corruption: bool = False
-    weight: int = 4        # of the others: slow ones are rare
+    weight: float = 4        # of the others: slow ones are rare
     needs_job: bool = False  # happens only when the service gets work
 
 
 BUILDS = ("services/{}.elf", "{}.next.elf")  # in the boot archive (services/meson.build)
 BETWEEN_STEPS_US = 300  # a call that is there at two deaths is poison, so each gets done before the next death
-SILENCE, SILENCE_US = ("supervisor", "silent"), 2_000_000  # until the kernel notices (docs/restart.md)
+# Until a silent task is noticed (docs/restart.md). The script does not go on without these.
+SILENT, SCRIPT_NEEDS = "silent", ("supervisor", "console")
+HEARTBEAT_MS = 100  # of these machines
+SILENCE_US = {"supervisor": 1_200_000}  # others: two heartbeats
+SUPERVISOR, SUPERVISOR_REST_US = "supervisor", 150_000  # more deaths than eight within a second stop the machine
 SEED_MAX = 1_000_000_000
 STEPS_MAX = 4000  # instructions; a request of a disk takes some 2,000
 KINDS = {
@@ -29,7 +33,7 @@ KINDS = {
     "log-flood": Kind("flood {name} log", weight=1),
     "signals": Kind("flood {name} signal", weight=1),
     "lines": Kind("flood {name} line", weight=1),
-    "silent": Kind("inject {name} never-answer", weight=1),
+    "silent": Kind("inject {name} never-answer", weight=0.25),
     "upgrade": Kind("upgrade {name} {build}"),  # no fault, but it ends as one
     "journal": Kind("corrupt {name} journal {seed}", corruption=True),
     "data": Kind("corrupt {name} data {seed}", corruption=True),
@@ -53,7 +57,18 @@ class Fault:
     command: str
 
 
-def plan(services: list[str], kinds: list[str], count: int, seed: int, gap_us: int, rest_us: int) -> list[Fault]:
+def rest_after(service: str, kind: str, rest_us: int, patience: int) -> int:
+    """Until the next fault of a service: else it would hide whether this one is noticed."""
+    return max(rest_us, SUPERVISOR_REST_US if service == SUPERVISOR else 0,
+               silence_us(service) * patience * 5 // 4 if kind == SILENT else 0)
+
+
+def silence_us(service: str) -> int:
+    return SILENCE_US.get(service, 2000 * HEARTBEAT_MS)
+
+
+def plan(services: list[str], kinds: list[str], count: int, seed: int, gap_us: int, rest_us: int,
+         patience: int = 1) -> list[Fault]:
     """`count` faults, on average `gap_us` apart and those of one service at least `rest_us`."""
     source = random.Random(seed)
     weights = [KINDS[kind].weight for kind in kinds]
@@ -77,7 +92,7 @@ def plan(services: list[str], kinds: list[str], count: int, seed: int, gap_us: i
         build = BUILDS[builds[service] % 2].format(service.split(".")[0])
         command = KINDS[kind].command.format(name=service, steps=1 + source.randrange(STEPS_MAX),
                                              seed=source.randrange(1, SEED_MAX), build=build)
-        ready_at[service] = now + rest_us
+        ready_at[service] = now + rest_after(service, kind, rest_us, patience)
         faults.append(Fault(number, now, service, kind, command))
     return faults
 
@@ -115,6 +130,6 @@ def sweep_script(faults: list[Fault], warm_up_us: int, settle_us: int, crashes_e
 
 
 def duration_us(faults: list[Fault], patience: int = 1) -> int:
-    """The script does not go on while the supervisor, which executes it, is silent."""
-    silences = sum((fault.service, fault.kind) == SILENCE for fault in faults)
-    return (faults[-1].at_us if faults else 0) + silences * SILENCE_US * patience
+    """The script does not go on while the supervisor, which executes it, is silent, or the console, which prints it."""
+    silences = sum(silence_us(fault.service) for fault in faults if fault.service in SCRIPT_NEEDS and fault.kind == SILENT)
+    return (faults[-1].at_us if faults else 0) + silences * patience

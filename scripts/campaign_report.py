@@ -4,7 +4,8 @@ import dataclasses
 import math
 import re
 
-from campaign_faults import KINDS, Fault
+from campaign_faults import KINDS, SUPERVISOR, Fault
+from campaign_workloads import RESETTING_VM
 
 # Causes that a kind of fault may end in (services/supervisor/crash_record.h).
 CAUSES = {"kill": {"killed"}, "step": {"stepped"}, "crash": {"fault"}, "exit": {"exit"}, "overflow": {"fault"},
@@ -14,6 +15,7 @@ CAUSES = {"kill": {"killed"}, "step": {"stepped"}, "crash": {"fault"}, "exit": {
 # The monitor's `crashes`: times in ns after the order, or after the detection of what nobody ordered.
 CRASH = re.compile(r"#(\d+) (\d+)\.(\d{9}) (\S+) generation (\d+): (.*?) (pc .*); died (\S+), detected (\S+), started (\S+), "
                    r"answered (\S+), completed (\S+) ns; (.*)")
+ORDER = re.compile(r"\d+\.\d{6} (.*)")
 FRAME_SERVICES = ("virtio-net", "vswitch", "net-driver")
 
 
@@ -36,8 +38,9 @@ class Death:
 
     @property
     def detection(self) -> float | None:
-        """From the order to the death. An order to step says nothing about the moment of the fault."""
-        if self.ordered is None or self.died is None or self.cause == "stepped":
+        """From the order to the death. An order to step says nothing about the moment of the fault; the supervisor's own
+        orders are in no record."""
+        if self.ordered is None or self.died is None or self.cause == "stepped" or self.service == SUPERVISOR:
             return None
         return self.died - self.ordered
 
@@ -73,7 +76,7 @@ def match(deaths: list[Death], faults: list[Fault]) -> list[Death]:
     unordered = []
     for death in sorted(deaths, key=lambda death: death.sequence):
         queue = waiting[death.service]
-        index = next((i for i, fault in enumerate(queue) if KINDS[fault.kind].corruption or
+        index = next((i for i, fault in enumerate(queue) if KINDS[fault.kind].corruption or death.service == SUPERVISOR or
                       death.cause in CAUSES[fault.kind]), None)
         if index is None:
             unordered.append(death)
@@ -84,34 +87,60 @@ def match(deaths: list[Death], faults: list[Fault]) -> list[Death]:
     return unordered
 
 
+def refused(lines: list[str], faults: list[Fault]) -> set[int]:
+    """Numbers of the faults that the monitor refused: the task was dead, or its VM off."""
+    numbers, rest, current = set(), iter(faults), None
+    for line in lines:
+        if order := ORDER.fullmatch(line):
+            current = next((fault for fault in rest if fault.command == order[1]), None)
+        elif current is not None and not line.startswith("#"):
+            numbers.add(current.number)
+    return numbers
+
+
+def unnoticed(faults: list[Fault], deaths: list[Death], refusals: set[int]) -> list[Fault]:
+    """Faults that nobody died of. Not: steps, as no work may have come; what came while steps were still to be made, and
+    ended with them; what hit a VM that was ending anyway."""
+    excused = refusals | {death.fault.number for death in deaths if death.fault}
+    last = {}
+    for fault in faults:
+        before, last[fault.service] = last.get(fault.service), fault
+        if KINDS[fault.kind].needs_job or (before and KINDS[before.kind].needs_job) or f".{RESETTING_VM}" in fault.service:
+            excused.add(fault.number)
+    return [fault for fault in faults if fault.number not in excused]
+
+
 def percentile(values: list[float], share: float) -> float:
     """The smallest value that this share of all is not above."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
+SHARES = (0.5, 0.9, 0.99, 1)
+
+
 def spread(values: list[float]) -> str:
-    if not values:
-        return f"{'-':>9}{'-':>9}{'-':>9}"
-    return "".join(f"{value:9,.0f}" for value in (percentile(values, 0.5), percentile(values, 0.99), max(values)))
+    return "".join(f"{percentile(values, share):11,.0f}" if values else f"{'-':>11}" for share in SHARES)
 
 
-def table(faults: list[Fault], deaths: list[Death]) -> str:
-    """Fault kind by service: how many, and how long until they were noticed and made good, in microseconds."""
-    lines = [f"{'fault':9} {'service':12}{'faults':>7}{'deaths':>7}   detection: p50, p99, most   recovery: p50, p99, most",
-             "-" * 92]
-    groups = collections.Counter((fault.kind, fault.service.split(".")[0]) for fault in faults)
+def table(faults: list[Fault], deaths: list[Death], refusals: set[int] = frozenset()) -> str:
+    """By kind of fault how long until it was a death, by service from the death to the next completed request: in
+    microseconds."""
+    lines = [f"{'':12}{'faults':>7}{'refused':>8}{'deaths':>7}{'p50':>11}{'p90':>11}{'p99':>11}{'most':>11}"]
     ordered = [death for death in deaths if death.fault]
 
-    def row(kind: str, service: str, count: int, found: list[Death]) -> str:
-        detections = [death.detection for death in found if death.detection is not None]
-        recoveries = [death.recovery for death in found if death.recovery is not None]
-        return f"{kind:9} {service:12}{count:7}{len(found):7}{spread(detections)}{spread(recoveries)}"
+    def rows(title: str, names: list[str], name_of, time_of) -> None:
+        lines.append(title.ljust(78, "-"))
+        for name in [*names, "all"]:
+            own = [fault for fault in faults if name in ("all", name_of(fault))]
+            found = [death for death in ordered if name in ("all", name_of(death.fault))]
+            times = [time for time in map(time_of, found) if time is not None]
+            lines.append(f"{name:12}{len(own):7}{sum(fault.number in refusals for fault in own):8}{len(found):7}{spread(times)}")
 
-    for (kind, service), count in sorted(groups.items(), key=lambda item: (list(KINDS).index(item[0][0]), item[0][1])):
-        lines.append(row(kind, service, count, [death for death in ordered if death.fault.kind == kind and
-                                                death.service.split(".")[0] == service]))
-    lines.append("-" * 92)
-    return "\n".join([*lines, row("all", "", len(faults), ordered)])
+    rows("fault to death ", [kind for kind in KINDS if any(fault.kind == kind for fault in faults)],
+         lambda fault: fault.kind, lambda death: death.detection)
+    rows("death to next request ", sorted({fault.service.split(".")[0] for fault in faults}),
+         lambda fault: fault.service.split(".")[0], lambda death: death.recovery)
+    return "\n".join(lines)
 
 
 def report(faults: list[Fault], deaths: list[Death]) -> str:

@@ -1,6 +1,7 @@
 """The machines of a campaign: guests that know what each answer of their devices must be, and their services."""
 import dataclasses
 
+import campaign_faults
 import launch
 import machine_devices
 
@@ -16,7 +17,7 @@ MEMORY_MIB, DISK_MIB = 16, 2
 GAP_US, REST_US = 10_000, 300_000  # between two faults; between two of one service
 BOOT_US, FIRST_LINES = 0, ""  # a bare-metal guest is there at once
 RESET_US = 260_000  # a VM starts a quarter of a second after its last start at the soonest
-RESET_PAUSE_US = 120_000  # ... and is there for so long before it resets
+RESET_PAUSE_US = 220_000  # ... and is there for so long before it resets
 
 
 @dataclasses.dataclass
@@ -42,7 +43,7 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
     """Two VMs that use everything and send each other frames, and one that resets, as far as `work` names it."""
     kinds = [name for name in REPORTING_ORDER if name in work]
     milliseconds = duration_us // 1000
-    text, services, expected = "", [], {}
+    text, services, expected = f"heartbeat_ms: {campaign_faults.HEARTBEAT_MS}\n", [], {}
     # One is enough for work that no peer and no neighbour has to do with.
     vms = () if not kinds else BARE_VMS[:1] if options.until_key and "net" not in kinds else BARE_VMS
     for index, vm in enumerate(vms):

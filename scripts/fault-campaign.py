@@ -7,6 +7,7 @@ docs/fault-campaign.md tells what is checked and how to read the table.
 """
 import argparse
 import dataclasses
+import os
 import pathlib
 import random
 import re
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import TextIO
 
 import campaign_corruption
 import campaign_faults
@@ -34,8 +36,10 @@ LAST_LINE, KEY_AT_END = "monitor: the script has ended", b"q"
 CRASHES_EVERY = 50           # records are asked for in time: the supervisor keeps 256
 PROGRESS_SECONDS = 10
 LIMIT_SECONDS = 120          # of real time beside that of the guests
-SLOWNESS = 60                # real time by guest time, at most, with --icount on a busy host
+SLOWNESS = 150               # real time by guest time, at most, with --icount on a busy host
 SEED_MAX = 1 << 31
+DENSITY = 5                  # with --icount hangs are noticed at once, and faults may come so much faster
+SCRIPT_BYTES_MAX = 1 << 20   # of the monitor (services/supervisor/monitor.h)
 
 
 @dataclasses.dataclass
@@ -148,9 +152,10 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         parser.error(f"--services {arguments.services}: this workload has none of them")
     if campaign_faults.UPGRADE in kinds:
         services = [name for name in services if name != "supervisor"]  # its image is the kernel's
-    gap, rest = arguments.gap or guests.GAP_US, arguments.rest or guests.REST_US
-    faults = campaign_faults.plan(services, kinds, arguments.count, arguments.seed, gap, rest)
     patience = 1 if arguments.icount else launch.EMULATION_PATIENCE
+    density = DENSITY if arguments.icount and guests is campaign_workloads else 1
+    gap, rest = arguments.gap or guests.GAP_US // density, arguments.rest or guests.REST_US // density
+    faults = campaign_faults.plan(services, kinds, arguments.count, arguments.seed, gap, rest, patience)
     length = WARM_UP_US + int(campaign_faults.duration_us(faults, patience) * (1 + SLACK_SHARE)) + SLACK_US + guests.BOOT_US
     workload = guests.describe(work, length, options)
     script = guests.FIRST_LINES + campaign_faults.script(faults, WARM_UP_US, SETTLE_US, CRASHES_EVERY)
@@ -169,7 +174,9 @@ def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str]:
         folder = pathlib.Path(name)
         system, script = folder / "system.textproto", folder / "script"
         system.write_text(campaign.workload.text)
-        script.write_text(campaign.script)
+        if script.write_text(campaign.script) > SCRIPT_BYTES_MAX:
+            raise InputError(f"--count {len(campaign.faults)}: the monitor's script would have more than "
+                             f"{SCRIPT_BYTES_MAX} bytes; run several campaigns with seeds of their own")
         options = launch.Options(config=str(system), files=campaign.workload.files, icount=arguments.icount,
                                  machine_cpus=arguments.machine_cpus, machine_disk=campaign.workload.machine_disk,
                                  monitor=str(script), added=next_builds(campaign))
@@ -180,17 +187,19 @@ def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str]:
             limit = LIMIT_SECONDS + campaign.seconds * SLOWNESS
             lines = []
             with session.Deadline(process, limit) as deadline:
-                progress(process, lines, campaign)
+                with (arguments.console or pathlib.Path(os.devnull)).open("w", encoding="utf-8") as console:
+                    progress(process, lines, campaign, console)
                 status = process.wait()
     return (session.TIMEOUT_STATUS if deadline.expired else status), "".join(lines)
 
 
-def progress(process: subprocess.Popen, lines: list[str], campaign: Campaign) -> None:
+def progress(process: subprocess.Popen, lines: list[str], campaign: Campaign, console: TextIO) -> None:
     """Keeps the output, now and then says how far it is, and tells guests that wait for it that the script is over."""
     deaths, losses, said = 0, 0, time.monotonic()
     for raw in process.stdout:
         line = raw.decode(errors="replace")
         lines.append(line)
+        console.write(line)
         deaths += " died: " in line
         losses += " lost " in line and "oracle: " in line
         if line.startswith(LAST_LINE) and campaign.until_key:
@@ -209,6 +218,8 @@ def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: 
         return judge_corruption(campaign, arguments, status, text, deaths)
     frames = sum(death.service.split(".")[0] in campaign_report.FRAME_SERVICES for death in deaths)
     problems = campaign_output.problems(output, campaign.workload.expected, frames)
+    refusals = campaign_report.refused(output.monitor, campaign.faults)
+    problems += [f"was not noticed: {fault.command}" for fault in campaign_report.unnoticed(campaign.faults, deaths, refusals)]
     problems += [f"died by itself: {death.service} ({death.cause}, {death.text})" for death in unordered]
     if not any(line.startswith("the script has ended") for line in output.monitor):
         problems.append(f"the script did not come to its end: {output.monitor[-1] if output.monitor else ''}")
@@ -216,7 +227,11 @@ def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: 
         problems.append("the machine did not come to its end")
     elif status != 0:
         problems.append(f"the machine ended with status {status}")
-    print(campaign_report.table(campaign.faults, deaths))
+    print(campaign_report.table(campaign.faults, deaths, refusals))
+    slowest = [(end.numbers.get("slowest_us", 0), end.numbers.get("began_us", 0), f"{vm}.{oracle}")
+               for (vm, oracle), ends in output.ends.items() for end in ends]
+    took, began, who = max(slowest, default=(0, 0, "none"))
+    print(f"slowest round of work: {who}, {took:,} us, begun {began / 1e6:.6f} s after power-on")
     done = ", ".join(f"{vm}.{oracle} {end.count:,}" for (vm, oracle), ends in output.ends.items() for end in ends)
     print(f"what guests did and looked at: {done}")
     if arguments.report is not None:
@@ -273,8 +288,6 @@ def main() -> int:
         return session.FAILED_STATUS
     except KeyboardInterrupt:
         return session.INTERRUPTED_STATUS
-    if arguments.console is not None:
-        arguments.console.write_text(text)
     return judge(campaign, arguments, status, text)
 
 

@@ -12,6 +12,7 @@ import manifest
 from schemas import InputError
 
 VMS_MAX = 8
+HEARTBEAT_MS, HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS = 1000, 10, 10_000
 INSTANCES_MAX = 128          # tasks that the supervisor keeps track of
 MEMORY_MAX_MIB = 8192
 MEMORY_DEFAULT_MIB = 512
@@ -152,6 +153,9 @@ class Machine:
         self.files = {}
         self.vms = []
         self.instances = []
+        self.heartbeat_ms = description.heartbeat_ms if description.HasField("heartbeat_ms") else HEARTBEAT_MS
+        if not HEARTBEAT_MIN_MS <= self.heartbeat_ms <= HEARTBEAT_MAX_MS:
+            raise self.error("heartbeat_ms", f"{self.heartbeat_ms}: must be {HEARTBEAT_MIN_MS}..{HEARTBEAT_MAX_MS}")
         self.quiet = description.log_level == schemas.enum("LogLevel")["LOG_WARNING"]
         if not 1 <= len(description.vm) <= VMS_MAX:
             raise self.error("vm", f"{len(description.vm)} VMs; there must be 1..{VMS_MAX}")

@@ -22,7 +22,6 @@ NO_LIMIT = 0xffff_ffff
 DEADLINE_MS = 8
 ANSWER_WITHIN_MS = 2000
 EFFECTS = 4096
-HEARTBEAT_MS = 1000
 SUPERVISOR_DEADLINE_MS = 10  # its pieces of work are below 1 ms; many deaths at once take longer
 DMA_SIGNAL = "dma"          # of a driver: the supervisor has changed its DMA table
 DMA_FIRST_CLIENT = 1        # kFirstClientDmaWindow of ipc/dma.h
@@ -108,7 +107,7 @@ class Planner:
         header.header.version = PLAN_VERSION
         header.header.records = len(self.records) + 1
         header.header.quiet = self.machine.quiet
-        header.header.heartbeat_ms = HEARTBEAT_MS * self.machine.patience
+        header.header.heartbeat_ms = self.machine.heartbeat_ms * self.machine.patience
         header.header.deadline_ms = SUPERVISOR_DEADLINE_MS * self.machine.patience
         return b"".join(_delimited(record.SerializeToString(deterministic=True))
                         for record in (header, *self.records))

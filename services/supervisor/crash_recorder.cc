@@ -17,7 +17,7 @@ bool IsInImage(uint64_t address) {
   return address >= abi::kImageBase.value && address < kImageEnd.value && address % 4 == 0;
 }
 
-Cause CauseOf(const TaskEntry& task, DeathCause cause) {
+Cause CauseOf(DeathCause cause) {
   switch (cause) {
     case DeathCause::kNone: return Cause::kNone;
     case DeathCause::kFault: return Cause::kFault;
@@ -25,8 +25,13 @@ Cause CauseOf(const TaskEntry& task, DeathCause cause) {
     case DeathCause::kDeadline: return Cause::kDeadline;
     case DeathCause::kFlood: return Cause::kFlood;
     case DeathCause::kBadCall: return Cause::kBadCall;
-    case DeathCause::kKilled: break;
+    case DeathCause::kKilled: return Cause::kKilled;
   }
+  return Cause::kNone;
+}
+
+Cause CauseOf(const TaskEntry& task, DeathCause cause) {
+  if (cause != DeathCause::kKilled) return CauseOf(cause);
   if (task.history->ending != Cause::kNone) return task.history->ending;
   return task.history->step != 0 ? Cause::kStepped : Cause::kKilled;
 }
@@ -52,6 +57,26 @@ void CrashRecorder::Fill(CrashRecord& record, const TaskEntry& task,
   ReadRegisters(record, handle);
   ReadCalls(record, handle);
   ReadBacktrace(record, task);
+}
+
+void CrashRecorder::FillOwn(CrashRecord& record, const abi::RootDeath& death) {
+  constexpr std::string_view kName = "supervisor";
+  kName.copy(record.task.data(), record.task.size());
+  record.generation = static_cast<uint32_t>(death.deaths) - 1;
+  record.cause = CauseOf(static_cast<DeathCause>(death.cause));
+  record.outcome = Outcome::kRestarted;
+  if (record.cause == Cause::kExit) {
+    record.exit_code = static_cast<uint32_t>(death.esr);
+  } else {
+    record.esr = death.esr;
+  }
+  record.far = death.far;
+  record.x = death.x;
+  record.sp = death.sp;
+  record.pc = death.pc;
+  record.pstate = death.pstate;
+  record.died = death.time;
+  record.detected = record.started = record.first_answer = kernel_.Ticks();
 }
 
 void CrashRecorder::ReadRegisters(CrashRecord& record, abi::Handle task) {

@@ -21,6 +21,9 @@ class CrashRecorder {
   // Fills in name, cause, registers, backtrace and calls, before the task's memory is made anew.
   void Fill(CrashRecord& record, const TaskEntry& task, const InspectTaskReply& death);
 
+  // The supervisor's own death, of which the kernel has told. It goes on now.
+  void FillOwn(CrashRecord& record, const abi::RootDeath& death);
+
   // The page of the running instance, as it is at this moment.
   std::optional<Statistics> Read(const TaskEntry& task);
 

@@ -34,6 +34,7 @@ void Supervisor::Recover() {
 void Supervisor::Report() {
   const auto& death = *reinterpret_cast<const abi::RootDeath*>(
       kernel_.OwnMemory(abi::kRootDeathPage, sizeof(abi::RootDeath)).data());
+  recorder_.FillOwn(RecoveryJournalOf(kernel_).crashes.Add(), death);
   constexpr uint64_t kMicroseconds = 1'000'000;
   const uint64_t ticks = kernel_.Ticks() - death.time;
   reporter_.Warn(LogLine("supervisor died: pc ")

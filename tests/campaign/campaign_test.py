@@ -43,8 +43,12 @@ class Faults(unittest.TestCase):
     def test_leave_each_service_its_rest(self):
         last = {}
         for fault in self.plan():
-            self.assertGreaterEqual(fault.at_us - last.get(fault.service, -20_000), 20_000)
-            last[fault.service] = fault.at_us
+            self.assertGreaterEqual(fault.at_us, last.get(fault.service, 0))
+            last[fault.service] = fault.at_us + (campaign_faults.silence_us(fault.service) if fault.kind == "silent" else 20_000)
+
+    def test_leave_the_kernel_patience_with_the_supervisor(self):
+        times = [fault.at_us for fault in campaign_faults.plan(["supervisor"], ["kill"], 50, 1, 1000, 20_000)]
+        self.assertLess(max(sum(at <= other < at + 1_000_000 for other in times) for at in times), 9)
 
     def test_reach_every_service_with_every_kind(self):
         faults = self.plan(count=4000)
@@ -62,8 +66,8 @@ class Faults(unittest.TestCase):
 
     def test_script_is_as_long_as_the_supervisor_is_silent(self):
         fault = campaign_faults.Fault(1, 1000, "supervisor", "silent", "inject supervisor never-answer")
-        self.assertEqual(campaign_faults.duration_us([fault]), 1000 + campaign_faults.SILENCE_US)
-        self.assertEqual(campaign_faults.duration_us([fault], 20), 1000 + 20 * campaign_faults.SILENCE_US)
+        self.assertEqual(campaign_faults.duration_us([fault]), 1000 + campaign_faults.silence_us("supervisor"))
+        self.assertEqual(campaign_faults.duration_us([fault], 20), 1000 + 20 * campaign_faults.silence_us("supervisor"))
 
     def test_what_a_task_cannot_do_to_itself_is_not_asked(self):
         faults = campaign_faults.plan(["supervisor", "console"], list(campaign_faults.FAIL_STOP), 2000, 1, 1000, 1000)
@@ -140,8 +144,30 @@ class Report(unittest.TestCase):
         self.assertEqual([death.fault and death.fault.number for death in deaths], [1, 3, None, None])
         self.assertEqual([death.sequence for death in unordered], [3, 4])
         table = campaign_report.table(self.FAULTS, deaths)
-        self.assertRegex(table, r"hang +console +1 +1 +8,000 +8,000 +8,000")
+        self.assertRegex(table, r"hang +1 +0 +1 +8,000 +8,000 +8,000 +8,000")
+        self.assertRegex(table, r"console +3 +0 +2 ")
         self.assertEqual(len(campaign_report.report(self.FAULTS, deaths).splitlines()), 5)
+
+    def test_fault_that_nobody_notices_is_a_loss(self):
+        def fault(number, service, kind, command):
+            return campaign_faults.Fault(number, 0, service, kind, command)
+
+        faults = [fault(1, "console", "silent", "inject console never-answer"), fault(2, "vgic.left", "kill", "kill vgic.left"),
+                  fault(3, "vgic.left", "crash", "crash vgic.left"), fault(4, "vgic.left", "step", "step vgic.left 7"),
+                  fault(5, "vmm.phoenix", "kill", "kill vmm.phoenix")]
+        lines = [f"0.00000{fault.number} {fault.command}" for fault in faults]
+        lines.insert(3, "vgic.left is not running")
+        refusals = campaign_report.refused(lines, faults)
+        self.assertEqual(refusals, {3})
+        deaths = campaign_report.parse([RECORD.format(1, "vgic.left", "killed", 1, "-")])
+        campaign_report.match(deaths, faults)
+        self.assertEqual([fault.number for fault in campaign_report.unnoticed(faults, deaths, refusals)], [1])
+
+    def test_supervisor_may_die_of_anything(self):
+        faults = [campaign_faults.Fault(1, 0, "supervisor", "kill", "")]
+        deaths = campaign_report.parse([RECORD.format(1, "supervisor", "exit", 0, "-")])
+        self.assertEqual(campaign_report.match(deaths, faults), [])
+        self.assertEqual((deaths[0].fault, deaths[0].detection), (faults[0], None))
 
     def test_the_last_that_was_said_of_a_death_counts(self):
         lines = [RECORD.format(1, "console", "killed", 1, at) for at in ("-", "+500000")]

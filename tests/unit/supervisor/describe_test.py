@@ -24,6 +24,8 @@ class BadDescriptions(ToolCase):
         self.refuse_vm("vcpus: 99999999999", "99999999999")
         self.refuse_vm("vcpus: 1 vcpus: 2", "vcpus")
         self.refuse('log_level: LOUD', "LOUD")
+        for milliseconds in (0, 9, 10_001):
+            self.refuse(f"heartbeat_ms: {milliseconds} " + ONE_VM % "", "heartbeat_ms", str(milliseconds))
 
     def test_missing_files(self):
         self.system.unlink(missing_ok=True)
@@ -293,6 +295,8 @@ class Plans(ToolCase):
         self.assertEqual(records[0][1].records, len(records))
         self.assertEqual(records[0][1].version, 1)
         self.assertFalse(records[0][1].quiet)
+        self.assertEqual(records[0][1].heartbeat_ms, 1000)
+        self.assertEqual(self.describe("heartbeat_ms: 100 " + ONE_VM % "")[0][0][1].heartbeat_ms, 100)
         self.assertTrue(self.describe("log_level: LOG_WARNING " + ONE_VM % "")[0][0][1].quiet)
 
     def test_defaults(self):
