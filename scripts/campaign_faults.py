@@ -18,7 +18,7 @@ BETWEEN_STEPS_US = 300  # a call that is there at two deaths is poison, so each 
 # Until a silent task is noticed (docs/restart.md). The script does not go on without these.
 SILENT, SCRIPT_NEEDS = "silent", ("supervisor", "console")
 HEARTBEAT_MS = 100  # of these machines
-SILENCE_US = {"supervisor": 1_200_000}  # others: two heartbeats
+SILENCE_US = {"supervisor": 1_200_000}  # others: two heartbeats, more if the supervisor dies meanwhile
 SUPERVISOR, SUPERVISOR_REST_US = "supervisor", 150_000  # more deaths than eight within a second stop the machine
 SEED_MAX = 1_000_000_000
 STEPS_MAX = 4000  # instructions; a request of a disk takes some 2,000
@@ -64,7 +64,7 @@ def rest_after(service: str, kind: str, rest_us: int, patience: int) -> int:
 
 
 def silence_us(service: str) -> int:
-    return SILENCE_US.get(service, 2000 * HEARTBEAT_MS)
+    return SILENCE_US.get(service, 6000 * HEARTBEAT_MS)
 
 
 def plan(services: list[str], kinds: list[str], count: int, seed: int, gap_us: int, rest_us: int,

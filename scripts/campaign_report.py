@@ -11,11 +11,12 @@ from campaign_workloads import RESETTING_VM
 CAUSES = {"kill": {"killed"}, "step": {"stepped"}, "crash": {"fault"}, "exit": {"exit"}, "overflow": {"fault"},
           "panic": {"exit"}, "hang": {"deadline", "heartbeat", "no answer"}, "log-flood": {"flood", "deadline"},
           "signals": {"flood", "deadline"}, "lines": {"flood", "deadline"},
-          "silent": {"heartbeat", "no answer", "exit"}, "upgrade": {"upgraded"}}
+          "silent": {"heartbeat", "no answer"}, "upgrade": {"upgraded"}}
 # The monitor's `crashes`: times in ns after the order, or after the detection of what nobody ordered.
 CRASH = re.compile(r"#(\d+) (\d+)\.(\d{9}) (\S+) generation (\d+): (.*?) (pc .*); died (\S+), detected (\S+), started (\S+), "
                    r"answered (\S+), completed (\S+) ns; (.*)")
-ORDER = re.compile(r"\d+\.\d{6} (.*)")
+ORDER_LINE = re.compile(r"monitor: \d+\.\d{6} ")  # of the machine's output; this is what comes behind the first word:
+ORDER = re.compile(r"(\d+\.\d{6}) (.*)")
 FRAME_SERVICES = ("virtio-net", "vswitch", "net-driver")
 
 
@@ -68,23 +69,37 @@ def parse(lines: list[str]) -> list[Death]:
     return [found[number] for number in sorted(found)]
 
 
-def match(deaths: list[Death], faults: list[Fault]) -> list[Death]:
-    """Gives deaths their faults, service by service in the order of both. The deaths that nobody ordered."""
-    waiting = collections.defaultdict(collections.deque)
+def match(deaths: list[Death], faults: list[Fault], orders: dict[int, float] | None = None) -> list[Death]:
+    """Gives deaths their faults: of those that had been ordered, if that is known, the last one that ends so. The deaths that
+    nobody ordered."""
+    waiting = collections.defaultdict(list)
     for fault in faults:
         waiting[fault.service].append(fault)
     unordered = []
     for death in sorted(deaths, key=lambda death: death.sequence):
         queue = waiting[death.service]
-        index = next((i for i, fault in enumerate(queue) if KINDS[fault.kind].corruption or death.service == SUPERVISOR or
-                      death.cause in CAUSES[fault.kind]), None)
-        if index is None:
+        suited = [i for i, fault in enumerate(queue) if KINDS[fault.kind].corruption or death.service == SUPERVISOR or
+                  death.cause in CAUSES[fault.kind]]
+        if orders is not None:
+            suited = [i for i in suited if orders.get(queue[i].number, 0) <= death.died][::-1]
+        if not suited:
             unordered.append(death)
             continue
-        for _ in range(index):
-            queue.popleft()  # had no effect: it came when the service was dead, or no work came before the next one
-        death.fault = queue.popleft()
+        # Those before had no effect: they came when the service was dead, or no work came before the next one.
+        death.fault = queue[suited[0]]
+        del queue[:suited[0] + 1]
     return unordered
+
+
+def orders(lines: list[str], faults: list[Fault]) -> dict[int, float]:
+    """When each was ordered: microseconds since power-on."""
+    found, rest = {}, iter(faults)
+    for line in lines:
+        if order := ORDER.fullmatch(line):
+            fault = next((fault for fault in rest if fault.command == order[2]), None)
+            if fault is not None:
+                found[fault.number] = float(order[1]) * 1e6
+    return found
 
 
 def refused(lines: list[str], faults: list[Fault]) -> set[int]:
@@ -92,7 +107,7 @@ def refused(lines: list[str], faults: list[Fault]) -> set[int]:
     numbers, rest, current = set(), iter(faults), None
     for line in lines:
         if order := ORDER.fullmatch(line):
-            current = next((fault for fault in rest if fault.command == order[1]), None)
+            current = next((fault for fault in rest if fault.command == order[2]), None)
         elif current is not None and not line.startswith("#"):
             numbers.add(current.number)
     return numbers

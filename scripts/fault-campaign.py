@@ -195,25 +195,25 @@ def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str]:
 
 def progress(process: subprocess.Popen, lines: list[str], campaign: Campaign, console: TextIO) -> None:
     """Keeps the output, now and then says how far it is, and tells guests that wait for it that the script is over."""
-    deaths, losses, said = 0, 0, time.monotonic()
+    ordered, losses, said = 0, 0, time.monotonic()
     for raw in process.stdout:
         line = raw.decode(errors="replace")
         lines.append(line)
         console.write(line)
-        deaths += " died: " in line
+        ordered += bool(campaign_report.ORDER_LINE.match(line))
         losses += " lost " in line and "oracle: " in line
         if line.startswith(LAST_LINE) and campaign.until_key:
             process.stdin.write(KEY_AT_END)
             process.stdin.flush()
         if time.monotonic() - said > PROGRESS_SECONDS:
             said = time.monotonic()
-            print(f"{deaths} of {len(campaign.faults)} faults, {losses} losses", flush=True)
+            print(f"{ordered} of {len(campaign.faults)} faults, {losses} losses", flush=True)
 
 
 def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: str) -> int:
     output = campaign_output.parse(text, next(iter(campaign.workload.expected)))
     deaths = campaign_report.parse(output.monitor)
-    unordered = campaign_report.match(deaths, campaign.faults)
+    unordered = campaign_report.match(deaths, campaign.faults, campaign_report.orders(output.monitor, campaign.faults))
     if campaign.corrupts:
         return judge_corruption(campaign, arguments, status, text, deaths)
     frames = sum(death.service.split(".")[0] in campaign_report.FRAME_SERVICES for death in deaths)

@@ -163,6 +163,14 @@ class Report(unittest.TestCase):
         campaign_report.match(deaths, faults)
         self.assertEqual([fault.number for fault in campaign_report.unnoticed(faults, deaths, refusals)], [1])
 
+    def test_death_is_of_the_last_fault_that_was_ordered(self):
+        faults = [campaign_faults.Fault(n, 0, "console", kind, f"{kind} console")
+                  for n, kind in enumerate(("crash", "step", "crash", "crash"), start=1)]
+        orders = campaign_report.orders([f"0.{fault.number}00000 {fault.command}" for fault in faults], faults)
+        deaths = campaign_report.parse([RECORD.format(1, "console", "fault", 0, "-").replace("1.000000500", "0.450000000")])
+        self.assertEqual(campaign_report.match(deaths, faults, orders), [])
+        self.assertEqual(deaths[0].fault.number, 4)
+
     def test_supervisor_may_die_of_anything(self):
         faults = [campaign_faults.Fault(1, 0, "supervisor", "kill", "")]
         deaths = campaign_report.parse([RECORD.format(1, "supervisor", "exit", 0, "-")])
