@@ -5,6 +5,7 @@ from machine import DISK_SERVICE, NETWORK_DRIVER, NETWORK_SERVICE
 SECTORS_PER_MIB = (1 << 20) // 512
 VSOCK_SERVICE = "virtio-vsock"
 VSOCK_FIRST_CID = 3          # 5.10.4: 0, 1 and 2 are not guests'
+VSOCK_MAX = 8                # ports of the vsock-switch
 VSOCK_PATIENCE_MS = 1000     # with a guest that takes nothing
 RNG_SEED_BYTES = 64          # proto/vmm_config.options
 
@@ -116,6 +117,9 @@ def _switch(_instance, machine) -> dict:
 
 def _vsock_switch(_instance, machine) -> dict:
     clients = [i for i in machine.instances if i.service.name == VSOCK_SERVICE]
+    if len(clients) > VSOCK_MAX:
+        raise machine.error(f"vm {clients[VSOCK_MAX].vm.name}.device", f"is one more {VSOCK_SERVICE} than the {VSOCK_MAX} that "
+                            "all VMs may have")
     texts = [machine.schemas.message("VsockConfig").FromString(i.config) for i in clients]
     cids = [text.cid or VSOCK_FIRST_CID + i.index for i, text in zip(clients, texts)]
     ports = []

@@ -136,6 +136,18 @@ class BadDescriptions(ToolCase):
             seeds.add(start.seed)
         self.assertEqual([len(seed) for seed in seeds], [32] * 3)
 
+    def test_VSOCK_02_VSOCK_21_sockets(self):
+        def device(config: str = "") -> str:
+            return f'device {{ service: "virtio-vsock" config: "{config}" }} '
+
+        where = "device virtio-vsock.config.cid"
+        self.refuse_vm(device("cid: 2"), where, "2 is not a guest's: these begin with 3")
+        self.refuse_vm(device("cid: 4294967295"), "device[0].config.cid", "above 4294967294")
+        self.refuse_vm(device("cid: 9") * 2, where, "9 is there twice")
+        self.refuse_vm(device("cid: 4") + device(), where, "4 is there twice")
+        self.refuse_vm(device("peer: 3 " * 10), "device[0].config.peer", "10 times; at most 9")
+        self.refuse_vm(device() * 9, "vm linux.device", "is one more virtio-vsock than the 8")
+
     def test_networks(self):
         for mac in ("52:54:00:01:02", "52:54:00:01:02:03:04", "52-54-00-01-02-03", "5254.0001.0203", "52:54:00:01:02:0g",
                     " 52:54:00:01:02:03", "52:54:00:01:02:03\\n"):
@@ -408,6 +420,14 @@ class Plans(ToolCase):
         configs = [self.config_of(records, f"virtio-blk.linux.{i}", "BlockConfig") for i in range(2)]
         self.assertEqual([(c.disk_bytes >> 20, c.null_disk, c.read_only, c.queues, c.physical) for c in configs],
                          [(1, False, False, 3, False), (2, True, True, 3, False)])
+
+    def test_VSOCK_02_VSOCK_21_socket_configuration(self):
+        device = 'device { service: "virtio-vsock" config: "%s" } '
+        records, _ = self.one(device % "" + device % "cid: 10 peer: 3 peer: 2" + device % "")
+        switch = self.config_of(records, "vsock-switch", "VsockSwitchConfig")
+        self.assertEqual([(p.name, p.cid, p.peers) for p in switch.port],
+                         [("linux.0", 3, 0b111), ("linux.1", 10, 0b001), ("linux.2", 5, 0b111)])
+        self.assertEqual(switch.patience_ms, 1000)
 
     def test_clock_configuration(self):
         for offset in (0, -86400, 4294967295):
