@@ -1,6 +1,6 @@
 // Standard input and output over a socket of virtio-vsock: vsock listen PORT | vsock connect CID PORT
 //
-// Ends when both directions have. Who connects tries until somebody listens.
+// Ends when both directions have, or when what is to be received breaks off. Who connects tries until somebody listens.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -76,7 +76,7 @@ int main(int count, char** arguments) {
   pthread_t sender;
   void* failed;
   pthread_create(&sender, NULL, Send, &connection);
-  const int status = Copy(connection, 1, "receive");
+  if (Copy(connection, 1, "receive") != 0) return 1;
   pthread_join(sender, &failed);
-  return status != 0 || failed != NULL;
+  return failed != NULL;
 }

@@ -62,19 +62,19 @@ class Vsock(unittest.TestCase):
         self.assertGreaterEqual(len(re.findall(r"(?:virtio-vsock\.\w+\.0|vsock-switch) died: ", output)), KILLS)
 
     def test_VSOCK_19_a_vm_that_goes_ends_its_connections(self):
-        # The program that waits would wait for ever if nobody told it.
-        left = f"/batch/vsock listen {PORT} 2>&1 </tmp/silence; echo status $?"
-        right = f"{{ sleep 3; }} | /batch/vsock connect {LEFT_CID} {PORT} & sleep 2; poweroff -f"
-        vms = [Vm("left", f"mkfifo /tmp/silence; sleep 1000 >/tmp/silence & {left}", DEVICE, programs=("vsock",)),
-               Vm("right", right, DEVICE, programs=("vsock",))]
+        # Who listens has shut its own direction down and would wait for ever if nobody told it. Debian's driver makes the
+        # end of the stream of an RST.
+        left = f"echo hello | /batch/vsock listen {PORT}; echo status $?"
+        right = (f"mkfifo /tmp/input; sleep 1000 >/tmp/input & /batch/vsock connect {LEFT_CID} {PORT} </tmp/input >/tmp/got & "
+                 "until grep -q hello /tmp/got; do usleep 100000; done; poweroff -f")
+        vms = [Vm(name, script, DEVICE, programs=("vsock",)) for name, script in (("left", left), ("right", right))]
         with System(*vms) as system:
             system.start()
-            status = system.wait(LIMIT)
+            status = system.wait(min(LIMIT, 120))
             output = system.output
             result = system.result("left")
         self.assertEqual((status, result[0]), (0, 0), output)
-        self.assertIn("receive: Connection reset by peer", result[1])
-        self.assertIn("status 1", result[1])
+        self.assertIn("status 0", result[1])
 
 
 if __name__ == "__main__":
