@@ -36,7 +36,15 @@ def programs() -> list[tuple[str, int, bytes]]:
     return entries
 
 
-def batch(vm: str, work: list[str], seconds: int) -> str:
+def exercise_loop(vm: str, command: str, seconds: int) -> str:
+    """The user's command, which is to succeed each time, until the time is over."""
+    return (f"end=$(($(cut -d. -f1 /proc/uptime) + {seconds})); n=0; bad=0; "
+            f"while [ $(cut -d. -f1 /proc/uptime) -lt $end ]; do if ( {command} ) >/tmp/exercise 2>&1; then n=$((n + 1)); "
+            f"else bad=$((bad + 1)); fi; done; if [ $bad = 0 ] && [ $n -gt 0 ]; then echo \"oracle: {vm}.exercise ok $n\"; "
+            f"else echo \"oracle: {vm}.exercise lost $bad\"; fi")
+
+
+def batch(vm: str, work: list[str], seconds: int, exercise: str = "") -> str:
     """What the guest does after it has booted."""
     commands = [f"until ping -c 1 -W 1 {VMS['right']} >/dev/null; do :; done"] if vm == "left" else []
     commands.append(f"echo 'oracle: {vm}.boot ok 1'")
@@ -52,6 +60,8 @@ def batch(vm: str, work: list[str], seconds: int) -> str:
                         "ping -c 1 -W 1 10.0.2.2 >/dev/null && n=$((n + 1)); done; "
                         f'if [ $n -gt 0 ] && ping -c 9 -W 2 10.0.2.2 >/dev/null; then echo "oracle: {vm}.uplink ok $n"; '
                         f'else echo "oracle: {vm}.uplink lost $n"; fi) &')
+    if exercise:
+        commands.append(f"({exercise_loop(vm, exercise, seconds)}) &")
     commands += [f"./oracle_machine {vm} {seconds} {name} &" for name in ("rtc", "vcpu", "console") if name in work]
     return "\n".join(["cd /batch", *commands, "wait", f"echo 'oracle: {vm}.end ok 1'", "echo 'oracle: bye'", ""])
 
@@ -68,7 +78,8 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
     for index, (vm, address) in enumerate(VMS.items()):
         initrd = FOLDER / f"{vm}.cpio"
         if duration_us != 0:
-            entries = [("batch", DIRECTORY, b""), ("batch/script", REGULAR, batch(vm, work, seconds).encode()),
+            script = batch(vm, work, seconds, options.exercise if index == 0 else "")
+            entries = [("batch", DIRECTORY, b""), ("batch/script", REGULAR, script.encode()),
                        ("batch/marker", REGULAR, f"atoll-campaign-{vm}\n".encode()), *programs()]
             initrd.write_bytes(pathlib.Path(images["initramfs"]).read_bytes() + cpio(entries))
         files[f"{vm}.cpio"] = str(initrd)
@@ -76,11 +87,16 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         if options.icount:
             files["disk"] = images["disk"]
             disk = f"zero_mib: {DISK_MIB}" if vm == "left" else 'file: "disk"'
+        more = ""
+        if index == 0:
+            more, tasks = campaign_workloads.further_devices(options, vm, 2)
+            services += tasks
         text += (f'vm {{ name: "{vm}" vcpus: 2 memory_mib: {MEMORY_MIB} kernel: "linux" initrd: "{vm}.cpio" '
-                 f'command_line: "console=ttyAMA0 atoll.address={address}/24" disk {{ {disk} }} network {{ }} }}\n')
+                 f'command_line: "console=ttyAMA0 atoll.address={address}/24" disk {{ {disk} }} network {{ }} {more}}}\n')
         services += [f"{name}.{vm}" for name in ("vmm", "vgic", "pl011", "pl031")]
         services += [f"virtio-blk.{vm}.0", f"virtio-net.{vm}.1"]
-        expected[vm] = ["boot", *(WORK_OF[name] for name in WORK_OF if name in work), *(["uplink"] if "net" in work else []), "end"]
+        expected[vm] = ["boot", *(WORK_OF[name] for name in WORK_OF if name in work), *(["uplink"] if "net" in work else []),
+                        *(["exercise"] if options.exercise and index == 0 else []), "end"]
     if "reset" in work:
         reset = campaign_workloads.describe(["reset"], duration_us, options)
         text += reset.text

@@ -28,6 +28,8 @@ class Options:
     span: int = 8             # sectors of a request
     until_key: bool = False   # they end when a `q` is typed, not only when the time is over
     icount: bool = False      # nothing of the host's
+    devices: tuple[str, ...] = ()  # further ones of the first VM: NAME or NAME:CONFIG
+    exercise: str = ""        # of a Linux guest: a command that uses them, again and again
 
 
 @dataclasses.dataclass
@@ -50,6 +52,10 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         line = (f"name={vm} work={','.join(kinds)} ms={milliseconds} pause={options.pause_us} peer={1 - index} "
                 f"depth={options.depth} span={options.span}{' until=key' if options.until_key else ''}")
         devices = (f"disk {{ zero_mib: {DISK_MIB} }} " if "disk" in kinds else "") + ("network { } " if "net" in kinds else "")
+        if index == 0:
+            more, tasks = further_devices(options, vm, ("disk" in kinds) + ("net" in kinds))
+            devices += more
+            services += tasks
         text += (f'vm {{ name: "{vm}" vcpus: 2 memory_mib: {MEMORY_MIB} kernel: "guest" command_line: "{line}" '
                  f'{devices}cpu: 0 }}\n')
         services += service_names(vm, kinds)
@@ -62,6 +68,13 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         expected[RESETTING_VM] = ["reset"]
     services += sorted({name for kind in kinds for name in SYSTEM_SERVICES.get(kind, [])} | {"console", "supervisor"})
     return Workload(text, {"guest": str(launch.TARGET / "guests/oracle.bin")}, services, expected)
+
+
+def further_devices(options: Options, vm: str, first_slot: int) -> tuple[str, list[str]]:
+    """Text of a description for them, and their tasks."""
+    named = [device.partition(":")[::2] for device in options.devices]
+    text = "".join(f"device {{ service: {launch.quote(name)} config: {launch.quote(config)} }} " for name, config in named)
+    return text, [f"{name}.{vm}.{first_slot + i}" for i, (name, _) in enumerate(named)]
 
 
 def service_names(vm: str, kinds: list[str]) -> list[str]:

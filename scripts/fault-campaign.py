@@ -64,6 +64,10 @@ def make_parser() -> argparse.ArgumentParser:
                         help=f"of {', '.join(campaign_workloads.WORK)}; all by default")
     parser.add_argument("--guests", choices=("bare", "linux"), default="bare", help="bare-metal guests, which boot at "
                         "once, or Debian's (default bare)")
+    parser.add_argument("--device", metavar="NAME[:CONFIG]", action="append", default=[], help="one more device of the first "
+                        "VM, whose service may be hit, too (repeatable)")
+    parser.add_argument("--exercise", metavar="COMMAND", default="", help="with --guests linux: a command that the first "
+                        "guest runs again and again, and that has to succeed each time")
     parser.add_argument("--count", type=int, default=300, metavar="N", help="of faults (default 300)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the faults; random by default, and printed")
     parser.add_argument("--gap", type=int, metavar="MICROSECONDS", help="between two faults, on average")
@@ -145,7 +149,10 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         if corruptions != kinds:
             parser.error("--faults: corruptions are campaigns of their own")
         return make_corruption(parser, arguments, work, kinds)
-    options = campaign_workloads.Options(pause_us=arguments.pause, span=arguments.span, icount=arguments.icount)
+    if arguments.exercise and arguments.guests != "linux":
+        parser.error("--exercise is a command of Linux guests: --guests linux")
+    options = campaign_workloads.Options(pause_us=arguments.pause, span=arguments.span, icount=arguments.icount,
+                                         devices=tuple(arguments.device), exercise=arguments.exercise)
     services = campaign_workloads.chosen(guests.describe(work, 0, options).services,
                                          list(filter(None, arguments.services.split(","))))
     if not services:
