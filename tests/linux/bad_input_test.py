@@ -44,6 +44,13 @@ class Refused(unittest.TestCase):
         self.refuse("--batch runs in the demo guest: leave out --kernel", "--batch", "x", "--kernel", FLAT)
         self.refuse("unrecognized arguments: --no-such", "--no-such")
 
+    def test_devices(self):
+        self.refuse('--device: there is no service "floppy"; there are ', "--device", "floppy", "--kernel", FLAT)
+        self.refuse('--device: "vmm" is not a device service', "--device", "vmm", "--kernel", FLAT)
+        self.refuse('--device: "virtio-blk" comes with a `disk`', "--device", "virtio-blk", "--kernel", FLAT)
+        self.refuse("--device: configuration: pl061 has no configuration", "--device", "pl061:lines: 3", "--kernel", FLAT)
+        self.refuse("--config describes everything: leave out --device", "--config", "x", "--device", "pl061")
+
     def test_files_that_are_not_there(self):
         for option in ("--kernel", "--config"):
             self.refuse(f"^atoll: {option} /nowhere: there is no such file", option, "/nowhere")
