@@ -112,6 +112,7 @@ class RegisterDevice : public MmioDevice {
     return registers;
   }
 
+  // NOLINTNEXTLINE(bugprone-crtp-constructor-accessibility): devices take it over by `using`
   explicit RegisterDevice(const Surroundings& surroundings)
       : surroundings_(surroundings),
         state_(*reinterpret_cast<typename Journal::Copies*>(surroundings.journal.data()), kFormat) {
