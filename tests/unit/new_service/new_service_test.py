@@ -17,7 +17,7 @@ import manifest
 from schemas import ROOT, Schemas
 
 new_service = importlib.import_module("new-service")
-COPIED = ["ipc", "proto", "docs/devices", "services", "tests"]  # what it looks at
+LOOKED_AT, WRITTEN = ["ipc", "proto", "tests", ".clang-format"], ["docs/devices", "services"]
 
 
 class NewService(unittest.TestCase):
@@ -25,10 +25,11 @@ class NewService(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.root = pathlib.Path(folder.name)
-        for name in COPIED:
+        for name in LOOKED_AT:
+            (self.root / name).symlink_to(ROOT / name)
+        for name in WRITTEN:
             if (ROOT / name).is_dir():
                 shutil.copytree(ROOT / name, self.root / name)
-        (self.root / ".clang-format").symlink_to(ROOT / ".clang-format")
         (self.root / "meson.build").write_text("")
 
     def files(self) -> set:
