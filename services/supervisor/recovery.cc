@@ -53,11 +53,8 @@ void Supervisor::Report() {
 Checked<void> Supervisor::Rebuild() {
   SupervisorJournal& journal = JournalOf(kernel_);
   if (auto read = ReadInputs(); !read) return read;
-  Checked<PlanReader> reader = PlanReader::Open(plan_);
+  Checked<PlanReader> reader = OpenPlan();
   if (!reader) return std::unexpected(reader.error());
-  reporter_.set_quiet(reader->header().quiet);
-  heartbeat_ms_ = reader->header().heartbeat_ms;
-  deadline_ms_ = reader->header().deadline_ms;
   PlanOutline outline;
   while (true) {
     const Checked<bool> more = reader->Next(outline);

@@ -43,13 +43,20 @@ Checked<void> Supervisor::ReadInputs() {
   return {};
 }
 
+Checked<PlanReader> Supervisor::OpenPlan() {
+  Checked<PlanReader> reader = PlanReader::Open(plan_);
+  if (reader) {
+    reporter_.set_quiet(reader->header().quiet);
+    heartbeat_ms_ = reader->header().heartbeat_ms;
+    deadline_ms_ = reader->header().deadline_ms;
+  }
+  return reader;
+}
+
 Checked<void> Supervisor::ExecutePlan(uint32_t under_way) {
   SupervisorJournal& journal = JournalOf(kernel_);
-  Checked<PlanReader> reader = PlanReader::Open(plan_);
+  Checked<PlanReader> reader = OpenPlan();
   if (!reader) return std::unexpected(reader.error());
-  reporter_.set_quiet(reader->header().quiet);
-  heartbeat_ms_ = reader->header().heartbeat_ms;
-  deadline_ms_ = reader->header().deadline_ms;
   PlanOutline outline;
   while (true) {
     const Checked<bool> more = reader->Next(outline);

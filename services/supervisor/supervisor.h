@@ -63,6 +63,8 @@ class Supervisor {
 
  private:
   Checked<void> ReadInputs();
+  // The plan from its first record on; what its header says is set.
+  Checked<PlanReader> OpenPlan();
   // From the record on that may be done in part; 0: from the start.
   Checked<void> ExecutePlan(uint32_t under_way);
 
