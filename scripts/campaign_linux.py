@@ -10,14 +10,21 @@ from campaign_workloads import Options, Workload
 from images import cpio, make_disk
 
 VMS = {"left": "10.0.2.15", "right": "10.0.2.16"}
+WORK = ("disk", "net", "rtc", "vcpu", "console", "echo", "reset")
 GAP_US, REST_US = 20_000, 300_000
+SETTLE_US = 3_000_000
 # From the left guest's `boot` on, which it says when the right one can be reached, until both work.
 BOOT_US = 4_000_000
 FIRST_LINES = 'expect left "oracle: left.boot ok" within 900s\nwait 3s\n'
-PORT = 5000
+# A VM that resets begins when the others do: until then it stands still in its first life.
+PAUSE, RESUME = "vm pause {vm}\n", "vm resume {vm}\n"
+# In real time the script takes as long as it takes, so guests work until they are told to end, or for so much longer.
+LONGER, LONGER_S = 6, 300
+PORT, END_PORT = 5000, 4999
 DISK_MIB, MEMORY_MIB = 64, 192
 PROGRAMS = ("oracle_disk", "oracle_stream", "oracle_machine")
 WORK_OF = {"disk": "disk", "net": "stream", "rtc": "rtc", "vcpu": "vcpu", "console": "console"}
+LISTENER = "left"  # has the keyboard
 FOLDER = launch.BUILD / "campaign"
 EXECUTABLE, REGULAR, DIRECTORY = 0o100755, 0o100644, 0o040755
 
@@ -39,31 +46,52 @@ def programs() -> list[tuple[str, int, bytes]]:
 def exercise_loop(vm: str, command: str, seconds: int) -> str:
     """The user's command, which is to succeed each time, until the time is over."""
     return (f"end=$(($(cut -d. -f1 /proc/uptime) + {seconds})); n=0; bad=0; "
-            f"while [ $(cut -d. -f1 /proc/uptime) -lt $end ]; do if ( {command} ) >/tmp/exercise 2>&1; then n=$((n + 1)); "
+            f"while [ $(cut -d. -f1 /proc/uptime) -lt $end ] && [ ! -e /tmp/stop ]; do if ( {command} ) >/tmp/exercise 2>&1; then n=$((n + 1)); "
             f"else bad=$((bad + 1)); fi; done; if [ $bad = 0 ] && [ $n -gt 0 ]; then echo \"oracle: {vm}.exercise ok $n\"; "
             f"else echo \"oracle: {vm}.exercise lost $bad\"; fi")
 
 
-def batch(vm: str, work: list[str], seconds: int, exercise: str = "") -> str:
-    """What the guest does after it has booted."""
-    commands = [f"until ping -c 1 -W 1 {VMS['right']} >/dev/null; do :; done"] if vm == "left" else []
+def batch(vm: str, work: list[str], seconds: int, listens: bool, exercise: str = "") -> str:
+    """What the guest does after it has booted. `listens`: one of them is told when to end, and tells the other."""
+    commands = ["pids="]
+
+    def start(command: str) -> None:
+        commands.append(f"{command} &\npids=\"$pids $!\"")
+
+    if vm == "left":
+        commands.append(f"until ping -c 1 -W 1 {VMS['right']} >/dev/null; do :; done")
     commands.append(f"echo 'oracle: {vm}.boot ok 1'")
+    if listens and vm == LISTENER:
+        start(f"./oracle_machine {vm} {seconds} echo")
+        start(f"(until [ -e /tmp/stop ]; do sleep 1; done; until nc {VMS['right']} {END_PORT} </dev/null; do sleep 1; done) "
+              ">/dev/null 2>&1")
+    elif listens:
+        start(f"(echo | nc -l -p {END_PORT}; : >/tmp/stop) >/dev/null 2>&1")
     if "disk" in work:
         # One on the device itself, one on a file.
         path = "/dev/vda" if vm == "left" else "/mnt/oracle"
         if vm == "right":
             commands.append("mount /dev/vda /mnt && dd if=/dev/zero of=/mnt/oracle bs=1M count=16 2>/dev/null && sync")
-        commands.append(f"./oracle_disk {vm} {path} {seconds} &")
+        start(f"./oracle_disk {vm} {path} {seconds}")
     if "net" in work:
-        commands.append(f"./oracle_stream {vm} {seconds} {PORT} {VMS['right'] if vm == 'left' else ''} &")
-        commands.append(f"(end=$(($(cut -d. -f1 /proc/uptime) + {seconds})); n=0; while [ $(cut -d. -f1 /proc/uptime) -lt $end ]; do "
-                        "ping -c 1 -W 1 10.0.2.2 >/dev/null && n=$((n + 1)); done; "
-                        f'if [ $n -gt 0 ] && ping -c 9 -W 2 10.0.2.2 >/dev/null; then echo "oracle: {vm}.uplink ok $n"; '
-                        f'else echo "oracle: {vm}.uplink lost $n"; fi) &')
+        start(f"./oracle_stream {vm} {seconds} {PORT} {VMS['right'] if vm == 'left' else ''}")
+        start(f"(end=$(($(cut -d. -f1 /proc/uptime) + {seconds})); n=0; "
+              "while [ $(cut -d. -f1 /proc/uptime) -lt $end ] && [ ! -e /tmp/stop ]; do "
+              "ping -c 1 -W 1 10.0.2.2 >/dev/null && n=$((n + 1)); done; "
+              f'if [ $n -gt 0 ] && ping -c 9 -W 2 10.0.2.2 >/dev/null; then echo "oracle: {vm}.uplink ok $n"; '
+              f'else echo "oracle: {vm}.uplink lost $n"; fi)')
     if exercise:
-        commands.append(f"({exercise_loop(vm, exercise, seconds)}) &")
-    commands += [f"./oracle_machine {vm} {seconds} {name} &" for name in ("rtc", "vcpu", "console") if name in work]
-    return "\n".join(["cd /batch", *commands, "wait", f"echo 'oracle: {vm}.end ok 1'", "echo 'oracle: bye'", ""])
+        start(f"({exercise_loop(vm, exercise, seconds)})")
+    for name in ("rtc", "vcpu", "console"):
+        if name in work:
+            start(f"./oracle_machine {vm} {seconds} {name}")
+    return "\n".join(["cd /batch", *commands, "wait $pids", f"echo 'oracle: {vm}.end ok 1'", "echo 'oracle: bye'", ""])
+
+
+def first_lines(work: list[str]) -> str:
+    """Of the script: until both guests work."""
+    before, after = (line.format(vm=campaign_workloads.RESETTING_VM) if "reset" in work else "" for line in (PAUSE, RESUME))
+    return before + FIRST_LINES + after
 
 
 def describe(work: list[str], duration_us: int, options: Options) -> Workload:
@@ -71,6 +99,9 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
     images = launch.demo_files()
     FOLDER.mkdir(parents=True, exist_ok=True)
     seconds = max(1, -(-duration_us // 1_000_000))
+    listens = not options.icount  # what is typed comes when the host likes
+    if listens:
+        seconds = seconds * LONGER + LONGER_S
     text, services, expected, files = "", [], {}, {"linux": images["linux"]}
     machine_disk = FOLDER / "machine-disk"
     if duration_us != 0 and not options.icount:
@@ -78,7 +109,7 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
     for index, (vm, address) in enumerate(VMS.items()):
         initrd = FOLDER / f"{vm}.cpio"
         if duration_us != 0:
-            script = batch(vm, work, seconds, options.exercise if index == 0 else "")
+            script = batch(vm, work, seconds, listens, options.exercise if index == 0 else "")
             entries = [("batch", DIRECTORY, b""), ("batch/script", REGULAR, script.encode()),
                        ("batch/marker", REGULAR, f"atoll-campaign-{vm}\n".encode()), *programs()]
             initrd.write_bytes(pathlib.Path(images["initramfs"]).read_bytes() + cpio(entries))
@@ -97,6 +128,8 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         services += [f"virtio-blk.{vm}.0", f"virtio-net.{vm}.1"]
         expected[vm] = ["boot", *(WORK_OF[name] for name in WORK_OF if name in work), *(["uplink"] if "net" in work else []),
                         *(["exercise"] if options.exercise and index == 0 else []), "end"]
+    if listens:
+        expected[LISTENER].insert(1, "echo")
     if "reset" in work:
         reset = campaign_workloads.describe(["reset"], duration_us, options)
         text += reset.text
@@ -105,4 +138,4 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         expected |= reset.expected
     services += ["vswitch", "net-driver", "console", "supervisor"] + ([] if options.icount else ["blk-driver"])
     disk = None if options.icount else machine_devices.Disk(str(machine_disk))
-    return Workload(text, files, services, expected, disk)
+    return Workload(text, files, services, expected, disk, LISTENER if listens else "", "echo" in work)

@@ -6,7 +6,10 @@ LOG = re.compile(r"\[(?:0|[1-9]\d*)\.\d{6}\] (.*)")  # Linux pads its seconds wi
 MONITOR = re.compile(r"monitor: (.*)")
 LABEL = re.compile(r"\[([a-z][a-z0-9_-]*)\] (.*)")
 WORD, GOODBYE = "oracle: ", "bye"
-REPORT = re.compile(r"([a-z][a-z0-9_-]*)\.(\w+) (?:(line) (\d+)|(lost) (.*)|(ok|bad) (\d+)((?: \w+=\d+)*))")
+ECHO = "echo"  # the oracle that prints what is typed
+REPORT = re.compile(r"(?P<vm>[a-z][a-z0-9_-]*)\.(?P<oracle>\w+) (?:line (?P<line>\d+)(?: (?P<check>[0-9a-f]+))?|lost (?P<lost>.*)|"
+                    r"(?P<word>ok|bad) (?P<count>\d+)(?P<pairs>(?: \w+=\d+)*))")
+MASK = (1 << 64) - 1
 VM_OFF = re.compile(r"VM (\S+) (?:is off|crashed)")
 # What the log says of no healthy machine, whatever services die in it.
 KERNEL_STOP = re.compile(r"kernel panic|given up|gives up|crashed$|cannot be started|is missing|is lost")
@@ -59,17 +62,32 @@ def parse(text: str, first_vm: str) -> Output:
     return output
 
 
+def check_of(number: int) -> str:
+    """What follows the number of a line that was typed (OracleMix of guests/linux/oracle.h)."""
+    number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9 & MASK
+    number = (number ^ number >> 27) * 0x94d049bb133111eb & MASK
+    return f"{number ^ number >> 31:016x}"
+
+
+def _wanted_check(found: re.Match) -> str | None:
+    """Its first line says that it listens; the others were typed."""
+    number = int(found["line"])
+    return check_of(number) if found["oracle"] == ECHO and number != 0 else None
+
+
 def _add(output: Output, vm: str, report: str) -> None:
     found = REPORT.fullmatch(report)
-    if not found or found[1] != vm:
+    if not found or found["vm"] != vm or found["line"] and found["check"] != _wanted_check(found):
         output.broken.append(f"{vm}: {report}")
-    elif found[3]:
-        output.lines.setdefault((vm, found[2]), []).append(int(found[4]))
-    elif found[5]:
-        output.lost.append(f"{vm}.{found[2]}: {found[6]}")
+        return
+    key = vm, found["oracle"]
+    if found["line"]:
+        output.lines.setdefault(key, []).append(int(found["line"]))
+    elif found["word"]:
+        numbers = {name: int(value) for name, value in (pair.split("=") for pair in found["pairs"].split())}
+        output.ends.setdefault(key, []).append(End(found["word"] == "ok", int(found["count"]), numbers))
     else:
-        numbers = {key: int(value) for key, value in (pair.split("=") for pair in found[9].split())}
-        output.ends.setdefault((vm, found[2]), []).append(End(found[7] == "ok", int(found[8]), numbers))
+        output.lost.append(f"{vm}.{found['oracle']}: {found['lost']}")
 
 
 def problems(output: Output, expected: dict[str, list[str]], frame_deaths: int) -> list[str]:
@@ -86,7 +104,7 @@ def problems(output: Output, expected: dict[str, list[str]], frame_deaths: int) 
             numbers = output.lines.get((vm, oracle), [])
             if numbers != list(range(len(numbers))):
                 found.append(f"{vm}.{oracle}: lines are {ranges(numbers)}")
-            if oracle in ("console", "reset") and ends and len(numbers) != ends[0].count + (oracle == "reset"):
+            if oracle in ("console", "reset", ECHO) and ends and len(numbers) != ends[0].count + (oracle == "reset"):
                 found.append(f"{vm}.{oracle}: {len(numbers)} lines came of {ends[0].count}")
     frames = {key: sum(end.numbers.get(key, 0) for (_, oracle), ends in output.ends.items() if oracle == "net"
                        for end in ends) for key in ("lost", "doubled")}

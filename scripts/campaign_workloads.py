@@ -15,7 +15,8 @@ BARE_VMS = ("left", "right")
 RESETTING_VM = "phoenix"
 MEMORY_MIB, DISK_MIB = 16, 2
 GAP_US, REST_US = 10_000, 300_000  # between two faults; between two of one service
-BOOT_US, FIRST_LINES = 0, ""  # a bare-metal guest is there at once
+BOOT_US = 0  # a bare-metal guest is there at once
+SETTLE_US = 100_000
 RESET_US = 260_000  # a VM starts a quarter of a second after its last start at the soonest
 RESET_PAUSE_US = 220_000  # ... and is there for so long before it resets
 
@@ -39,6 +40,12 @@ class Workload:
     services: list[str]       # tasks that may be hit
     expected: dict[str, list[str]]  # of each VM: the oracles that must say ok at the end, in that order
     machine_disk: machine_devices.Disk | None = None
+    listener: str = ""        # VM whose oracle listens to the console, until it is told to end
+    types: bool = False       # ... and prints what is typed there
+
+
+def first_lines(_: list[str]) -> str:
+    return ""
 
 
 def describe(work: list[str], duration_us: int, options: Options) -> Workload:

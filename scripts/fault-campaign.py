@@ -22,17 +22,18 @@ import campaign_faults
 import campaign_linux
 import campaign_output
 import campaign_report
+import campaign_typist
 import campaign_workloads
 import launch
 import prepare
 import session
 from schemas import InputError
 
-WARM_UP_US, SETTLE_US = 20_000, 100_000
+WARM_UP_US = 20_000
 # Guests work somewhat longer than faults come: the script itself takes time, too.
 SLACK_US, SLACK_SHARE = 500_000, 0.05
 SWEEP_WITHIN, SWEEP_LIMIT_US = "20s", 3_600_000_000
-LAST_LINE, KEY_AT_END = "monitor: the script has ended", b"q"
+LAST_LINE = "monitor: the script has ended"
 CRASHES_EVERY = 50           # records are asked for in time: the supervisor keeps 256
 PROGRESS_SECONDS = 10
 LIMIT_SECONDS = 120          # of real time beside that of the guests
@@ -60,8 +61,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--faults", metavar="LIST", default=",".join(campaign_faults.FAIL_STOP),
                         help=f"of {', '.join(campaign_faults.KINDS)}; fail-stop, corruption: all that are so "
                         "(default fail-stop)")
-    parser.add_argument("--workload", metavar="LIST", default=",".join(campaign_workloads.WORK),
-                        help=f"of {', '.join(campaign_workloads.WORK)}; all by default")
+    parser.add_argument("--workload", metavar="LIST", default="",
+                        help=f"of {', '.join(campaign_workloads.WORK)}, with Linux guests of {', '.join(campaign_linux.WORK)} "
+                        "(echo not with --icount); all by default")
     parser.add_argument("--guests", choices=("bare", "linux"), default="bare", help="bare-metal guests, which boot at "
                         "once, or Debian's (default bare)")
     parser.add_argument("--device", metavar="NAME[:CONFIG]", action="append", default=[], help="one more device of the first "
@@ -116,7 +118,7 @@ def make_sweep(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
         pause_us=0, depth=1, span=arguments.span, until_key=True))
     if found[1] not in workload.services:
         parser.error(f"--sweep: {found[1]} is none of {', '.join(workload.services)}")
-    script = campaign_faults.sweep_script(faults, WARM_UP_US, SETTLE_US, CRASHES_EVERY, SWEEP_WITHIN)
+    script = campaign_faults.sweep_script(faults, WARM_UP_US, campaign_workloads.SETTLE_US, CRASHES_EVERY, SWEEP_WITHIN)
     return Campaign(faults, workload, script, len(faults) / 1000, until_key=True)
 
 
@@ -132,7 +134,7 @@ def make_corruption(parser: argparse.ArgumentParser, arguments: argparse.Namespa
                                   arguments.gap or campaign_corruption.GAP_US, 0)
     length = WARM_UP_US + int(campaign_faults.duration_us(faults) * (1 + SLACK_SHARE)) + SLACK_US
     workload = describe(length)
-    script = campaign_faults.script(faults, WARM_UP_US, SETTLE_US, CRASHES_EVERY, campaign_corruption.WITHIN)
+    script = campaign_faults.script(faults, WARM_UP_US, campaign_workloads.SETTLE_US, CRASHES_EVERY, campaign_corruption.WITHIN)
     vm, oracles = next(iter(workload.expected.items()))
     script += f'expect {vm} "oracle: {vm}.{oracles[-1]} ok" within 1000s\nwait 10ms\npower-off\n'
     return Campaign(faults, workload, script, length / 1e6, True)
@@ -141,9 +143,10 @@ def make_corruption(parser: argparse.ArgumentParser, arguments: argparse.Namespa
 def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Campaign:
     if arguments.sweep is not None:
         return make_sweep(parser, arguments)
-    work = names(parser, "--workload", arguments.workload, campaign_workloads.WORK)
-    kinds = names(parser, "--faults", arguments.faults, campaign_faults.KINDS)
     guests = campaign_linux if arguments.guests == "linux" else campaign_workloads
+    known = [name for name in guests.WORK if name != campaign_output.ECHO or not arguments.icount]  # nobody types then
+    work = names(parser, "--workload", arguments.workload or ",".join(known), known)
+    kinds = names(parser, "--faults", arguments.faults, campaign_faults.KINDS)
     corruptions = [kind for kind in kinds if campaign_faults.KINDS[kind].corruption]
     if corruptions:
         if corruptions != kinds:
@@ -165,8 +168,8 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     faults = campaign_faults.plan(services, kinds, arguments.count, arguments.seed, gap, rest, patience)
     length = WARM_UP_US + int(campaign_faults.duration_us(faults, patience) * (1 + SLACK_SHARE)) + SLACK_US + guests.BOOT_US
     workload = guests.describe(work, length, options)
-    script = guests.FIRST_LINES + campaign_faults.script(faults, WARM_UP_US, SETTLE_US, CRASHES_EVERY)
-    return Campaign(faults, workload, script, (length + SETTLE_US) / 1e6)
+    script = guests.first_lines(work) + campaign_faults.script(faults, WARM_UP_US, guests.SETTLE_US, CRASHES_EVERY)
+    return Campaign(faults, workload, script, (length + guests.SETTLE_US) / 1e6)
 
 
 def next_builds(campaign: Campaign) -> list[str]:
@@ -175,8 +178,8 @@ def next_builds(campaign: Campaign) -> list[str]:
     return [str(launch.TARGET / "services" / name) for name in sorted(wanted) if "/" not in name]
 
 
-def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str]:
-    """Exit status of the machine and what it printed."""
+def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str, campaign_typist.Typist]:
+    """Exit status of the machine, what it printed, and who typed."""
     with tempfile.TemporaryDirectory(prefix="atoll-campaign-") as name:
         folder = pathlib.Path(name)
         system, script = folder / "system.textproto", folder / "script"
@@ -194,13 +197,15 @@ def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str]:
             limit = LIMIT_SECONDS + campaign.seconds * SLOWNESS
             lines = []
             with session.Deadline(process, limit) as deadline:
+                keyboard = campaign_typist.Typist(process.stdin, campaign.workload, campaign.until_key)
                 with (arguments.console or pathlib.Path(os.devnull)).open("w", encoding="utf-8") as console:
-                    progress(process, lines, campaign, console)
+                    progress(process, lines, campaign, keyboard, console)
                 status = process.wait()
-    return (session.TIMEOUT_STATUS if deadline.expired else status), "".join(lines)
+    return (session.TIMEOUT_STATUS if deadline.expired else status), "".join(lines), keyboard
 
 
-def progress(process: subprocess.Popen, lines: list[str], campaign: Campaign, console: TextIO) -> None:
+def progress(process: subprocess.Popen, lines: list[str], campaign: Campaign, keyboard: campaign_typist.Typist,
+             console: TextIO) -> None:
     """Keeps the output, now and then says how far it is, and tells guests that wait for it that the script is over."""
     ordered, losses, said = 0, 0, time.monotonic()
     for raw in process.stdout:
@@ -209,22 +214,22 @@ def progress(process: subprocess.Popen, lines: list[str], campaign: Campaign, co
         console.write(line)
         ordered += bool(campaign_report.ORDER_LINE.match(line))
         losses += " lost " in line and "oracle: " in line
-        if line.startswith(LAST_LINE) and campaign.until_key:
-            process.stdin.write(KEY_AT_END)
-            process.stdin.flush()
+        keyboard.see(line, lines)
+        if line.startswith(LAST_LINE):
+            keyboard.end()
         if time.monotonic() - said > PROGRESS_SECONDS:
             said = time.monotonic()
             print(f"{ordered} of {len(campaign.faults)} faults, {losses} losses", flush=True)
 
 
-def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: str) -> int:
+def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: str, keyboard: campaign_typist.Typist) -> int:
     output = campaign_output.parse(text, next(iter(campaign.workload.expected)))
     deaths = campaign_report.parse(output.monitor)
     unordered = campaign_report.match(deaths, campaign.faults, campaign_report.orders(output.monitor, campaign.faults))
     if campaign.corrupts:
         return judge_corruption(campaign, arguments, status, text, deaths)
     frames = sum(death.service.split(".")[0] in campaign_report.FRAME_SERVICES for death in deaths)
-    problems = campaign_output.problems(output, campaign.workload.expected, frames)
+    problems = campaign_output.problems(output, campaign.workload.expected, frames) + keyboard.problems(output)
     refusals = campaign_report.refused(output.monitor, campaign.faults)
     problems += [f"was not noticed: {fault.command}" for fault in campaign_report.unnoticed(campaign.faults, deaths, refusals)]
     problems += [f"died by itself: {death.service} ({death.cause}, {death.text})" for death in unordered]
@@ -289,13 +294,13 @@ def main() -> int:
     try:
         campaign = make_campaign(parser, arguments)
         print(f"{arguments.count} faults of seed {arguments.seed} in {campaign.seconds:.0f} s of the guests' time", flush=True)
-        status, text = run(campaign, arguments)
+        status, text, keyboard = run(campaign, arguments)
     except InputError as error:
         launch.say(str(error))
         return session.FAILED_STATUS
     except KeyboardInterrupt:
         return session.INTERRUPTED_STATUS
-    return judge(campaign, arguments, status, text)
+    return judge(campaign, arguments, status, text, keyboard)
 
 
 if __name__ == "__main__":

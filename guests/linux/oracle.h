@@ -57,6 +57,10 @@ static inline double OracleSeconds(void) {
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+// Until `end`, or until somebody was told to end (oracle_machine echo).
+#define ORACLE_STOP "/tmp/stop"
+static inline int OracleGoesOn(double end) { return OracleSeconds() < end && access(ORACLE_STOP, F_OK) != 0; }
+
 // A bijection that spreads its argument over all bits (the finalizer of SplitMix64).
 static inline uint64_t OracleMix(uint64_t value) {
   value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9;

@@ -54,7 +54,7 @@ static void* Work(void* argument) {
     OracleLost("%s does not open: %d", path, errno);
     return NULL;
   }
-  while (OracleSeconds() < end) {
+  while (OracleGoesOn(end)) {
     // Half of the threads write through the page cache: what fsync acknowledged must be on the disk.
     const int file = thread % 2 == 0 ? direct : cached;
     seed = OracleMix(seed + 0x9e3779b97f4a7c15);

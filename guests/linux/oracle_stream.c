@@ -31,7 +31,7 @@ static void* Send(void* argument) {
   const unsigned stream = packed >> 16;
   static __thread uint64_t chunk[kChunk / 8];
   const double end = OracleSeconds() + seconds;
-  for (uint64_t at = 0; OracleSeconds() < end; at += kChunk) {
+  for (uint64_t at = 0; OracleGoesOn(end); at += kChunk) {
     Fill(chunk, stream, address != NULL, at);
     for (size_t done = 0; done < kChunk;) {
       const ssize_t now = send(socket_of, (char*)chunk + done, kChunk - done, MSG_NOSIGNAL);

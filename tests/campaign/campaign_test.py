@@ -12,6 +12,7 @@ sys.dont_write_bytecode = True
 import campaign_faults  # noqa: E402
 import campaign_output  # noqa: E402
 import campaign_report  # noqa: E402
+import campaign_typist  # noqa: E402
 import campaign_workloads  # noqa: E402
 
 SERVICES = [f"pl011.vm{i}" for i in range(8)]
@@ -119,6 +120,55 @@ class Output(unittest.TestCase):
     def test_numbers_as_ranges(self):
         self.assertEqual(campaign_output.ranges([0, 1, 2, 5, 7, 8]), "0-2, 5, 7-8")
         self.assertEqual(campaign_output.ranges([]), "")
+
+
+class Pipe:
+    def __init__(self):
+        self.keys = b""
+
+    def write(self, keys: bytes) -> None:
+        self.keys += keys
+
+    def flush(self) -> None:
+        pass
+
+
+class Typing(unittest.TestCase):
+    """A guest that prints what is typed."""
+
+    def session(self, lines: int, broken=lambda line: line, types=True):
+        workload = campaign_workloads.Workload("", {}, [], {}, listener="left", types=types)
+        pipe, output = Pipe(), ["oracle: left.echo line 0\n"]
+        typist = campaign_typist.Typist(pipe, workload)
+        typist.see(output[0], output)
+        for number in range(1, lines + 1):
+            typed = pipe.keys.split(b"\n")[number - 1].decode()
+            output.append("oracle: left.echo line " + broken(typed) + "\n")
+            typist.see(output[-1], output)
+        typist.end()
+        for typed in pipe.keys.split(b"\n")[lines:-2]:
+            output.append(f"oracle: left.echo line {typed.decode()}\n")
+        parsed = campaign_output.parse("".join(output), "left")
+        return typist.problems(parsed) + parsed.broken, pipe.keys
+
+    def test_of_a_guest_that_prints_all(self):
+        problems, keys = self.session(9)
+        self.assertEqual(problems, [])
+        self.assertTrue(keys.endswith(b"\nend\n"))
+        self.assertEqual(keys.count(b"\n"), 9 + campaign_typist.AHEAD + 1)
+
+    def test_sees_a_byte_that_is_lost_doubled_or_another(self):
+        for broken in (lambda line: line[:-1], lambda line: line + line[-1], lambda line: line[:-1] + "g",
+                       lambda line: line.split()[0], lambda line: "", lambda line: line[1:]):
+            self.assertNotEqual(self.session(9, lambda line, broken=broken: broken(line) if line.startswith("5 ") else line)[0], [])
+
+    def test_sees_a_line_that_is_doubled_or_missing(self):
+        for other in (4, 6):
+            self.assertNotEqual(self.session(9, lambda line, other=other: campaign_typist.line(other)
+                                             if line.startswith("5 ") else line)[0], [])
+
+    def test_types_nothing_unless_it_is_asked_to(self):
+        self.assertEqual(self.session(0, types=False), ([], b"end\n"))
 
 
 class Report(unittest.TestCase):
