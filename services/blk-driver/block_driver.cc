@@ -20,7 +20,7 @@ constexpr uint64_t kSecond = 1000;  // milliseconds
 constexpr uint64_t kCloseMilliseconds = 300;
 
 // Rounds of work before signals have their turn: clients on other CPUs may submit without end.
-constexpr uint32_t kRounds = 16;
+constexpr uint32_t kRounds = 4;
 
 // The device may be reset once without having completed anything in between.
 constexpr uint32_t kMaxIdleRestarts = 1;

@@ -19,7 +19,7 @@ constexpr std::string_view kHelp =
     "break, "
     "Ctrl-A x: power off, Ctrl-A Ctrl-A: a Ctrl-A, Ctrl-A ?: this";
 
-constexpr size_t kInputPerTurn = 256;
+constexpr size_t kInputPerTurn = 64;
 
 // So long a guest in focus may leave its full input ring alone before input is dropped. A real UART
 // would overrun.

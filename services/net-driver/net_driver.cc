@@ -17,7 +17,7 @@ namespace {
 
 // Frames of each direction in a round, and rounds before signals have their turn.
 constexpr uint32_t kBatch = 64;
-constexpr uint32_t kRounds = 16;
+constexpr uint32_t kRounds = 4;
 
 constexpr uint32_t kMaxIdleRestarts = 2;
 

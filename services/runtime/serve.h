@@ -46,7 +46,9 @@ template <typename Handler>
     NoteHeartbeat();
     if (bits == kHeartbeat) return;
   }
+  const uint64_t begin = StatisticsTicks();
   handler.OnSignals(bits & ~kHeartbeat);
+  NoteSignals(begin);
 }
 
 // Serves generated interfaces (classes derived from XServer) and signals.

@@ -21,6 +21,7 @@ struct Statistics {
   // request; 0: not yet.
   uint64_t first_answer;
   uint64_t first_completion;
+  uint64_t longest;  // ticks that the longest batch of signals took, with whatever else ran meanwhile
   std::array<uint64_t, kCounters> counters;
   std::array<std::array<char, kNameBytes>, kCounters> names;  // zeros at the end; empty: not used
   uint64_t heartbeats;  // that its loop has seen: it does not only take its signals
@@ -51,6 +52,14 @@ inline void NoteCompletion() {
   uint64_t& first = OwnStatistics().first_completion;
   if (first == 0) [[unlikely]]
     first = StatisticsTicks();
+}
+
+// A batch of signals was served that began at `begin`.
+inline void NoteSignals(uint64_t begin) {
+  uint64_t& longest = OwnStatistics().longest;
+  const uint64_t passed = StatisticsTicks() - begin;
+  if (passed > longest) [[unlikely]]
+    longest = passed;
 }
 
 // Counters are named when the service starts; those without a name are not shown.

@@ -118,7 +118,8 @@ bool MonitorListing::NextStatistics(LogLine& line) {
     if (line_ == 0) {
       Seconds(line.Append(view.name).Append(": started at "), view.started);
       After(line, ", answered", view.first_answer, view.started);
-      After(line, ", completed", view.first_completion, view.started).Append(" ns");
+      After(line, ", completed", view.first_completion, view.started);
+      After(line, ", longest batch of signals", view.longest, 0).Append(" ns");
     } else {
       const StatisticsView::Counter& counter = view.counters[line_ - 1];
       const auto end = std::ranges::find(counter.name, '\0');

@@ -39,6 +39,7 @@ struct StatisticsView {
   uint64_t started = 0;  // CNTPCT_EL0, as the next two
   uint64_t first_answer = 0;
   uint64_t first_completion = 0;
+  uint64_t longest = 0;  // ticks that the longest batch of signals took
   size_t count = 0;
   std::array<Counter, Statistics::kCounters> counters{};
 };

@@ -386,6 +386,7 @@ bool ServiceOperations::ReadStatistics(size_t index, StatisticsView& view) {
   if (!said.has_value()) return true;
   view.first_answer = said->first_answer;
   view.first_completion = said->first_completion;
+  view.longest = said->longest;
   for (size_t i = 0; i < said->counters.size(); ++i) {
     if (said->names[i][0] == '\0') continue;
     StatisticsView::Counter& counter = view.counters[view.count++];

@@ -52,7 +52,7 @@ class Receiver {
 
  private:
   // What one call of Run does at most, before other events have their turn.
-  static constexpr uint32_t kPassFrames = 128;
+  static constexpr uint32_t kPassFrames = 64;
 
   enum class Outcome {
     kDone,       // delivered or dropped: the frame leaves the ring

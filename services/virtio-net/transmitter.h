@@ -38,7 +38,7 @@ class Transmitter {
 
  private:
   // What one call of Run does at most, before other events have their turn.
-  static constexpr uint32_t kPassFrames = 128;
+  static constexpr uint32_t kPassFrames = 64;
 
   enum class Outcome { kUsed, kNoRoom, kBroken };
   // What the header asks for, checked; nullopt: the frame is to be dropped.

@@ -16,6 +16,8 @@ using net::FrameHeader;
 constexpr size_t kHeadAlways = 32;  // addresses and VLAN tag
 constexpr int64_t kTurnBytes = 128 << 10;
 constexpr int64_t kFrameCost = 512;  // bytes that could be copied in the time of all else
+// After so many turns signals have theirs: those who send fill their rings while this works, so else there need be no end.
+constexpr uint32_t kTurnsPerJob = 8;
 
 // What the user sees of this instance (statistics.h).
 enum Counter : size_t { kCountFrames, kCountBytes, kCountQuarantines };
@@ -114,9 +116,10 @@ void Switch::OnSignals(uint64_t bits) {
     });
   }
   Wake(ports);
-  while (active_ != 0) {
+  for (uint32_t turns = 0; active_ != 0 && turns < kTurnsPerJob;) {
     now_ = surroundings_.counter.Ticks();
     const uint32_t round = active_;
+    turns += static_cast<uint32_t>(std::popcount(round));
     const uint32_t later = round & (Bit(first_) - 1);  // before the first: after the last
     ForEach(round & ~later, [this](uint32_t number) { TakeTurn(number); });
     ForEach(later, [this](uint32_t number) { TakeTurn(number); });
@@ -356,8 +359,12 @@ void Switch::CheckRings(Port& port) {
   port.counters.ring_faults = faults;
 }
 
-// To find out which of the ports that others wait for have stalled.
+// To go on with what is left, or to find out which of the ports that others wait for have stalled.
 void Switch::SetTimer() {
+  if (active_ != 0) {  // at once, but after the signals that came meanwhile
+    timer_ = 0;
+    return surroundings_.timer.Set(0);
+  }
   if (timer_.has_value()) return;
   ForEach(present_, [this](uint32_t number) {
     const Port& port = *ports_[number];
