@@ -10,6 +10,9 @@ namespace {
 // reverse. The labels of lines count.
 constexpr size_t kOutputPerTurn = 512;
 
+// Bytes of output that are looked through for an expected text, likewise.
+constexpr size_t kSearchedPerTurn = 4096;
+
 // A guest keeps the UART for this many bytes and to the end of the line, but not for more than the
 // second number.
 constexpr size_t kRun = 512;
@@ -72,10 +75,10 @@ void Console::Start() {
 void Console::OnSignals(uint64_t bits) {
   if ((bits & kFlushSignal) != 0) state_.flushing = 1;
   LookAtVms();
-  LookForExpected();
+  const bool looked = LookForExpected();
   const bool input_has_room = ReceiveInput();
   ports_.uart.EnableReceiveInterrupt(input_has_room);
-  Progress output = SendOutput();
+  const Progress output = looked ? SendOutput() : Progress::kMore;
   ports_.uart.EnableSendInterrupt(output == Progress::kBlocked);
   if (state_.flushing != 0 && output == Progress::kDone && ports_.uart.IsIdle()) {
     ports_.flushed.Notify();  // twice if this instance ends here: the supervisor does not count
@@ -102,14 +105,16 @@ void Console::SetTimer(Progress output, bool input_has_room) {
 }
 
 // Before room of a ring is given back: what was printed is looked at while it is there.
-void Console::LookForExpected() {
+bool Console::LookForExpected() {
+  size_t budget = kSearchedPerTurn;
   for (uint32_t guest = 0; guest < guest_count_ && matcher_.IsArmed(); ++guest) {
     const std::optional<uint32_t> end =
-        matcher_.Find(guest, guests_[guest]->name, guests_[guest]->line.output);
+        matcher_.Find(guest, guests_[guest]->name, guests_[guest]->line.output, budget);
     if (!end.has_value()) continue;
     ports_.uart.Commit({WordStore{&state_.searched[guest], *end}, matcher_.MetStore()});
     ports_.monitor.supervisor.Notify();
   }
+  return budget != 0;
 }
 
 Console::Progress Console::SendOutput() {

@@ -106,7 +106,7 @@ class Console {
   bool IsUp(uint32_t guest);
   std::string_view StateName(uint32_t guest);
   void LookAtVms();
-  void LookForExpected();
+  bool LookForExpected();  // false: not at all yet
 
   // ---- output
   // Something that comes in whole lines.

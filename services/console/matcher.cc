@@ -34,7 +34,7 @@ bool Matcher::IsArmed() {
 }
 
 std::optional<uint32_t> Matcher::Find(uint32_t guest, std::string_view name,
-                                      const ByteRingReader& output) {
+                                      const ByteRingReader& output, size_t& budget) {
   const std::string_view vm(vm_.data(), strnlen(vm_.data(), vm_.size()));
   if (!vm.empty() && vm != name) return std::nullopt;
   const uint32_t end = output.Written();
@@ -42,10 +42,11 @@ std::optional<uint32_t> Matcher::Find(uint32_t guest, std::string_view name,
   // Also if the ring's indices make no sense.
   if (end - at > output.capacity()) at = end - static_cast<uint32_t>(output.capacity());
   const std::string_view text(text_.data(), text_bytes_);
-  while (end - at >= text.size()) {
+  while (budget != 0 && end - at >= text.size()) {
     std::array<char, kChunk> chunk;
     const std::span<char> bytes = std::span(chunk).first(std::min<size_t>(kChunk, end - at));
     output.CopyFrom(at, std::as_writable_bytes(bytes));
+    budget -= std::min(budget, bytes.size());
     const auto found = std::ranges::search(bytes, text);
     if (!found.empty()) {
       return at + static_cast<uint32_t>(found.begin() - bytes.begin() + text.size());

@@ -24,8 +24,10 @@ class Matcher {
   // Whether there is an expectation that was not met yet.
   bool IsArmed();
 
-  // Where the text ends in the output of a guest, if it is there. Call it before the output's room is given back.
-  std::optional<uint32_t> Find(uint32_t guest, std::string_view name, const ByteRingReader& output);
+  // Where the text ends in the output of a guest, if it is there. Looks at no more than `budget` bytes, which it counts
+  // down; call it until it leaves some, before the output's room is given back.
+  std::optional<uint32_t> Find(uint32_t guest, std::string_view name, const ByteRingReader& output,
+                               size_t& budget);
 
   // The word in which it is noted that the expectation was met.
   WordStore MetStore() { return {.word = &expectation_.met, .value = number_}; }

@@ -213,7 +213,10 @@ class ByteRingReader : public ByteRing {
   // last capacity() ones are still there, whether they were consumed or not.
   uint32_t Written() const { return Load(kWriterIndex); }
   void CopyFrom(uint32_t position, std::span<std::byte> bytes) const {
-    for (std::byte& byte : bytes) byte = data_.data()[Offset(position++)];
+    const size_t offset = Offset(position);
+    const size_t first = std::min(bytes.size(), capacity() - offset);
+    std::memcpy(bytes.data(), data_.data() + offset, first);
+    if (first < bytes.size()) std::memcpy(bytes.data() + first, data_.data(), bytes.size() - first);
   }
 
   size_t Read(std::span<std::byte> bytes) {

@@ -21,7 +21,8 @@ struct Statistics {
   // request; 0: not yet.
   uint64_t first_answer;
   uint64_t first_completion;
-  uint64_t longest;  // ticks that the longest batch of signals took, with whatever else ran meanwhile
+  uint64_t
+      longest;  // ticks that the longest batch of signals took, with whatever else ran meanwhile
   std::array<uint64_t, kCounters> counters;
   std::array<std::array<char, kNameBytes>, kCounters> names;  // zeros at the end; empty: not used
   uint64_t heartbeats;  // that its loop has seen: it does not only take its signals

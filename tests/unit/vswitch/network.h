@@ -119,8 +119,8 @@ class Network : public SwitchLog {
     }
     failed ? switch_->Fail() : switch_->Start(blamed);
   }
-  void Run() { switch_->OnSignals((uint64_t{1} << stations_.size()) - 1); }
-  void RunPort(uint32_t i) { switch_->OnSignals(uint64_t{1} << i); }
+  void Run() { Signal((uint64_t{1} << stations_.size()) - 1); }
+  void RunPort(uint32_t i) { Signal(uint64_t{1} << i); }
 
   // Time goes on, and the timer fires if it is due.
   void Pass(uint64_t milliseconds) {
@@ -146,6 +146,12 @@ class Network : public SwitchLog {
   std::vector<std::string> log;
 
  private:
+  // Until it has nothing to do now.
+  void Signal(uint64_t bits) {
+    switch_->OnSignals(bits);
+    while (timer.deadline == 0 && timer.Expire(0)) switch_->OnSignals(Switch::kTimerSignal);
+  }
+
   std::vector<Station> stations_;
   std::vector<PortSettings> settings_;
   std::unique_ptr<Switch> switch_;

@@ -57,6 +57,46 @@ TEST_F(Pressure, unicast_waits_for_room_and_nothing_is_lost) {
   EXPECT_EQ(n_.counters(1).stalled + n_.counters(1).full, 0u);
 }
 
+// A clock that the switch looks at now and then, and with each look there is more to do.
+class Refiller final : public Counter {
+ public:
+  uint64_t Ticks() const override {
+    for (; sender != nullptr && sender->Send(MakeFrame(kBroadcast, Mac(0))); ++sent) {
+    }
+    looks += sender != nullptr ? 1 : 0;
+    if (looks == kTooMany) sender = nullptr;
+    return 0;
+  }
+  uint64_t TicksPerSecond() const override { return FakeCounter::kFrequency; }
+
+  static constexpr uint32_t kTooMany = 1000;
+  mutable Station* sender = nullptr;
+  mutable uint32_t looks = 0, sent = 0;
+};
+
+TEST(Switch, a_job_ends_although_a_sender_does_not) {
+  Refiller refiller;
+  Network log(1);  // only what it hears of quarantines
+  FakeTimer timer;
+  Quarantine<Switch::kPorts> quarantine = {};
+  std::array<Station, 2> stations;
+  Switch vswitch(Switch::Surroundings{refiller, timer, log, quarantine});
+  for (uint32_t i = 0; i < 2; ++i) {
+    ASSERT_EQ(vswitch.AddPort(i, {}, stations[i].memory(), stations[i].notifier), Status::kOk);
+  }
+  vswitch.Start(false);
+  refiller.sender = &stations[0];
+  ASSERT_TRUE(stations[0].Send(MakeFrame(kBroadcast, Mac(0))));
+  vswitch.OnSignals(1);
+  EXPECT_LT(refiller.looks, 20u);
+  EXPECT_EQ(timer.deadline, 0u) << "it comes back at once";
+  const uint32_t looks = refiller.looks;
+  ASSERT_TRUE(timer.Expire(0));
+  vswitch.OnSignals(Switch::kTimerSignal);
+  EXPECT_GT(refiller.looks, looks);
+  EXPECT_NE(refiller.sender, nullptr);
+}
+
 TEST_F(Pressure, a_sender_that_waits_for_room_is_signalled) {
   Block(0, 1);
   EXPECT_FALSE(n_[0].Send(MakeFrame(Mac(1), Mac(0), 0, kBig)));
