@@ -25,21 +25,25 @@ static double end;
 static void Rtc(void) {
   const int clock = open("/dev/rtc0", O_RDONLY);
   long first = -1, last = 0;
-  double begin = 0;
+  double begin = 0, begun = 0;  // the first read
   if (clock < 0) OracleLost("/dev/rtc0: error %d", errno);
   while (clock >= 0 && OracleGoesOn(end)) {
     struct rtc_time now;
+    const double before = OracleSeconds();  // a read may take long: it is of some moment until it is done
     if (ioctl(clock, RTC_RD_TIME, &now) != 0) OracleLost("a read of the clock: error %d", errno);
     struct tm time = {.tm_sec = now.tm_sec, .tm_min = now.tm_min, .tm_hour = now.tm_hour, .tm_mday = now.tm_mday,
                       .tm_mon = now.tm_mon, .tm_year = now.tm_year};
     const long seconds = timegm(&time);
     if (first < 0) {
       first = last = seconds;
-      begin = OracleSeconds();
+      begin = before;
+      begun = OracleSeconds();
     }
-    const long elapsed = (long)(OracleSeconds() - begin);
+    const long least = (long)(before - begun) - 2, most = (long)(OracleSeconds() - begin) + 2;
     if (seconds < last) OracleLost("the clock went back from %ld to %ld", last, seconds);
-    if (labs(seconds - first - elapsed) > 2) OracleLost("the clock is wrong: %ld s of %ld", seconds - first, elapsed);
+    if (seconds - first < least || seconds - first > most) {
+      OracleLost("the clock is wrong: %ld s of %ld to %ld", seconds - first, least + 2, most - 2);
+    }
     last = seconds;
     ++oracle_done;
     usleep(kRtcMicroseconds);
