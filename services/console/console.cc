@@ -8,7 +8,7 @@ namespace {
 
 // Bytes in one turn of the event loop, so that commands are seen under endless output and the
 // reverse. The labels of lines count.
-constexpr size_t kOutputPerTurn = 512;
+constexpr size_t kOutputPerTurn = 4096;
 
 // Bytes of output that are looked through for an expected text, likewise.
 constexpr size_t kSearchedPerTurn = 4096;
@@ -199,7 +199,7 @@ Console::LineSource* Console::DueSource() {
 Console::Progress Console::SendLines(LineSource& source, size_t& budget) {
   if (!TakeOver(source.writer)) return Progress::kBlocked;
   lines_wait_since_.reset();
-  for (size_t sent = 0; (sent < kLongestRun && budget != 0) || line_.mid_line; ++sent) {
+  for (size_t sent = 0; sent < kLongestRun || line_.mid_line; ++sent) {
     std::array<std::byte, 1> next;
     if (source.ring.Peek(next) == 0) {
       source.room.Notify();

@@ -62,6 +62,7 @@ class FakeOperations final : public Operations {
     view.name = index == 0 ? "pl011.vm0" : "console";
     view.started = 1'500'000;
     view.first_answer = 1'500'002;
+    view.longest = 900;
     view.count = 1;
     std::string_view("bytes").copy(view.counters[0].name.data(), 5);
     view.counters[0].value = 99;
@@ -350,7 +351,8 @@ TEST(MonitorUser, lists) {
   m.Type("stats pl011\nlog\ncrashes 1\n");
   m.Settle();
   EXPECT_EQ(m.Output(),
-            "pl011.vm0: started at 1.500000000, answered +2000, completed - ns\n"
+            "pl011.vm0: started at 1.500000000, answered +2000, completed -, "
+            "longest batch of signals +900000 ns\n"
             "  bytes                   99\n"
             "[1.0] a line\n[2.0] another\n"
             "#2 2.000000000 console generation 0: fault pc 0x400010 esr 0x92000046 far 0x0; "
