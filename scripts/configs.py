@@ -1,7 +1,13 @@
 """How the start configuration of each service is filled: message name -> fields, in one table."""
+import re
+
 import manifest
 from machine import DISK_SERVICE, NETWORK_DRIVER, NETWORK_SERVICE
 
+CONSOLE_SERVICE = "virtio-console"
+CONSOLE_LINES = 8            # Console::kMaxGuests
+PORT_NAME_MAX = 31           # services/virtio-console/virtio-console.options
+PORT_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{PORT_NAME_MAX}}}\Z")
 SECTORS_PER_MIB = (1 << 20) // 512
 VSOCK_SERVICE = "virtio-vsock"
 VSOCK_FIRST_CID = 3          # 5.10.4: 0, 1 and 2 are not guests'
@@ -140,7 +146,38 @@ def _rtc(instance, _machine) -> dict:
 
 def _console(_instance, machine) -> dict:
     uarts = sorted((i.index, i.vm.name) for i in machine.instances if i.service.name == "pl011")
-    return {"guest": [name for _, name in uarts]}
+    consoles = [i for i in machine.instances if i.service.name == CONSOLE_SERVICE]
+    if len(uarts) + len(consoles) > CONSOLE_LINES:
+        raise machine.error("vm", f"{len(uarts)} pl011 and {len(consoles)} {CONSOLE_SERVICE} in all VMs; the console has "
+                            f"{CONSOLE_LINES} lines (without: \"pl011\")")
+
+    def name_of(console):
+        own = [i for i in console.vm.instances if i.service.name == CONSOLE_SERVICE]
+        alone = len(own) == 1 and not console.vm.instance("pl011")
+        return console.vm.name if alone else f"{console.vm.name}.hvc{own.index(console)}"
+
+    return {"guest": [name for _, name in uarts], "hvc": [name_of(i) for i in consoles]}
+
+
+def _port_switch(_instance, machine) -> dict:
+    """Ports of the same name in two devices are connected; one that is a loop, with itself."""
+    ends = {}
+    for device in (i for i in machine.instances if i.service.name == CONSOLE_SERVICE):
+        field = f"vm {device.vm.name}: {device.service.name} in slot {device.virtio_slot}: port"
+        ports = machine.schemas.message(device.manifest.config).FromString(device.config).port
+        for number, port in enumerate(ports):
+            if not PORT_NAME.match(port.name):
+                raise machine.error(field, f'"{port.name}" must be 1..{PORT_NAME_MAX} letters, digits, \'.\', \'_\' or \'-\'')
+            if any(p.name == port.name for p in ports[:number]):
+                raise machine.error(field, f'"{port.name}" is there twice')
+            key = (port.name, device.label) if port.loop else port.name
+            ends.setdefault(key, []).extend([(device, number)] * (2 if port.loop else 1))
+    for key, found in ends.items():
+        if len(found) != 2:
+            raise machine.error("vm", f'port "{key}" is in {", ".join(d.label for d, _ in found)}: it needs two ends '
+                                "(or loop: true)")
+    return {"link": [{"device": one.index, "port": port, "other_device": other.index, "other_port": other_port}
+                     for (one, port), (other, other_port) in ends.values()]}
 
 
 def _affinities(vm) -> list:
@@ -157,6 +194,7 @@ CONFIGS = {
     "BlockDriverConfig": _block_driver,
     "ConsoleConfig": _console,
     "NetworkConfig": _network,
+    "PortSwitchConfig": _port_switch,
     "RtcConfig": _rtc,
     "SwitchConfig": _switch,
     "VgicConfig": _vgic,

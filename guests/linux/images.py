@@ -19,8 +19,13 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 KERNEL_PACKAGE, BUSYBOX_PACKAGE = "linux-image-cloud-arm64:arm64", "busybox-static:arm64"
-MODULES = ["virtio_ring", "virtio", "virtio_mmio", "virtio_blk", "failover", "net_failover", "virtio_net", "virtio-rng", "watchdog",
-           "sp805_wdt", "vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport"]
+# One line for each device. Which are loaded is for init to say.
+MODULES = ["virtio_ring", "virtio", "virtio_mmio", "virtio_blk",
+           "failover", "net_failover", "virtio_net",
+           "virtio-rng",
+           "virtio_console",
+           "watchdog", "sp805_wdt",
+           "vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport"]
 FILES = {"init": "init", "etc/inittab": "inittab", "etc/udhcpc.script": "udhcpc.script"}  # in the initramfs: here
 EXECUTABLE = ("init", "etc/udhcpc.script")
 DATA_MIB = 1024

@@ -63,8 +63,9 @@ void Console::Start() {
   ports_.uart.Initialize();
   // The earlier instance may have ended between a byte's way into a ring and the notification.
   for (uint32_t guest = 0; guest < guest_count_; ++guest) {
-    const ByteRingWriter& ring = guests_[guest]->line.input;
-    if (ring.Free() != ring.capacity()) guests_[guest]->input.Notify();
+    const ConsoleLine& line = guests_[guest]->line;
+    const bool has_input = line.input.Free() != line.input.capacity();
+    if (has_input || line.output.Available() != 0) guests_[guest]->input.Notify();
   }
   if (state_.power_off == PowerOffWish::kWanted) AskForPowerOff();
   ports_.log_room.Notify();
@@ -258,6 +259,8 @@ Console::Progress Console::SendFrom(uint32_t guest, size_t& budget) {
       if (!ports_.uart.CanSend()) return Progress::kBlocked;
       line_.mid_line = chunk[i] != std::byte{'\n'};
       ports_.uart.Send(chunk[i], {ring.ConsumeLater(), LineStore()});
+      // A writer that waits for room gets much of it.
+      if (ring.Available() == ring.capacity() / 2) guests_[guest]->input.Notify();
       if (!line_.mid_line && run_ >= kRun) {
         run_ = kLongestRun;  // the others' turn
         return Progress::kDone;

@@ -49,9 +49,9 @@ class Console {
   static constexpr size_t kMaxGuests = ConsoleState::kGuests;
 
   struct Guest {
-    std::string_view name;
+    std::string_view name;  // its VM's, which ends at a point if it has several lines
     ConsoleLine line;
-    Notifier& input;  // there are bytes in line.input
+    Notifier& input;  // there are bytes in line.input, or room in line.output again
   };
   struct Monitor {
     ByteRingReader output;  // whole lines, and what MonitorChannel says

@@ -200,8 +200,9 @@ void Console::TypeForMonitor(char key) {
 
 ListedVm* Console::Listed(uint32_t guest) {
   if (ports_.vms == nullptr) return nullptr;
+  const std::string_view name = guests_[guest]->name;
   for (ListedVm& vm : *ports_.vms) {
-    if (vm.IsNamed(guests_[guest]->name)) return &vm;
+    if (vm.IsNamed(name.substr(0, name.find('.')))) return &vm;
   }
   return nullptr;
 }

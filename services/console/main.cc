@@ -29,6 +29,8 @@ static_assert(MonitorChannel::kBytes == manifest::kMonitorBytes);
 static_assert(Console::kMaxGuests == manifest::kGuestBitCount);
 static_assert(Console::kMaxGuests <= WireLine::kLogWriter);
 static_assert(manifest::kRingCount == manifest::kGuestBitCount);
+static_assert(manifest::kHvcRingStride == manifest::kRingStride);
+static_assert(manifest::kHvcRingBytes == manifest::kRingBytes);
 
 // commit.S
 extern "C" {
@@ -85,21 +87,30 @@ class SignalLoop final : public SignalHandler {
   KernelIrq& irq_;
 };
 
-std::string_view Bounded(const char (&name)[sizeof(atoll_ConsoleConfig{}.guest[0])]) {
-  return {name, strnlen(name, sizeof(name))};
+// A guest's line: what leads to it.
+struct NamedLine {
+  std::string_view name;
+  ConsoleLine line;
+  abi::Handle signal;
+};
+
+// Calls use(named_line) for each slot that is not empty. `rings`: of the first slot; `signal`: likewise.
+template <size_t kNameBytes, typename Use>
+void ForEachSlot(std::span<const char[kNameBytes]> names, VirtAddr rings, abi::Handle signal, Use& use) {
+  for (uint32_t slot = 0; slot < names.size(); ++slot) {
+    const std::string_view name(names[slot], strnlen(names[slot], kNameBytes));
+    if (name.empty()) continue;  // nothing is mapped in this slot
+    const Result<ConsoleLine> line =
+        ConsoleLine::Attach(MappedMemory(rings + slot * manifest::kRingStride, manifest::kRingBytes));
+    if (!line.has_value()) Panic("ring of ", name, ": ", line.error());
+    use(NamedLine{name, *line, abi::Handle{signal.slot + slot}});
+  }
 }
 
-// Calls use(slot, line) for each guest that there is.
 template <typename Use>
 void ForEachLine(const atoll_ConsoleConfig& config, Use use) {
-  for (uint32_t slot = 0; slot < config.guest_count; ++slot) {
-    if (config.guest[slot][0] == '\0') continue;  // nothing is mapped in this slot
-    const uint64_t ring = manifest::kRingAddress.value + slot * manifest::kRingStride;
-    const Result<ConsoleLine> line =
-        ConsoleLine::Attach({reinterpret_cast<std::byte*>(ring), manifest::kRingBytes});
-    if (!line.has_value()) Panic("ring ", slot, ": ", line.error());
-    use(slot, *line);
-  }
+  ForEachSlot(std::span(config.guest).first(config.guest_count), manifest::kRingAddress, manifest::kGuest, use);
+  ForEachSlot(std::span(config.hvc).first(config.hvc_count), manifest::kHvcRingAddress, manifest::kHvc, use);
 }
 
 std::span<std::byte> MonitorMemory() {
@@ -121,7 +132,11 @@ void ServeSilently(const atoll_ConsoleConfig& config) {
   const auto answers = ByteRingReader::Attach(MonitorChannel::Output(MonitorMemory()));
   if (!answers.has_value()) Panic("monitor: ", answers.error());
   SilentConsole console(*answers, flushed);
-  ForEachLine(config, [&](uint32_t, const ConsoleLine& line) { console.AddGuest(line); });
+  std::array<std::optional<KernelNotifier>, Console::kMaxGuests> notifiers;
+  ForEachLine(config, [&, count = size_t{0}](const NamedLine& guest) mutable {
+    if (count == notifiers.size()) return;
+    console.AddGuest(guest.line, notifiers[count++].emplace(guest.signal));
+  });
   console.OnSignals(Console::kFlushSignal);  // the earlier instance may have been asked
   SilentLoop loop(console);
   Serve(loop);
@@ -175,10 +190,11 @@ void ServiceMain(const StartInfo& start) {
                   **state);
 
   std::array<std::optional<KernelNotifier>, Console::kMaxGuests> notifiers;
-  ForEachLine(config, [&](uint32_t slot, const ConsoleLine& line) {
-    notifiers[slot].emplace(abi::Handle{manifest::kGuest.slot + slot});
-    const Status added = console.AddGuest({Bounded(config.guest[slot]), line, *notifiers[slot]});
-    if (!IsOk(added)) Panic("guest ", slot, ": ", added);
+  ForEachLine(config, [&, count = size_t{0}](const NamedLine& guest) mutable {
+    if (count == notifiers.size()) Panic("there are more lines than ", count);
+    Notifier& input = notifiers[count++].emplace(guest.signal);
+    const Status added = console.AddGuest({guest.name, guest.line, input});
+    if (!IsOk(added)) Panic(guest.name, ": ", added);
   });
 
   console.Start();

@@ -19,21 +19,28 @@ class SilentConsole {
  public:
   SilentConsole(ByteRingReader answers, Notifier& flushed) : answers_(answers), flushed_(flushed) {}
 
-  void AddGuest(const ConsoleLine& line) {
-    if (count_ < lines_.size()) lines_[count_++].emplace(line);
+  // room: there is room for output again.
+  void AddGuest(const ConsoleLine& line, Notifier& room) {
+    if (count_ < lines_.size()) lines_[count_++].emplace(line, room);
   }
 
   void OnSignals(uint64_t bits) {
     for (size_t guest = 0; guest < count_; ++guest) {
-      ByteRingReader& output = lines_[guest]->output;
+      ByteRingReader& output = lines_[guest]->line.output;
+      if (output.Available() == 0) continue;
       output.Consume(output.Available());
+      lines_[guest]->room.Notify();
     }
     answers_.Consume(answers_.Available());  // the monitor's
     if ((bits & Console::kFlushSignal) != 0) flushed_.Notify();
   }
 
  private:
-  std::array<std::optional<ConsoleLine>, Console::kMaxGuests> lines_;
+  struct Line {
+    ConsoleLine line;
+    Notifier& room;
+  };
+  std::array<std::optional<Line>, Console::kMaxGuests> lines_;
   size_t count_ = 0;
   ByteRingReader answers_;
   Notifier& flushed_;

@@ -45,7 +45,10 @@ class Device final : public virtio::DeviceModel {
     for (uint32_t i = 0; i < kPassBuffers; ++i) {
       const Fetched fetched = queue.Fetch(record_);
       if (fetched == Fetched::kBroken) return virtio::Work::kBroken;
-      if (fetched == Fetched::kNone) return virtio::Work::kDone;
+      if (fetched == Fetched::kNone) {
+        if (queue.ResumeNotifications()) continue;
+        return virtio::Work::kDone;
+      }
       queue.Accept();
       queue.Push(record_.head, Fill(queue.chain(record_)));
       queue.Publish();

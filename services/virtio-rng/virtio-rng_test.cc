@@ -177,6 +177,15 @@ TEST(VirtioRng, RNG_05_entropy_never_runs_short) {
   }
 }
 
+TEST(VirtioRng, the_driver_is_asked_to_notify_of_what_comes_next) {
+  RngMachine m;
+  Queue queue = virtio::BringUp<Base>(m, kFeatures, kSize);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(m.Ask(queue).empty());
+    EXPECT_EQ(queue.AvailEvent(), queue.avail_index);
+  }
+}
+
 // ---- the same bytes never again
 
 TEST(VirtioRng, RNG_04_bytes_never_come_twice) {

@@ -76,8 +76,8 @@ class DeviceModel {
   // Prerequisites among the device's own features; the set is already a subset of the offered one.
   virtual bool AcceptsFeatures(uint64_t features) const { return true; }
   // A driver's write to the configuration space, within 8 bytes of any offset. Most devices have no
-  // writable field.
-  virtual void WriteConfig(uint64_t offset, std::span<const std::byte> bytes) {}
+  // writable field. token: of the access, which comes again after a death (RegisterAccess).
+  virtual void WriteConfig(uint64_t offset, std::span<const std::byte> bytes, uint64_t token) {}
   // The driver reset the device, and all queues are stopped: device-specific state returns to its
   // defaults.
   virtual void Reset() {}

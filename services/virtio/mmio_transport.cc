@@ -325,7 +325,8 @@ Result<uint64_t> MmioTransport::AccessOther(const RegisterAccess& access) {
     if (!access.write) return ReadConfig(offset, access.size);
     std::array<std::byte, sizeof(uint64_t)> bytes;
     std::memcpy(bytes.data(), &access.value, sizeof(access.value));
-    model_.WriteConfig(offset, std::span(bytes).first(std::min<size_t>(access.size, bytes.size())));
+    model_.WriteConfig(offset, std::span(bytes).first(std::min<size_t>(access.size, bytes.size())),
+                       access.token);
     return 0;
   }
   // 4.2.2.2: control registers take aligned 32-bit accesses only; all others read 0 and write

@@ -38,7 +38,7 @@ const CallRule kRules[] = {
     {KernelCall::kStopVm, Right::kPower, kVm, {2}},
     {KernelCall::kGetVmState, Right::kPower, kVm, {}},
     {KernelCall::kSetIdRegister, Right::kPower, kVm, {4, 0, 0}},
-    {KernelCall::kGetIdRegister, Right::kPower, kVm, {4, 0}},
+    {KernelCall::kGetIdRegister, Right::kRead, kVm, {4, 0}},
     {KernelCall::kSuspendVcpu, Right::kPower, kVcpu, {}},
     {KernelCall::kCreateObject, Right::kManage, kAnyType, {1, 1000, 0, 0, 0, 0}},
     {KernelCall::kDestroyObject, Right::kManage, kAnyType, {}},

@@ -41,7 +41,7 @@ class EchoDevice final : public DeviceModel {
   bool AcceptsFeatures(uint64_t features) const override {
     return (features & kFeatureB) == 0 || (features & kFeatureA) != 0;
   }
-  void WriteConfig(uint64_t offset, std::span<const std::byte> bytes) override {
+  void WriteConfig(uint64_t offset, std::span<const std::byte> bytes, uint64_t) override {
     if (offset == kModeOffset && bytes.size() == 1) config[kModeOffset] = bytes[0];
   }
   void Reset() override {
