@@ -17,7 +17,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LISTS = ROOT / "docs/conformance"
 SOURCES = ["tests", "guests/tests", "services"]
-COMPLETE = {"virtio-core", "virtio-blk", "virtio-net", "virtio-vsock"}
+COMPLETE = {"virtio-core", "virtio-blk", "virtio-net", "virtio-console", "virtio-rng", "virtio-vsock"}
 
 ROW = re.compile(r"(?P<id>[A-Z][A-Z0-9]*-\d+) (?P<title>\S.*)")
 REASON = re.compile(r"(?P<id>[A-Z][A-Z0-9]*-\d+): (?P<reason>\S.*)")

@@ -7,80 +7,61 @@
 #include <cstdint>
 #include <span>
 
+#include "services/runtime/cpu_random.h"
 #include "services/runtime/random.h"
-#include "services/runtime/statistics.h"
-#include "services/virtio/chain.h"
-#include "services/virtio/device_model.h"
-#include "services/virtio/journal.h"
+#include "services/virtio-rng/manifest.h"
+#include "services/virtio/device.h"
 
-namespace atoll::virtio_rng {
+namespace atoll {
 
-inline constexpr uint32_t kBufferBytes = 4096;  // that a buffer gets at most, and is used with then
-inline constexpr uint32_t kPassBuffers = 16;    // before others have their turn
-
-struct State {
-  TwoCopies<ChaCha20Key> keys;
+struct VirtioRngState {
+  ChaCha20Key key = {};
+  uint64_t seeded = 0;  // 1: the key has come from the seed of this VM's start
 };
-using Journal = virtio::Journal<State, 1>;
+inline constexpr virtio::Declaration kVirtioRng{.device_id = 4, .queues = {64}};
 
-class Device final : public virtio::DeviceModel {
+class VirtioRng final : public virtio::Device<kVirtioRng, virtio::NoConfigSpace, VirtioRngState> {
  public:
-  Device(State& state, SeedSource& source, std::span<const std::byte> seed)
-      : random_(state.keys, source, seed) {
-    NameCounter(0, "buffers");
-    NameCounter(1, "bytes");
-  }
+  static constexpr uint64_t kBufferBytes = 1024;  // that a buffer gets at most, and is used with then
 
-  virtio::Description Describe() const override {
-    static constexpr std::array<uint32_t, 1> kQueueSizes = {64};
-    return {.device_id = 4,
-            .features = virtio::kFeatureVersion1 | virtio::kFeatureIndirectDesc |
-                        virtio::kFeatureEventIdx,
-            .queue_sizes = kQueueSizes};
-  }
-  std::span<const std::byte> Config() const override { return {}; }
+  explicit VirtioRng(const Surroundings& surroundings)
+      : Device(surroundings),
+        cpu_(virtio_rng_manifest::kVm),
+        clock_(surroundings.peers.Memory(virtio_rng_manifest::kRtcAddress,
+                                         virtio_rng_manifest::kRtcBytes)) {}
 
-  virtio::Work ProcessQueue(uint32_t, virtio::SplitQueue& queue, uint64_t) override {
-    using Fetched = virtio::SplitQueue::Fetched;
-    for (uint32_t i = 0; i < kPassBuffers; ++i) {
-      const Fetched fetched = queue.Fetch(record_);
-      if (fetched == Fetched::kBroken) return virtio::Work::kBroken;
-      if (fetched == Fetched::kNone) {
-        if (queue.ResumeNotifications()) continue;
-        return virtio::Work::kDone;
-      }
-      queue.Accept();
-      queue.Push(record_.head, Fill(queue.chain(record_)));
-      queue.Publish();
-    }
-    return virtio::Work::kMore;
+  virtio::Handled OnRequest(uint32_t, virtio::Request& request) override {
+    // A buffer that the device may read is no entropy request: it goes back as it is.
+    if (request.readable_bytes() != 0) return virtio::Handled::kDone;
+    ChaCha20Stream stream = NextStream();
+    (void)request.WriteWith(std::min(request.writable_bytes(), kBufferBytes),
+                            [&stream](std::span<std::byte> piece) { stream.Take(piece); });
+    return virtio::Handled::kDone;
   }
-  // Two instances died of the buffer: it goes back empty.
-  bool SkipNext(uint32_t, virtio::SplitQueue& queue) override {
-    queue.Skip();
-    return true;
-  }
+  // The driver's reset is no reason to repeat anything.
+  VirtioRngState StateAfterReset() const override { return state(); }
 
  private:
-  // Bytes written. None into a buffer that the device may read, which no entropy request is.
-  uint32_t Fill(const virtio::Chain& chain) {
-    if (chain.readable_bytes() != 0 || !chain.reachable()) return 0;
-    const auto bytes =
-        static_cast<uint32_t>(std::min<uint64_t>(chain.writable_bytes(), kBufferBytes));
-    ChaCha20Stream stream = random_.Next();
-    (void)chain.VisitWritable(0, bytes, [&stream](std::span<std::byte> piece) {
-      stream.Take(piece);
-      return Status::kOk;
-    });
-    Count(0);
-    Count(1, bytes);
-    return bytes;
+  // The key that follows is in the journal when this returns.
+  ChaCha20Stream NextStream() {
+    VirtioRngState& state = ChangeState();
+    if (state.seeded == 0) MixRandom(state.key, std::as_bytes(std::span(surroundings().start.seed)));
+    state.seeded = 1;
+    // The first word of the machine's PL031 is the time of day.
+    const std::array<uint64_t, 4> drawn = {
+        cpu_.Next() ^ surroundings().counter.Ticks(),
+        cpu_.Next() ^ *reinterpret_cast<const volatile uint32_t*>(clock_.data()), cpu_.Next(),
+        cpu_.Next()};
+    MixRandom(state.key, std::as_bytes(std::span(drawn)));
+    ChaCha20Stream stream = NextRandom(state.key);
+    CommitState();
+    return stream;
   }
 
-  RandomGenerator random_;
-  virtio::ChainRecord record_;
+  const CpuRandom cpu_;
+  const std::span<std::byte> clock_;
 };
 
-}  // namespace atoll::virtio_rng
+}  // namespace atoll
 
 #endif  // ATOLL_SERVICES_VIRTIO_RNG_DEVICE_H_
