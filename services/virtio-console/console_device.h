@@ -26,6 +26,8 @@
 namespace atoll::virtio_console {
 
 inline constexpr uint32_t kQueueSize = 32;
+// Of the console's ring, kept free for emergency writes.
+inline constexpr size_t kEmergencyBytes = 256;
 inline constexpr uint16_t kDefaultCols = 80;
 inline constexpr uint16_t kDefaultRows = 24;
 
@@ -129,7 +131,8 @@ class ConsoleDevice final : public virtio::DeviceModel {
 
   void Attach(uint32_t port, std::span<std::byte> memory, Notifier& peer) {
     const Result<GuestLine> line = GuestLine::Attach(memory);
-    if (line.has_value()) ports_[port].emplace(*line, peer, state_.ports[port], memory_);
+    const size_t reserve = port == 0 ? kEmergencyBytes : 0;
+    if (line.has_value()) ports_[port].emplace(*line, peer, state_.ports[port], memory_, reserve);
   }
   // The port that a data queue belongs to; null: none.
   Port* PortAt(uint32_t index, uint64_t features) {

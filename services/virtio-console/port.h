@@ -34,9 +34,16 @@ class Port {
     uint64_t dropped = 0;  // sent while the device fails
   };
 
-  // peer: who has the rings' other ends. journal, peer and memory outlive the port.
-  Port(const GuestLine& line, Notifier& peer, PortJournal& journal, PassMemory& memory)
-      : output_(line.output), input_(line.input), peer_(&peer), journal_(&journal), memory_(&memory) {}
+  // peer: who has the rings' other ends. reserve: bytes of the output ring that what comes by the queue leaves free.
+  // journal, peer and memory outlive the port.
+  Port(const GuestLine& line, Notifier& peer, PortJournal& journal, PassMemory& memory,
+       size_t reserve)
+      : output_(line.output),
+        input_(line.input),
+        reserve_(reserve),
+        peer_(&peer),
+        journal_(&journal),
+        memory_(&memory) {}
 
   // Of the output ring.
   const ByteRingWriter& output() const { return output_; }
@@ -60,7 +67,7 @@ class Port {
       uint64_t sent = Begin(queue);
       while (sent < record.readable_bytes && budget != 0) {
         const auto count = static_cast<size_t>(
-            std::min<uint64_t>({record.readable_bytes - sent, output_.Free(), memory_->bytes.size(), budget}));
+            std::min<uint64_t>({record.readable_bytes - sent, Room(), memory_->bytes.size(), budget}));
         if (count == 0) return Notified(virtio::Work::kDone);
         const auto bytes = std::span(memory_->bytes).first(count);
         (void)queue.chain(record).CopyFromReadable(sent, bytes);
@@ -163,6 +170,10 @@ class Port {
   // So that a ring's index tells any two places in a chain apart.
   static constexpr uint64_t kMaxChainBytes = uint64_t{1} << 31;
 
+  size_t Room() const {
+    const size_t free = output_.Free();
+    return free > reserve_ ? free - reserve_ : 0;
+  }
   // How many bytes of the chain that was fetched are in the ring already.
   uint64_t Begin(const virtio::SplitQueue& queue) {
     const uint16_t position = queue.position().next;
@@ -178,13 +189,14 @@ class Port {
     queue.Publish();
   }
   virtio::Work Notified(virtio::Work work) {
-    if (counters_.sent != announced_sent_ || output_.Free() == 0) peer_->Notify();
+    if (counters_.sent != announced_sent_ || Room() == 0) peer_->Notify();
     announced_sent_ = counters_.sent;
     return work;
   }
 
   ByteRingWriter output_;
   ByteRingReader input_;
+  size_t reserve_;
   Notifier* peer_;
   PortJournal* journal_;
   PassMemory* memory_;

@@ -14,6 +14,7 @@ from scripted import System, Vm
 
 LIMIT = 300
 VMS = ("left", "right")
+SYSTEM_SERVICES = ("console", "port-switch")
 
 
 @dataclasses.dataclass
@@ -35,14 +36,43 @@ gzip -c /tmp/rng | wc -c
 od -An -v -tx8 -w16 /tmp/rng | head -n 4
 """ for vm in VMS}, "".join("wait 2ms\nkill {left.virtio-rng}\n" for _ in range(RNG_DEATHS)))
 
-PARTS = [RNG]
+# The left VM has two ports, one to the right VM and a loop; what goes through them must be what comes out. Its hvc0 is
+# beside its pl011, at the same console.
+CONSOLE_KIB, CONSOLE_LINES, CONSOLE_DEATHS = 192, 40, 12
+PORTS = "/dev/virtio-ports"
+CONSOLE_SHARED = f"""
+ls {PORTS} | sort
+dd if=/dev/urandom of=/tmp/out bs=1024 count={CONSOLE_KIB} 2>/dev/null
+head -c {CONSOLE_KIB << 10} {PORTS}/link >/tmp/in &
+cat /tmp/out >{PORTS}/link
+wait
+sha256sum </tmp/out
+sha256sum </tmp/in
+"""
+CONSOLE = Part("console", {
+    "left": ["service: \"virtio-console\" config: \"port { name: 'link' } port { name: 'echo' loop: true } rows: 50\""],
+    "right": ["service: \"virtio-console\" config: \"port { name: 'link' }\""]}, {
+    "left": CONSOLE_SHARED + f"""
+exec 3<>{PORTS}/echo
+head -c {CONSOLE_KIB << 10} <&3 >/tmp/in &
+cat /tmp/out >&3
+wait
+exec 3>&-
+sha256sum </tmp/in
+n=0
+while [ $n -lt {CONSOLE_LINES} ]; do n=$((n + 1)); echo "line $n of hvc0" >/dev/hvc0; done
+""", "right": CONSOLE_SHARED},
+    "".join(f"wait {gap}ms\nkill {{{who}}}\n" for gap, who in zip((3, 5, 7, 2) * CONSOLE_DEATHS, (
+        "left.virtio-console", "right.virtio-console", "left.virtio-console", "port-switch", "console") * CONSOLE_DEATHS)))
+
+PARTS = [RNG, CONSOLE]
 
 
 # ---- the machine ------------------------------------------------------------------------------------------------
 
 def tasks() -> dict[str, str]:
     """VM.SERVICE: the task's name, with its virtio slot."""
-    names = {}
+    names = {name: name for name in SYSTEM_SERVICES}
     for vm in VMS:
         texts = [text for part in PARTS for text in part.devices.get(vm, [])]
         for slot, text in enumerate(texts):
@@ -60,8 +90,8 @@ def script(vm: str) -> str:
     return "".join(f'echo "part {part.name} begins"\n{part.scripts.get(vm, "")}\n' for part in PARTS) + 'echo "part end begins"\n'
 
 
-# What the machine says between the guests' lines.
-MACHINE_LINE = re.compile(r"monitor: |\[ *\d+\.\d{6}\] ")
+# What the machine and consoles say between the lines of the guests' first consoles.
+MACHINE_LINE = re.compile(r"monitor: |\[[a-z0-9_-]+\.hvc\d+\] |\[ *\d+\.\d{6}\] ")
 
 
 class Devices(unittest.TestCase):
@@ -107,6 +137,17 @@ class Devices(unittest.TestCase):
             blocks += rest
         self.assertEqual(len(set(blocks)), len(blocks))
         self.assertEqual(self.deaths("left.virtio-rng"), RNG_DEATHS)
+
+    def test_CON_06_CON_07_CON_16_console(self):
+        """What one end of a port sends the other receives, in both directions at once; and all lines of hvc0 are there."""
+        left, right = (self.lines(vm, "console") for vm in VMS)
+        self.assertEqual((left[:2], right[:1]), (["echo", "link"], ["link"]), self.output)
+        left_out, left_in, left_loop = left[2:5]
+        self.assertEqual([left_out, left_in], list(reversed(right[1:3])), self.output)
+        self.assertEqual(left_loop, left_out)
+        self.assertEqual(re.findall(r"line \d+ of hvc0$", self.output, re.MULTILINE),
+                         [f"line {n} of hvc0" for n in range(1, CONSOLE_LINES + 1)])
+        self.assertGreaterEqual(self.deaths("left.virtio-console") + self.deaths("right.virtio-console"), CONSOLE_DEATHS)
 
 
 if __name__ == "__main__":
