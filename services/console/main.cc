@@ -96,12 +96,13 @@ struct NamedLine {
 
 // Calls use(named_line) for each slot that is not empty. `rings`: of the first slot; `signal`: likewise.
 template <size_t kNameBytes, typename Use>
-void ForEachSlot(std::span<const char[kNameBytes]> names, VirtAddr rings, abi::Handle signal, Use& use) {
+void ForEachSlot(std::span<const char[kNameBytes]> names, VirtAddr rings, abi::Handle signal,
+                 Use& use) {
   for (uint32_t slot = 0; slot < names.size(); ++slot) {
     const std::string_view name(names[slot], strnlen(names[slot], kNameBytes));
     if (name.empty()) continue;  // nothing is mapped in this slot
-    const Result<ConsoleLine> line =
-        ConsoleLine::Attach(MappedMemory(rings + slot * manifest::kRingStride, manifest::kRingBytes));
+    const Result<ConsoleLine> line = ConsoleLine::Attach(
+        MappedMemory(rings + slot * manifest::kRingStride, manifest::kRingBytes));
     if (!line.has_value()) Panic("ring of ", name, ": ", line.error());
     use(NamedLine{name, *line, abi::Handle{signal.slot + slot}});
   }
@@ -109,8 +110,10 @@ void ForEachSlot(std::span<const char[kNameBytes]> names, VirtAddr rings, abi::H
 
 template <typename Use>
 void ForEachLine(const atoll_ConsoleConfig& config, Use use) {
-  ForEachSlot(std::span(config.guest).first(config.guest_count), manifest::kRingAddress, manifest::kGuest, use);
-  ForEachSlot(std::span(config.hvc).first(config.hvc_count), manifest::kHvcRingAddress, manifest::kHvc, use);
+  ForEachSlot(std::span(config.guest).first(config.guest_count), manifest::kRingAddress,
+              manifest::kGuest, use);
+  ForEachSlot(std::span(config.hvc).first(config.hvc_count), manifest::kHvcRingAddress,
+              manifest::kHvc, use);
 }
 
 std::span<std::byte> MonitorMemory() {

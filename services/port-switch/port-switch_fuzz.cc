@@ -23,7 +23,9 @@ struct World {
     for (auto& words : memory) words.resize(kMemoryBytes / sizeof(uint64_t));
     Boot();
   }
-  std::span<std::byte> Bytes(size_t device) { return std::as_writable_bytes(std::span(memory[device])); }
+  std::span<std::byte> Bytes(size_t device) {
+    return std::as_writable_bytes(std::span(memory[device]));
+  }
   void Boot() {
     const PortSwitch::Device devices[] = {{Bytes(0), &notifier}, {Bytes(1), &notifier}};
     ports = std::make_unique<PortSwitch>(devices, journal);
@@ -61,7 +63,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       std::memcpy(reinterpret_cast<std::byte*>(&w.journal) + data[3] % 12, &value, sizeof(value));
       w.Boot();
     } else {
-      for (int i = 0; i < 100 && w.ports->Run(); ++i) {}
+      for (int i = 0; i < 100 && w.ports->Run(); ++i) {
+      }
     }
     data += 8;
     size -= 8;

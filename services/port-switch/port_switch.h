@@ -27,8 +27,9 @@ inline constexpr uint32_t kEnds = kDevices * kPorts;
 
 // The last run of bytes that was copied, or is being copied.
 struct SwitchJournal {
-  uint64_t places = 0;  // index of the ring that was read | index of the one that was written << 32, before it
-  uint64_t end = 0;     // whose ring is read, with a check of both words
+  uint64_t places =
+      0;  // index of the ring that was read | index of the one that was written << 32, before it
+  uint64_t end = 0;  // whose ring is read, with a check of both words
 };
 
 class PortSwitch {
@@ -42,7 +43,8 @@ class PortSwitch {
   PortSwitch(std::span<const Device> devices, SwitchJournal& journal) : journal_(journal) {
     for (uint32_t device = 0; device < std::min<size_t>(devices.size(), kDevices); ++device) {
       devices_[device] = devices[device];
-      for (uint32_t port = 0; port < kPorts && devices[device].memory.size() >= kMemoryBytes; ++port) {
+      for (uint32_t port = 0; port < kPorts && devices[device].memory.size() >= kMemoryBytes;
+           ++port) {
         const Result<ConsoleLine> line = ConsoleLine::Attach(RingsOf(devices[device].memory, port));
         if (line.has_value()) ends_[device * kPorts + port].emplace(*line);
       }
@@ -84,7 +86,8 @@ class PortSwitch {
       if (moved != 0) notify[end / kPorts] = true;
     }
     for (uint32_t device = 0; device < kDevices; ++device) {
-      if (notify[device] && devices_[device].notifier != nullptr) devices_[device].notifier->Notify();
+      if (notify[device] && devices_[device].notifier != nullptr)
+        devices_[device].notifier->Notify();
     }
     return more;
   }
@@ -107,7 +110,7 @@ class PortSwitch {
   }
 
  private:
-  static constexpr size_t kRun = 1024;      // bytes copied at once
+  static constexpr size_t kRun = 1024;       // bytes copied at once
   static constexpr size_t kShare = 8 << 10;  // of one end in one turn
 
   struct End {

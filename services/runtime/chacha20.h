@@ -18,9 +18,8 @@ static_assert(std::endian::native == std::endian::little);  // a block's bytes a
 
 inline ChaCha20Block MakeChaCha20Block(const ChaCha20Key& key, uint32_t counter,
                                        const std::array<uint32_t, 3>& nonce) {
-  const ChaCha20Block start = {0x6170'7865, 0x3320'646e, 0x7962'2d32, 0x6b20'6574,
-                               key[0],      key[1],      key[2],      key[3],
-                               key[4],      key[5],      key[6],      key[7],
+  const ChaCha20Block start = {0x6170'7865, 0x3320'646e, 0x7962'2d32, 0x6b20'6574, key[0], key[1],
+                               key[2],      key[3],      key[4],      key[5],      key[6], key[7],
                                counter,     nonce[0],    nonce[1],    nonce[2]};
   ChaCha20Block block = start;
   uint32_t* const x = block.data();

@@ -136,8 +136,8 @@ class ConsoleDevice final : public virtio::DeviceModel {
   }
   // The port that a data queue belongs to; null: none.
   Port* PortAt(uint32_t index, uint64_t features) {
-    const bool is_there = index < 2 || (IsMultiport(features) && index > kControlTransmit &&
-                                        PortOf(index) < ports());
+    const bool is_there =
+        index < 2 || (IsMultiport(features) && index > kControlTransmit && PortOf(index) < ports());
     if (!is_there) return nullptr;
     std::optional<Port>& port = ports_[PortOf(index)];
     return port.has_value() ? &*port : nullptr;

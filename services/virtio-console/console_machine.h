@@ -39,7 +39,9 @@ struct World {
   CountingNotifier to_switch;
 
   ConsoleLine Other(uint32_t port) {
-    return ConsoleLine::Attach(port == 0 ? console.span() : port_switch::RingsOf(ports.span(), port - 1)).value();
+    return ConsoleLine::Attach(port == 0 ? console.span()
+                                         : port_switch::RingsOf(ports.span(), port - 1))
+        .value();
   }
   port_switch::PortStates& states() { return port_switch::StatesIn(ports.span()); }
   bool DeviceOpen(uint32_t port) { return states().device_open[port - 1] != 0; }
@@ -52,12 +54,12 @@ class ConsoleMachine : public ConsoleBase {
  public:
   explicit ConsoleMachine(World& world)
       : Machine([this_world = &world](Journal& journal) {
-          return std::make_unique<ConsoleDevice>(
-              journal.device, Settings{.cols = 132, .rows = 43, .names = kNames},
-              Ends{.console = this_world->console.span(),
-                   .ports = this_world->ports.span(),
-                   .to_console = this_world->to_console,
-                   .to_switch = this_world->to_switch});
+          return std::make_unique<ConsoleDevice>(journal.device,
+                                                 Settings{.cols = 132, .rows = 43, .names = kNames},
+                                                 Ends{.console = this_world->console.span(),
+                                                      .ports = this_world->ports.span(),
+                                                      .to_console = this_world->to_console,
+                                                      .to_switch = this_world->to_switch});
         }),
         world_(world) {}
 

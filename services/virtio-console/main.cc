@@ -31,7 +31,8 @@ template <typename T>
 T Decoded(const StartInfo& start, const pb_msgdesc_t* fields) {
   T config{};
   if (!DecodeMessage(start.config, fields, &config)) {
-    Panic("configuration of ", start.config.size(), " bytes is no VirtioConsoleConfig with a StartConfig");
+    Panic("configuration of ", start.config.size(),
+          " bytes is no VirtioConsoleConfig with a StartConfig");
   }
   return config;
 }

@@ -66,8 +66,8 @@ class Port {
       }
       uint64_t sent = Begin(queue);
       while (sent < record.readable_bytes && budget != 0) {
-        const auto count = static_cast<size_t>(
-            std::min<uint64_t>({record.readable_bytes - sent, Room(), memory_->bytes.size(), budget}));
+        const auto count = static_cast<size_t>(std::min<uint64_t>(
+            {record.readable_bytes - sent, Room(), memory_->bytes.size(), budget}));
         if (count == 0) return Notified(virtio::Work::kDone);
         const auto bytes = std::span(memory_->bytes).first(count);
         (void)queue.chain(record).CopyFromReadable(sent, bytes);
@@ -116,9 +116,9 @@ class Port {
           record.unreachable != 0) {
         return virtio::Work::kBroken;
       }
-      const auto count = static_cast<uint32_t>(
-          input_.Peek(std::span(memory_->bytes)
-                          .first(std::min<uint64_t>({record.writable_bytes, memory_->bytes.size(), budget}))));
+      const auto count = static_cast<uint32_t>(input_.Peek(
+          std::span(memory_->bytes)
+              .first(std::min<uint64_t>({record.writable_bytes, memory_->bytes.size(), budget}))));
       (void)queue.chain(record).CopyToWritable(0, std::span(memory_->bytes).first(count));
       // Until the queue's cursor moves a successor delivers it again, from then on it only takes it out of the ring.
       const Passage passage{.place = input_.position() + count, .position = queue.position().next};
@@ -155,7 +155,8 @@ class Port {
     if (!passage.has_value()) return journal_->receiving == 0;
     // A place that is behind the ring's index already is far beyond it in this unsigned distance.
     const uint32_t left = passage->place - input_.position();
-    if (queue.position().next != passage->position && left <= memory_->bytes.size()) input_.Consume(left);
+    if (queue.position().next != passage->position && left <= memory_->bytes.size())
+      input_.Consume(left);
     return true;
   }
   bool RecoverSend() const {

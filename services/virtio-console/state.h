@@ -49,15 +49,15 @@ struct PortJournal {
 
 // What driver and device have told each other of a port.
 enum PortFlag : uint16_t {
-  kAdded = 1,      // DEVICE_ADD was sent
-  kReady = 2,      // PORT_READY came
-  kMarked = 4,     // then CONSOLE_PORT or PORT_NAME was sent
-  kToldOpen = 8,   // the driver believes that the other end is open
-  kOpen = 16,      // the driver has its end open
+  kAdded = 1,     // DEVICE_ADD was sent
+  kReady = 2,     // PORT_READY came
+  kMarked = 4,    // then CONSOLE_PORT or PORT_NAME was sent
+  kToldOpen = 8,  // the driver believes that the other end is open
+  kOpen = 16,     // the driver has its end open
 };
 
 struct ControlState {
-  uint16_t device_ready = 0;  // DEVICE_READY came
+  uint16_t device_ready = 0;          // DEVICE_READY came
   std::array<uint16_t, 7> port = {};  // PortFlags
 };
 static_assert(kMaxPorts == 7);
@@ -66,7 +66,8 @@ struct State {
   static constexpr uint32_t kFormat = 1;  // changes with the layout
 
   TwoCopies<ControlState> control;
-  uint64_t telling = 0;  // Passage; place: port << 16 | its flags once the message is with the driver
+  uint64_t telling =
+      0;  // Passage; place: port << 16 | its flags once the message is with the driver
   std::array<PortJournal, kMaxPorts> ports;
   // Of the last emergency write: the token of the access, stored last; and where the output ring and the chain that was
   // on its way stood before it, low and high word.

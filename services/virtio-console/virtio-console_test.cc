@@ -43,7 +43,8 @@ TEST(VirtioConsole, CON_17_buffers_of_the_wrong_direction_are_a_bad_queue) {
       const uint64_t address = m.Put("secret..........");
       std::vector<virtio::Buffer> chain = {{address, 8, receives ? false : true}};
       if (mixed) chain = {{address, 8, false}, {address + 8, 8, true}};
-      while (m.queue(index).PopUsed().has_value()) {}
+      while (m.queue(index).PopUsed().has_value()) {
+      }
       if (index == kControlReceive) m.Say(1, Event::kPortReady, 0);
       m.queue(index).avail_index = m.queue(index).UsedIndex();  // nothing else is there
       m.queue(index).SetAvailIndex(m.queue(index).avail_index);
@@ -194,7 +195,8 @@ TEST(VirtioConsole, CON_06_bytes_leave_in_order_whatever_the_descriptors) {
       const uint64_t at = m.Put(text);
       std::vector<virtio::Buffer> chain;
       for (size_t i = 0; i < text.size() && chain.size() < 31; i += piece) {
-        const size_t count = chain.size() == 30 ? text.size() - i : std::min(piece, text.size() - i);
+        const size_t count =
+            chain.size() == 30 ? text.size() - i : std::min(piece, text.size() - i);
         chain.push_back({at + i, static_cast<uint32_t>(count), false});
       }
       m.tx(port).Add(chain);
@@ -308,7 +310,8 @@ TEST(VirtioConsole, CON_10_CON_11_CON_13_ports_are_made_known_once) {
   EXPECT_TRUE(m.Hear().empty());
   m.Say(7, Event::kDeviceReady, 1);  // the id counts for nothing
   std::vector<Heard> wanted;
-  for (uint32_t port = 0; port < kPorts; ++port) wanted.push_back({{port, Event::kDeviceAdd, 1}, ""});
+  for (uint32_t port = 0; port < kPorts; ++port)
+    wanted.push_back({{port, Event::kDeviceAdd, 1}, ""});
   EXPECT_EQ(m.Hear(), wanted);
   m.Say(0, Event::kDeviceReady, 1);
   EXPECT_TRUE(m.Hear().empty());
@@ -368,7 +371,9 @@ TEST(VirtioConsole, an_end_stays_open_until_its_bytes_are_read) {
 TEST(VirtioConsole, CON_04_CON_05_emergency_writes_work_at_any_time) {
   World world;
   ConsoleMachine m(world);
-  const auto cry = [&](uint32_t value, uint32_t size) { m.Store(virtio::kConfig + 8, size, value); };
+  const auto cry = [&](uint32_t value, uint32_t size) {
+    m.Store(virtio::kConfig + 8, size, value);
+  };
   cry('a', 4);  // before any driver
   m.Write(virtio::kStatus, virtio::kFound);
   cry(0x4200 | 'b', 2);  // its low byte counts
@@ -389,8 +394,11 @@ TEST(VirtioConsole, CON_04_an_access_that_comes_again_writes_once) {
   World world;
   ConsoleMachine m(world);
   const auto cry = [&](char byte, uint64_t token) {
-    (void)m.device().Access({.offset = virtio::kConfig + 8, .size = 4, .write = true,
-                             .value = static_cast<uint8_t>(byte), .token = token});
+    (void)m.device().Access({.offset = virtio::kConfig + 8,
+                             .size = 4,
+                             .write = true,
+                             .value = static_cast<uint8_t>(byte),
+                             .token = token});
   };
   cry('a', 5);
   m.Restart();
@@ -408,8 +416,10 @@ TEST(VirtioConsole, CON_04_CON_16_emergency_writes_at_every_store_beside_a_chain
   const std::string text = Pattern(kConsoleRing + 100);
   m.Send(0, text);
   const std::string first = m.Arrived(0, 50);
-  const RegisterAccess cry{.offset = virtio::kConfig + 8, .size = 4, .write = true, .value = '!', .token = 9};
-  MemoryStates states({m.journal_bytes().first(sizeof(Journal)), world.console.span().first(ByteRing::kHeaderBytes + kConsoleRing)});
+  const RegisterAccess cry{
+      .offset = virtio::kConfig + 8, .size = 4, .write = true, .value = '!', .token = 9};
+  MemoryStates states({m.journal_bytes().first(sizeof(Journal)),
+                       world.console.span().first(ByteRing::kHeaderBytes + kConsoleRing)});
   ASSERT_TRUE(states.Run([&] { (void)m.device().Access(cry); }));
   ASSERT_GT(states.size(), 3u);
   for (size_t i = 0; i < states.size(); ++i) {
@@ -455,7 +465,8 @@ class ConsoleDeath : public testing::Test {
     std::vector<std::span<std::byte>> watched = {m.journal_bytes().first(sizeof(Journal)),
                                                  std::span(m.At(ram_at, ram_bytes), ram_bytes)};
     for (const auto rings : {world_.console.span(), port_switch::RingsOf(world_.ports.span(), 0)}) {
-      for (const size_t ring : {size_t{0}, rings.size() / 2}) watched.push_back(rings.subspan(ring, 256));
+      for (const size_t ring : {size_t{0}, rings.size() / 2})
+        watched.push_back(rings.subspan(ring, 256));
     }
     MemoryStates states(watched);
     ASSERT_TRUE(states.Run(code));
@@ -480,11 +491,12 @@ TEST_F(ConsoleDeath, CON_06_CON_16_each_byte_leaves_once) {
     const std::string text = Pattern(kText);
     tx.Add({{m.Put(text), 10, false}, {m.Put(text.substr(10)), 5, false}});
     tx.Add({{m.Put(text.substr(15)), 15, false}});
-    Check(m, 256, tx.used, [&] { m.Doorbell(tx.index); },
-          [&](size_t i) {
-            EXPECT_EQ(tx.UsedIndex(), 2u) << "state " << i;
-            EXPECT_EQ(m.Arrived(port), text) << "state " << i;
-          });
+    Check(
+        m, 256, tx.used, [&] { m.Doorbell(tx.index); },
+        [&](size_t i) {
+          EXPECT_EQ(tx.UsedIndex(), 2u) << "state " << i;
+          EXPECT_EQ(m.Arrived(port), text) << "state " << i;
+        });
   }
 }
 
@@ -500,14 +512,15 @@ TEST_F(ConsoleDeath, CON_07_CON_16_each_byte_arrives_once) {
     ConsoleLine other = world_.Other(port);
     ASSERT_EQ(other.input.Write(std::as_bytes(std::span(text))), text.size());
     ASSERT_LT(rx.used, place);
-    Check(m, place + 64 - rx.used, rx.used, [&] { m.Doorbell(rx.index); },
-          [&](size_t i) {
-            std::string taken;
-            rx.last_used = 0;
-            while (const auto part = m.Taken(rx.index)) taken += *part;
-            EXPECT_EQ(taken, text) << "state " << i;
-            EXPECT_EQ(world_.Other(port).input.Free(), world_.Other(port).input.capacity());
-          });
+    Check(
+        m, place + 64 - rx.used, rx.used, [&] { m.Doorbell(rx.index); },
+        [&](size_t i) {
+          std::string taken;
+          rx.last_used = 0;
+          while (const auto part = m.Taken(rx.index)) taken += *part;
+          EXPECT_EQ(taken, text) << "state " << i;
+          EXPECT_EQ(world_.Other(port).input.Free(), world_.Other(port).input.capacity());
+        });
   }
 }
 
@@ -525,19 +538,20 @@ TEST_F(ConsoleDeath, CON_11_CON_16_each_message_comes_once) {
   const uint64_t at = m.Put({reinterpret_cast<const char*>(&ready), sizeof(ready)});
   tx.Add({{at, 8, false}});
   const uint64_t first = std::min(rx.used, tx.used);
-  Check(m, at - first, first,
-        [&] {
-          m.Doorbell(kControlTransmit);
-          (void)m.Pump();
-        },
-        [&](size_t i) {
-          (void)m.Pump();
-          rx.last_used = before;
-          const std::vector<Heard> wanted = {{{1, Event::kPortName, 1}, "left"},
-                                             {{1, Event::kPortOpen, 1}, ""}};
-          EXPECT_EQ(m.Hear(), wanted) << "state " << i;
-          EXPECT_EQ(tx.UsedIndex(), tx.avail_index);
-        });
+  Check(
+      m, at - first, first,
+      [&] {
+        m.Doorbell(kControlTransmit);
+        (void)m.Pump();
+      },
+      [&](size_t i) {
+        (void)m.Pump();
+        rx.last_used = before;
+        const std::vector<Heard> wanted = {{{1, Event::kPortName, 1}, "left"},
+                                           {{1, Event::kPortOpen, 1}, ""}};
+        EXPECT_EQ(m.Hear(), wanted) << "state " << i;
+        EXPECT_EQ(tx.UsedIndex(), tx.avail_index);
+      });
 }
 
 TEST(VirtioConsole, damaged_journals_fail_until_a_reset) {

@@ -22,7 +22,8 @@ inline constexpr virtio::Declaration kVirtioRng{.device_id = 4, .queues = {64}};
 
 class VirtioRng final : public virtio::Device<kVirtioRng, virtio::NoConfigSpace, VirtioRngState> {
  public:
-  static constexpr uint64_t kBufferBytes = 1024;  // that a buffer gets at most, and is used with then
+  static constexpr uint64_t kBufferBytes =
+      1024;  // that a buffer gets at most, and is used with then
 
   explicit VirtioRng(const Surroundings& surroundings)
       : Device(surroundings),
@@ -45,7 +46,8 @@ class VirtioRng final : public virtio::Device<kVirtioRng, virtio::NoConfigSpace,
   // The key that follows is in the journal when this returns.
   ChaCha20Stream NextStream() {
     VirtioRngState& state = ChangeState();
-    if (state.seeded == 0) MixRandom(state.key, std::as_bytes(std::span(surroundings().start.seed)));
+    if (state.seeded == 0)
+      MixRandom(state.key, std::as_bytes(std::span(surroundings().start.seed)));
     state.seeded = 1;
     // The first word of the machine's PL031 is the time of day.
     const std::array<uint64_t, 4> drawn = {

@@ -151,7 +151,8 @@ TEST(VirtioRng, RNG_05_entropy_never_runs_short) {
   constexpr uint32_t kRounds = 1024;
   for (uint32_t i = 0; i < kRounds; ++i) {
     m.Rewind(virtio::kRamBase + (1 << 20));
-    for (const std::byte byte : m.Ask(queue, uint32_t{kBufferBytes})) ++counts[static_cast<uint8_t>(byte)];
+    for (const std::byte byte : m.Ask(queue, uint32_t{kBufferBytes}))
+      ++counts[static_cast<uint8_t>(byte)];
   }
   for (const uint32_t count : counts) {  // 4096 each, with a standard deviation of 64
     EXPECT_GT(count, 4096u - 6 * 64);
@@ -190,8 +191,8 @@ TEST(VirtioRng, RNG_04_RNG_06_deaths_at_every_store) {
   Queue queue = virtio::BringUp<Base>(m, kFeatures, kSize);
   const uint64_t address = m.Allocate(64);
   for (uint64_t i = 0; i < 2; ++i) queue.Add({{address + 32 * i, 32, true}});
-  MemoryStates states({std::span(m.At(queue.used, 32), 32), std::span(m.At(address, 64), 64),
-                       m.journal_bytes()});
+  MemoryStates states(
+      {std::span(m.At(queue.used, 32), 32), std::span(m.At(address, 64), 64), m.journal_bytes()});
   ASSERT_TRUE(states.Run([&] { m.Doorbell(0); }));
   const std::set<Bytes> before = {m.Copy(address, 32), m.Copy(address + 32, 32)};
   for (size_t i = 0; i < states.size(); ++i) {
