@@ -96,6 +96,27 @@ class BadDescriptions(ToolCase):
                         "vm b.disk[1].physical: overlaps vm linux.disk[0]", "read-only")
             self.refuse_vm(disk % (*one, "") + disk % (*other, "read_only: true"), "vm linux.disk[1].physical: overlaps")
 
+    def test_ports_of_consoles(self):
+        console = 'device { service: "virtio-console" config: "%s" }'
+        for ports, *parts in (("port { name: 'a' }", 'port "a" is in virtio-console.linux.0', "two ends"),
+                              ("port { name: 'a' loop: true } port { name: 'a' }", '"a" is there twice'),
+                              ("port { name: 'a/b' loop: true }", '"a/b" must be 1..31'), ("port { }", '"" must be'),
+                              (f"port {{ name: '{'x' * 32}' }}", ".name: has 32 bytes; at most 31"),
+                              ("port { name: 'a' } " * 7, ".port: is there 7 times; at most 6"),
+                              ("rows: 65536", ".rows: 65536 is above 65535")):
+            self.refuse_vm(console % ports, *parts)
+        self.refuse_vm(3 * (console % "port { name: 'a' }"), 'port "a"', "virtio-console.linux.2")
+        self.refuse_vm(8 * (console % ""), "1 pl011 and 8 virtio-console", "8 lines")
+        records, _ = self.describe(ONE_VM % (console % "port { name: 'x' loop: true } port { name: 'a' }"
+                                             + console % "port { name: 'a' }"))
+        tasks = {task.name: task.slot for kind, task in records if kind == "task"}
+        configs = {config.task: config.data for kind, config in records if kind == "config"}
+        links = self.schemas.message("PortSwitchConfig").FromString(configs[tasks["port-switch"]]).link
+        self.assertEqual([(link.device, link.port, link.other_device, link.other_port) for link in links],
+                         [(0, 0, 0, 0), (0, 1, 1, 0)])
+        names = self.schemas.message("ConsoleConfig").FromString(configs[tasks["console"]])
+        self.assertEqual((list(names.guest), list(names.hvc)), (["linux"], ["linux.hvc0", "linux.hvc1"]))
+
     DEVICE = 'scope: SCOPE_DEVICE rank: 2 priority: 16 stack_bytes: 8192 receive: true config: "%s"'
 
     def test_configurations_of_devices(self):
