@@ -14,6 +14,7 @@ from campaign_faults import KINDS, Fault
 from campaign_workloads import DISK_MIB, MEMORY_MIB, REPORTING_ORDER, Workload
 
 VICTIM, NEIGHBOUR = "victim", "right"
+PAUSE_US = 2000  # a thousand lives are to end
 LIFE_MS, PATIENCE_MS = 130, 60
 NEIGHBOUR_PAUSE_US = 10_000  # it lives all the time
 GAP_US = 400_000  # a life, what remains of the quarter of a second from one start to the next, time for what hangs

@@ -1,9 +1,11 @@
 """The machines of a campaign: guests that know what each answer of their devices must be, and their services."""
 import dataclasses
+import os
 
 import campaign_faults
 import launch
 import machine_devices
+import prepare
 
 # Of the bare-metal oracle (guests/oracle): what each kind of work uses of a VM's services, and of the machine's.
 VM_SERVICES = {"disk": ["virtio-blk"], "net": ["virtio-net"], "uart": ["pl011"], "console": ["pl011"], "rtc": ["pl031"],
@@ -31,6 +33,7 @@ class Options:
     icount: bool = False      # nothing of the host's
     devices: tuple[str, ...] = ()  # further ones of the first VM: NAME or NAME:CONFIG
     exercise: str = ""        # of a Linux guest: a command that uses them, again and again
+    machine_disk: bool = False  # a part of it is each VM's disk
 
 
 @dataclasses.dataclass
@@ -58,7 +61,9 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
     for index, vm in enumerate(vms):
         line = (f"name={vm} work={','.join(kinds)} ms={milliseconds} pause={options.pause_us} peer={1 - index} "
                 f"depth={options.depth} span={options.span}{' until=key' if options.until_key else ''}")
-        devices = (f"disk {{ zero_mib: {DISK_MIB} }} " if "disk" in kinds else "") + ("network { } " if "net" in kinds else "")
+        content = (f"physical {{ first_mib: {DISK_MIB * index} mib: {DISK_MIB} }}" if options.machine_disk
+                   else f"zero_mib: {DISK_MIB}")
+        devices = (f"disk {{ {content} }} " if "disk" in kinds else "") + ("network { } " if "net" in kinds else "")
         if index == 0:
             more, tasks = further_devices(options, vm, ("disk" in kinds) + ("net" in kinds))
             devices += more
@@ -74,7 +79,18 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         services += [f"{name}.{RESETTING_VM}" for name in ("vmm", "vgic", "pl011")] + [f"virtio-blk.{RESETTING_VM}.0"]
         expected[RESETTING_VM] = ["reset"]
     services += sorted({name for kind in kinds for name in SYSTEM_SERVICES.get(kind, [])} | {"console", "supervisor"})
-    return Workload(text, {"guest": str(launch.TARGET / "guests/oracle.bin")}, services, expected)
+    disk = make_disk(DISK_MIB * len(BARE_VMS)) if options.machine_disk else None
+    if disk is not None:
+        services.append("blk-driver")
+    return Workload(text, {"guest": str(launch.TARGET / "guests/oracle.bin")}, services, expected, disk)
+
+
+def make_disk(mib: int) -> machine_devices.Disk:
+    """Its content is of no importance: guests write what they read."""
+    path = prepare.BUILD / "campaign-disk"
+    path.touch()
+    os.truncate(path, mib << 20)
+    return machine_devices.Disk(str(path))
 
 
 def further_devices(options: Options, vm: str, first_slot: int) -> tuple[str, list[str]]:
@@ -93,7 +109,7 @@ def service_names(vm: str, kinds: list[str]) -> list[str]:
 
 # What a guest does while one of its services is stepped, so that it steps through that.
 SWEEP_WORK = {"virtio-blk": "disk", "virtio-net": "net", "vswitch": "net", "pl011": "uart", "console": "console",
-              "pl031": "rtc", "vgic": "gic", "vmm": "vcpu"}
+              "pl031": "rtc", "vgic": "gic", "vmm": "vcpu", "blk-driver": "disk"}
 
 
 def chosen(services: list[str], patterns: list[str]) -> list[str]:

@@ -29,6 +29,7 @@ import prepare
 import session
 from schemas import InputError
 
+PAUSE_US = 100
 WARM_UP_US = 20_000
 # Guests work somewhat longer than faults come: the script itself takes time, too.
 SLACK_US, SLACK_SHARE = 500_000, 0.05
@@ -74,7 +75,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, metavar="N", help="of the faults; random by default, and printed")
     parser.add_argument("--gap", type=int, metavar="MICROSECONDS", help="between two faults, on average")
     parser.add_argument("--rest", type=int, metavar="MICROSECONDS", help="between two faults of one service, at least")
-    parser.add_argument("--pause", type=int, default=100, metavar="MICROSECONDS", help="of a guest between two rounds of work")
+    parser.add_argument("--pause", type=int, metavar="MICROSECONDS", help="of a guest between two rounds of work (default "
+                        f"{PAUSE_US}; where corruptions hit {campaign_corruption.PAUSE_US})")
+    parser.add_argument("--machine-disk", action="store_true", help="bare guests have parts of the machine's disk, a file of "
+                        "the host's, by blk-driver")
     parser.add_argument("--sweep", metavar="SERVICE=FIRST-LAST[/EVERY]", help="instead of random faults: kills the service "
                         "after FIRST instructions, after FIRST + 1, ..., or every EVERY-th; --span sectors of each "
                         "request of a disk")
@@ -115,7 +119,8 @@ def make_sweep(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
     faults = campaign_faults.sweep(found[1], range(first, int(found[3]) + 1, every))
     work = campaign_workloads.SWEEP_WORK[kind]
     workload = campaign_workloads.describe([work], SWEEP_LIMIT_US, campaign_workloads.Options(
-        pause_us=0, depth=1, span=arguments.span, until_key=True))
+        pause_us=0, depth=1, span=arguments.span, until_key=True,
+        machine_disk=arguments.machine_disk or kind == "blk-driver"))
     if found[1] not in workload.services:
         parser.error(f"--sweep: {found[1]} is none of {', '.join(workload.services)}")
     script = campaign_faults.sweep_script(faults, WARM_UP_US, campaign_workloads.SETTLE_US, CRASHES_EVERY, SWEEP_WITHIN)
@@ -125,7 +130,7 @@ def make_sweep(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
 def make_corruption(parser: argparse.ArgumentParser, arguments: argparse.Namespace, work: list[str],
                     kinds: list[str]) -> Campaign:
     def describe(duration_us: int) -> campaign_workloads.Workload:
-        return campaign_corruption.describe(work, duration_us, arguments.pause)
+        return campaign_corruption.describe(work, duration_us, arguments.pause or campaign_corruption.PAUSE_US)
 
     services = campaign_workloads.chosen(describe(0).services, list(filter(None, arguments.services.split(","))))
     if not services:
@@ -154,7 +159,8 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         return make_corruption(parser, arguments, work, kinds)
     if arguments.exercise and arguments.guests != "linux":
         parser.error("--exercise is a command of Linux guests: --guests linux")
-    options = campaign_workloads.Options(pause_us=arguments.pause, span=arguments.span, icount=arguments.icount,
+    options = campaign_workloads.Options(pause_us=PAUSE_US if arguments.pause is None else arguments.pause,
+                                         span=arguments.span, icount=arguments.icount, machine_disk=arguments.machine_disk,
                                          devices=tuple(arguments.device), exercise=arguments.exercise)
     services = campaign_workloads.chosen(guests.describe(work, 0, options).services,
                                          list(filter(None, arguments.services.split(","))))
