@@ -355,6 +355,47 @@ TEST(Console, journal_with_impossible_guests_is_harmless) {
   EXPECT_EQ(AttachConsoleState(m.journal.span().subspan(2)).error(), Status::kInvalidArgument);
 }
 
+TEST(Console, whatever_the_journal_says_the_console_works) {
+  std::mt19937 random(31);
+  for (int round = 0; round < 600; ++round) {
+    SCOPED_TRACE(round);
+    ConsoleMachine m(1 + random() % 8);
+    m.Type("one");
+    m.guests[0].Print("begun");
+    m.Output();
+    auto* const state = *AttachConsoleState(m.journal.span());
+    const auto words = std::span(reinterpret_cast<uint32_t*>(state), sizeof(ConsoleState) / 4);
+    const uint32_t hits = round % 4 == 0 ? 400 : 1 + random() % 12;
+    for (uint32_t i = 0; i < hits; ++i) {
+      uint32_t& word = words[random() % (i % 2 == 0 ? 10 : words.size())];
+      word = random() % 2 == 0 ? static_cast<uint32_t>(random()) >> random() % 32
+                               : word ^ 1u << random() % 32;
+    }
+    if (round % 2 == 0) state->format = ConsoleState::kFormat;
+    for (int death = 0; death < 2; ++death) {
+      m.Boot();
+      m.Settle();
+      m.Type("x");
+      m.Log("[0.1] a line\n");
+    }
+    // A user who does not know where the keyboard is finds a guest again.
+    m.Type(
+        "\x01\x01\x01"
+        "1\r");
+    m.Type(
+        "\x01"
+        "1");
+    m.hardware.TakeWire();
+    m.guests[0].Read();
+    m.Type("a");
+    m.PassMilliseconds(50);
+    m.guests[0].Print("\r\nhere\r\n");
+    m.Output();
+    m.PassMilliseconds(50);
+    EXPECT_NE(m.hardware.TakeWire().find("here"), std::string::npos);
+  }
+}
+
 TEST(Console, more_guests_than_it_has_places_are_refused) {
   ConsoleMachine m(8);
   EXPECT_EQ(m.console->AddGuest(

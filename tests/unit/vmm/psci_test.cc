@@ -352,6 +352,24 @@ TEST(Psci, PSCI_56_scribbled_journal_starts_nothing_twice) {
   EXPECT_EQ(m.vm.vcpus[1].starts, 1);
 }
 
+TEST(Psci, PSCI_56_a_damaged_note_of_cpu_on_is_mended_or_says_that_nobody_knows) {
+  constexpr size_t kCopyBytes = 24;
+  for (size_t byte = 0; byte < 2 * kCopyBytes; ++byte) {
+    Machine m;
+    ASSERT_EQ(m.Call(0, kCpuOn, kAffinities[1], kEntry.value), kSuccess);
+    auto* const journal = reinterpret_cast<uint8_t*>(&m.journal);
+    journal[byte] ^= 0x10;
+    EXPECT_EQ(m.Redeliver(0, kCpuOn, kAffinities[1], kEntry.value), kSuccess) << byte;
+    journal[byte] ^= 0x10;
+    journal[(byte + kCopyBytes) % (2 * kCopyBytes)] ^= 0x21;
+    EXPECT_EQ(m.Redeliver(0, kCpuOn, kAffinities[1], kEntry.value), kInternalFailure) << byte;
+    EXPECT_EQ(m.vm.vcpus[1].starts, 1);
+    // Another vCPU's is noted as ever.
+    EXPECT_EQ(m.Call(0, kCpuOn, kAffinities[2], kEntry.value), kSuccess);
+    EXPECT_EQ(m.Redeliver(0, kCpuOn, kAffinities[2], kEntry.value), kSuccess);
+  }
+}
+
 TEST(Psci, PSCI_56_suspend_redelivered_is_answered) {
   Machine m;
   ASSERT_EQ(m.Call(0, kCpuSuspend), kSuccess);
