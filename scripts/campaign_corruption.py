@@ -6,6 +6,7 @@ an external abort, the VM's end); wrong, if the guest got what is not so and nob
 came.
 """
 import collections
+import random
 import re
 
 import campaign_workloads
@@ -17,13 +18,18 @@ VICTIM, NEIGHBOUR = "victim", "right"
 PAUSE_US = 2000  # a thousand lives are to end
 LIFE_MS, PATIENCE_MS = 130, 60
 NEIGHBOUR_PAUSE_US = 10_000  # it lives all the time
-GAP_US = 400_000  # a life, what remains of the quarter of a second from one start to the next, time for what hangs
-WITHIN = "2s"  # ... until it is there again: after a crash that takes a second
+PHASE_US = 100_000  # of a life when the fault comes, at most
+REST_US = 360_000  # the rest of the life, and time for what hangs; then the VM is made to begin anew, if it has not by itself
+GAP_US = PHASE_US // 2 + REST_US + 110_000  # on average: with the rest of a quarter of a second from start to start
+WITHIN = "2s"  # until it is there: after a crash that takes a second
 OUTCOMES = ("missed", "harmless", "detected", "failed", "wrong", "hung")
-HUNG = re.compile(r"never completed|interrupt of completed|does not turn off|does not answer")
+WEDGED = "the VM does nothing any more"
+HUNG = re.compile(r"does nothing any more|never completed|interrupt of completed|does not turn off|does not answer")
 FAILED = re.compile(r"I/O error|not running|does not start|does not run|FAIL unexpected exception|used index|"
                     r"not under way|VM victim (?:crashed|is off)|is in failed mode|refus")
 NOTICED = re.compile(r"journal|damage|mended|torn|copies")
+REBOOT = f"vm reboot {VICTIM}"
+LIFE_ENDED = re.compile(rf"\] VM {VICTIM} (?:resets|crashed|is off)")
 COMMAND = re.compile(r"monitor: \d+\.\d{6} (\w+ \S+.*)")
 
 
@@ -41,6 +47,18 @@ def describe(work: list[str], duration_us: int, pause_us: int) -> Workload:
     return Workload(text, {"guest": str(launch.TARGET / "guests/oracle.bin")}, services, expected)
 
 
+def script(faults: list[Fault], seed: int, warm_up_us: int, settle_us: int, crashes_every: int) -> str:
+    """The monitor's commands: each fault comes in a life of its own."""
+    source, lines = random.Random(seed), [f"wait {warm_up_us}us"]
+    for fault in faults:
+        # A command before a line that begins with - may fail: a VM that resets just now cannot be rebooted.
+        lines += [f"-wait {fault.service} running within {WITHIN}", f"wait {source.randrange(PHASE_US)}us", f"-{fault.command}",
+                  f"wait {REST_US}us", f"-{REBOOT}", "wait 1ms"]
+        if fault.number % crashes_every == 0:
+            lines.append(f"crashes {2 * crashes_every}")
+    return "\n".join([*lines, f"wait {settle_us}us", f"crashes {2 * crashes_every}", ""])
+
+
 def judge(text: str, faults: list[Fault]) -> tuple[dict[int, str], list[str]]:
     """Each fault's outcome, and what it comes from: the victim's lines and deaths of its services until the next fault."""
     windows, current = collections.defaultdict(list), None
@@ -49,6 +67,11 @@ def judge(text: str, faults: list[Fault]) -> tuple[dict[int, str], list[str]]:
         found = COMMAND.fullmatch(line)
         if found and commands and found[1] == commands[0].command:
             current = commands.popleft().number
+        elif found and found[1] == REBOOT:
+            # By itself it does not begin anew, and has not ended either.
+            if current is not None and not any(LIFE_ENDED.search(line) for line in windows[current]):
+                windows[current].append(WEDGED)
+            current = None
         elif current is not None and not line.startswith(f"[{NEIGHBOUR}]"):
             windows[current].append(line)
     outcomes, seen = {}, []
@@ -69,6 +92,8 @@ def classify(lines: list[str], fault: Fault) -> tuple[str, str]:
 
     if (line := first(rf"monitor: (?:there is no service \"{name}|{name} (?:is not|has no|cannot))")) is not None:
         return "missed", line
+    if (line := first(WEDGED)) is not None:
+        return "hung", line
     # A corrupted journal is its successor's to notice: the death before it was ordered.
     if (line := first(rf"\] {name} died:(?! killed)" if fault.kind == "journal" else rf"\] {name} died:")) is not None:
         return "detected", line

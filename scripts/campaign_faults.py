@@ -97,16 +97,13 @@ def plan(services: list[str], kinds: list[str], count: int, seed: int, gap_us: i
     return faults
 
 
-def script(faults: list[Fault], warm_up_us: int, settle_us: int, crashes_every: int, within: str = "") -> str:
-    """The monitor's commands: the faults at their times, and now and then the records of deaths so far. `within`: how
-    long to wait for a service that is not there, since its VM begins anew."""
+def script(faults: list[Fault], warm_up_us: int, settle_us: int, crashes_every: int) -> str:
+    """The monitor's commands: the faults at their times, and now and then the records of deaths so far."""
     lines, now = [f"wait {warm_up_us}us"], 0
     for fault in faults:
         if fault.at_us > now:
             lines.append(f"wait {fault.at_us - now}us")
         now = fault.at_us
-        if within:
-            lines.append(f"-wait {fault.service} running within {within}")
         lines.append(f"-{fault.command}")  # may come when the service is dead, or its VM off
         if fault.number % crashes_every == 0:
             lines.append(f"crashes {2 * crashes_every}")

@@ -139,7 +139,7 @@ def make_corruption(parser: argparse.ArgumentParser, arguments: argparse.Namespa
                                   arguments.gap or campaign_corruption.GAP_US, 0)
     length = WARM_UP_US + int(campaign_faults.duration_us(faults) * (1 + SLACK_SHARE)) + SLACK_US
     workload = describe(length)
-    script = campaign_faults.script(faults, WARM_UP_US, campaign_workloads.SETTLE_US, CRASHES_EVERY, campaign_corruption.WITHIN)
+    script = campaign_corruption.script(faults, arguments.seed, WARM_UP_US, campaign_workloads.SETTLE_US, CRASHES_EVERY)
     vm, oracles = next(iter(workload.expected.items()))
     script += f'expect {vm} "oracle: {vm}.{oracles[-1]} ok" within 1000s\nwait 10ms\npower-off\n'
     return Campaign(faults, workload, script, length / 1e6, True)
@@ -231,9 +231,9 @@ def progress(process: subprocess.Popen, lines: list[str], campaign: Campaign, ke
 def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: str, keyboard: campaign_typist.Typist) -> int:
     output = campaign_output.parse(text, next(iter(campaign.workload.expected)))
     deaths = campaign_report.parse(output.monitor)
-    unordered = campaign_report.match(deaths, campaign.faults, campaign_report.orders(output.monitor, campaign.faults))
     if campaign.corrupts:
         return judge_corruption(campaign, arguments, status, text, deaths)
+    unordered = campaign_report.match(deaths, campaign.faults, campaign_report.orders(output.monitor, campaign.faults))
     frames = sum(death.service.split(".")[0] in campaign_report.FRAME_SERVICES for death in deaths)
     problems = campaign_output.problems(output, campaign.workload.expected, frames) + keyboard.problems(output)
     refusals = campaign_report.refused(output.monitor, campaign.faults)
