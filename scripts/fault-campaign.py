@@ -120,7 +120,7 @@ def make_sweep(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
     work = campaign_workloads.SWEEP_WORK[kind]
     workload = campaign_workloads.describe([work], SWEEP_LIMIT_US, campaign_workloads.Options(
         pause_us=0, depth=1, span=arguments.span, until_key=True,
-        machine_disk=arguments.machine_disk or kind == "blk-driver"))
+        machine_disk=arguments.machine_disk))
     if found[1] not in workload.services:
         parser.error(f"--sweep: {found[1]} is none of {', '.join(workload.services)}")
     script = campaign_faults.sweep_script(faults, WARM_UP_US, campaign_workloads.SETTLE_US, CRASHES_EVERY, SWEEP_WITHIN)
@@ -292,6 +292,10 @@ def main() -> int:
         arguments.seed = random.randrange(SEED_MAX)
     if arguments.count < 1:
         parser.error("--count must be 1 or more")
+    if arguments.sweep is not None and arguments.sweep.startswith("blk-driver"):
+        arguments.machine_disk = True
+    if arguments.icount and arguments.machine_disk:
+        parser.error("--icount: the host's disk takes time that these guests do not have")
     if arguments.icount and arguments.machine_cpus != 1:
         parser.error("--icount: only a machine with one CPU is deterministic")
     if not arguments.no_build:
