@@ -71,11 +71,18 @@ TEST_F(Loader, flat_binary_is_entered_at_80000) {
 TEST_F(Loader, PSCI_58_running_or_stopped_vm_is_left_alone) {
   for (VmState state : {VmState::kRunning, VmState::kOff, VmState::kReset, VmState::kCrashed}) {
     vm.state = state;
+    vm.vcpus[0].state = state == VmState::kRunning ? VcpuState::kOn : VcpuState::kOff;
     EXPECT_FALSE(Start().has_value());
     EXPECT_EQ(vm.state, state);
   }
   EXPECT_TRUE(RamIsUntouched());
   EXPECT_EQ(vm.vcpus[0].starts, 0);
+}
+
+TEST_F(Loader, a_running_vm_whose_vcpus_are_all_off_can_never_run_again) {
+  vm.state = VmState::kRunning;
+  EXPECT_TRUE(Start().has_value());  // and whoever asked ends it as crashed
+  EXPECT_TRUE(RamIsUntouched());
 }
 
 TEST_F(Loader, dying_before_the_start_means_all_again) {
