@@ -30,6 +30,7 @@ class Options:
     depth: int = 16           # requests of a disk at a time, or frames; 1: one after the other
     span: int = 8             # sectors of a request
     until_key: bool = False   # they end when a `q` is typed, not only when the time is over
+    alone: bool = False       # one VM, if its work needs no peer: no other takes turns on the CPU
     icount: bool = False      # nothing of the host's
     devices: tuple[str, ...] = ()  # further ones of the first VM: NAME or NAME:CONFIG
     exercise: str = ""        # of a Linux guest: a command that uses them, again and again
@@ -57,7 +58,7 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
     milliseconds = duration_us // 1000
     text, services, expected = f"heartbeat_ms: {campaign_faults.HEARTBEAT_MS}\n", [], {}
     # One is enough for work that no peer and no neighbour has to do with.
-    vms = () if not kinds else BARE_VMS[:1] if options.until_key and "net" not in kinds else BARE_VMS
+    vms = () if not kinds else BARE_VMS[:1] if (options.until_key or options.alone) and "net" not in kinds else BARE_VMS
     for index, vm in enumerate(vms):
         line = (f"name={vm} work={','.join(kinds)} ms={milliseconds} pause={options.pause_us} peer={1 - index} "
                 f"depth={options.depth} span={options.span}{' until=key' if options.until_key else ''}")

@@ -79,6 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
                         f"{PAUSE_US}; where corruptions hit {campaign_corruption.PAUSE_US})")
     parser.add_argument("--machine-disk", action="store_true", help="bare guests have parts of the machine's disk, a file of "
                         "the host's, by blk-driver")
+    parser.add_argument("--alone", action="store_true", help="one VM that works, if the workload needs no peer")
     parser.add_argument("--sweep", metavar="SERVICE=FIRST-LAST[/EVERY]", help="instead of random faults: kills the service "
                         "after FIRST instructions, after FIRST + 1, ..., or every EVERY-th; --span sectors of each "
                         "request of a disk")
@@ -160,7 +161,8 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     if arguments.exercise and arguments.guests != "linux":
         parser.error("--exercise is a command of Linux guests: --guests linux")
     options = campaign_workloads.Options(pause_us=PAUSE_US if arguments.pause is None else arguments.pause,
-                                         span=arguments.span, icount=arguments.icount, machine_disk=arguments.machine_disk,
+                                         span=arguments.span, alone=arguments.alone, icount=arguments.icount,
+                                         machine_disk=arguments.machine_disk,
                                          devices=tuple(arguments.device), exercise=arguments.exercise)
     services = campaign_workloads.chosen(guests.describe(work, 0, options).services,
                                          list(filter(None, arguments.services.split(","))))
