@@ -89,7 +89,7 @@ class Session {
     uint64_t at = input.Take<uint16_t>() % 160;
     if (memory.size() > kPageSize && (page & 1) != 0)
       at += kPageSize + (page >> 1) % 4 * port_switch::kRingBytes;
-    memory[at] = input.Take<std::byte>();
+    memory[at % memory.size()] = input.Take<std::byte>();
   }
   void Die(FuzzInput& input) {
     if (input.Take<uint8_t>() >= 0xe0) {
