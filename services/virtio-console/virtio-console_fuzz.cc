@@ -44,6 +44,7 @@ class Session {
     FuzzRequire(m_.Live(), "a reset makes a good device");
     m_.OpenAll();
     for (uint32_t port = 0; port < kPorts; ++port) {
+      (void)m_.Arrived(port);  // what waited for room
       m_.Send(port, "out");
       FuzzRequire(m_.Arrived(port) == "out", "bytes leave");
       m_.GiveBuffers(ReceiveQueue(port), 1);
