@@ -237,6 +237,7 @@ Checked<void> PlanExecutor::Start(const atoll_PlanStart& start) {
       !limited) {
     return limited;
   }
+  task->history->asked_at = 0;
   if (auto started = loader_.Start(task->plan, 0, TaskMode::kNormal); !started) {
     return About(task->plan.name, started.error());
   }

@@ -59,7 +59,6 @@ void ServiceRecovery::OnDeath(TaskEntry& task, const InspectTaskReply& death) {
   recorder_.Fill(record, task, death);
   record.detected = now;
   task.silent = false;
-  task.asked_at = 0;
 
   LogLine line(task.plan.name);
   line.Append(" died: ").Append(CauseName(record.cause));
@@ -166,6 +165,7 @@ void ServiceRecovery::StartAgain(TaskEntry& task, LogLine& line) {
   Checked<void> started = loader_.Refresh(task.plan);
   record.started = kernel_.Ticks();
   const bool blamed = own != nullptr && IsBlamed(record);
+  history.asked_at = 0;
   if (started) started = loader_.Start(task.plan, history.generation, history.mode, blamed);
   if (!started) {
     line.Append("; cannot be restarted, given up: ").Append(started.error().view());
@@ -333,14 +333,15 @@ void ServiceRecovery::Beat(uint64_t now) {
 
 // Takes its signals, but its loop sees none of them.
 bool ServiceRecovery::IsIgnorant(TaskEntry& task, uint64_t now) {
-  if (task.history->mode == TaskMode::kRefusing) return false;  // it has no such loop
+  TaskHistory& history = *task.history;
+  if (history.mode == TaskMode::kRefusing) return false;  // it has no such loop
   const std::optional<Statistics> said = recorder_.Read(task);
   if (!said.has_value()) return false;
-  if (task.asked_at != 0 && said->heartbeats == task.heartbeats) {
-    return now - task.asked_at >= beat_;
+  if (history.asked_at != 0 && said->heartbeats == history.heartbeats) {
+    return now - history.asked_at >= beat_;
   }
-  task.asked_at = now;
-  task.heartbeats = said->heartbeats;
+  Journal(history.heartbeats, said->heartbeats);
+  Journal(history.asked_at, now);
   return false;
 }
 

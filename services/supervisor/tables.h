@@ -37,9 +37,6 @@ struct TaskEntry {
   bool silent = false;
   uint64_t silent_ticks = 0;
   uint64_t silent_since = 0;  // CNTPCT_EL0
-  // When it was asked for a sign of life that it has not given yet, and how many it had given until then.
-  uint64_t asked_at = 0;  // CNTPCT_EL0; 0: not
-  uint64_t heartbeats = 0;
 
   // The file that the user wants it to run.
   void UseBuild() {

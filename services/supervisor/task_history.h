@@ -71,6 +71,9 @@ struct TaskHistory {
   uint32_t stepped = 0;
 
   uint32_t limited = 0;  // 1: the limits of its jobs are set
+  // When it was asked for a sign of life that it has not given yet, and how many it had given until then.
+  uint64_t asked_at = 0;  // CNTPCT_EL0; 0: not
+  uint64_t heartbeats = 0;
   uint64_t record = 0;   // sequence number of the crash that it is to recover from, or has
   DeathTimes times;
   std::array<char, kFileBytes> file{};  // the build that it runs; empty: the plan's

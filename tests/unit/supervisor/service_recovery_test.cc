@@ -209,6 +209,22 @@ TEST_F(HeartbeatTest, task_that_takes_it_and_does_nothing_is_killed) {
   EXPECT_EQ(Starts(kUart), 2u);
 }
 
+TEST_F(HeartbeatTest, supervisors_that_die_do_not_save_a_task_that_does_nothing) {
+  Tick(10);
+  Tick(10);
+  kernel->ignorant.insert(kUart);
+  Tick(1000);
+  Tick(600);
+  EXPECT_TRUE(kernel->killed.empty());
+  for (int i = 0; i < 2 && kernel->killed.empty(); ++i) {
+    supervisor = std::make_unique<Supervisor>(*kernel);
+    supervisor->Recover();
+    Tick(10);
+    Tick(1000);
+  }
+  EXPECT_EQ(kernel->killed, std::vector<uint32_t>{kUart});
+}
+
 TEST_F(HeartbeatTest, stub_that_refuses_all_calls_need_not_see_it) {
   kernel->ignorant.insert(kUart);
   for (int i = 0; i < 20; ++i) {
