@@ -59,7 +59,9 @@ static inline double OracleSeconds(void) {
 
 // Until `end`, or until somebody was told to end (oracle_machine echo).
 #define ORACLE_STOP "/tmp/stop"
-static inline int OracleGoesOn(double end) { return OracleSeconds() < end && access(ORACLE_STOP, F_OK) != 0; }
+static inline int OracleGoesOn(double end) {
+  return OracleSeconds() < end && access(ORACLE_STOP, F_OK) != 0;
+}
 
 // A bijection that spreads its argument over all bits (the finalizer of SplitMix64).
 static inline uint64_t OracleMix(uint64_t value) {

@@ -74,7 +74,7 @@ struct TaskHistory {
   // When it was asked for a sign of life that it has not given yet, and how many it had given until then.
   uint64_t asked_at = 0;  // CNTPCT_EL0; 0: not
   uint64_t heartbeats = 0;
-  uint64_t record = 0;   // sequence number of the crash that it is to recover from, or has
+  uint64_t record = 0;  // sequence number of the crash that it is to recover from, or has
   DeathTimes times;
   std::array<char, kFileBytes> file{};  // the build that it runs; empty: the plan's
   std::array<char, kFileBytes>
