@@ -155,7 +155,8 @@ bool DriverExecutor::Lingers(uint32_t index) {
 void DriverExecutor::EndPass() {
   if (!submitted_) return;
   submitted_ = false;
-  if (ring_.DriverWaits()) ports_.driver.Notify();
+  if (ring_.DriverWaits() || first_pass_) ports_.driver.Notify();
+  first_pass_ = false;
 }
 
 BackendNews DriverExecutor::Collect() {

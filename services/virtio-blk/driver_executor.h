@@ -67,8 +67,9 @@ class DriverExecutor final : public RequestExecutor {
   Kept<DiskRecord> disk_;
   const bool read_only_;
   Ports ports_;
-  bool submitted_ =
-      true;  // since the last EndPass; or by an instance that died before it could tell
+  bool submitted_ = true;  // since the last EndPass
+  // An instance may have died after it had taken back that the driver waits, and before it signalled it.
+  bool first_pass_ = true;
   bool told_ = false;
   uint32_t driver_generation_ = 0;  // whose slots were all looked at
 };
