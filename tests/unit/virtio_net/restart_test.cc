@@ -237,18 +237,11 @@ TEST(NetRestart, a_journal_that_no_device_wrote) {
     net::Random random(seed);
     auto* state = reinterpret_cast<uint8_t*>(&m.journal().device);
     for (size_t i = 0; i < sizeof(NetState); ++i) state[i] = static_cast<uint8_t>(random());
-    ASSERT_EQ(m.Restart(), virtio::JournalFound::kDamaged);
-    ASSERT_TRUE(m.broken());
-    // Until the driver resets it: the link is down, nothing comes, and what is sent goes nowhere.
-    ASSERT_EQ(m.Load(virtio::kConfig + 6, 2), 0u);
-    m.GiveBuffers(8, 2048);
-    for (const Mac mac : {kMac, kBroadcast, kOther}) {
-      ASSERT_FALSE(m.GiveAndReceive(MakeFrame(mac)));
-    }
-    m.Send(MakeFrame(kMac));
-    ASSERT_TRUE(m.tx().PopUsed());
-    wire.Attach();
-    ASSERT_FALSE(wire.Take());
+    ASSERT_EQ(m.Restart(), virtio::JournalFound::kRepaired);
+    ASSERT_FALSE(m.broken());
+    // What the driver chose is not known any more: it gets what serves any driver, and notices nothing.
+    ASSERT_EQ(m.Load(virtio::kConfig + 6, 2), 1u);
+    ASSERT_TRUE(Works(m));
     ASSERT_TRUE(m.Live() && Works(m));
     ASSERT_EQ(m.Load(virtio::kConfig + 6, 2), 1u);
   }
