@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <span>
 
 #include "services/runtime/log.h"
 
@@ -15,6 +16,9 @@ constexpr uint64_t kTrialSeconds = 10;
 
 // Between heartbeats while some task is not limited yet.
 constexpr uint64_t kFirstBeatsPerSecond = 100;
+
+// Between two tasks of one heartbeat: guests whose timers are due have their turn there.
+constexpr uint64_t kGapsPerSecond = 10'000;
 
 constexpr uint64_t kPressSeconds = 2;
 
@@ -297,11 +301,7 @@ bool ServiceRecovery::Work() {
     StartAgain(task, line);
     if (task.state != TaskEntry::State::kRunning) Report(task, line);
   }
-  const bool beats = now >= next_beat_;
-  if (beats) {
-    Beat(now);
-    next_beat_ = now + Pause();
-  }
+  const bool beats = now >= next_beat_ && Beat(now);
   // Tasks of a VM that has just started.
   if (beat_ != 0) next_beat_ = std::min(next_beat_, now + Pause());
   return beats;
@@ -324,11 +324,24 @@ uint64_t ServiceRecovery::Deadline() const {
   return earliest;
 }
 
-void ServiceRecovery::Beat(uint64_t now) {
-  for (TaskEntry& task : tasks_.entries()) {
-    if (task.is_alive()) LookForSignsOfLife(task, now);
+bool ServiceRecovery::Beat(uint64_t now) {
+  const uint64_t gap = kernel_.TicksPerSecond() / kGapsPerSecond;
+  const std::span<TaskEntry> tasks = tasks_.entries();
+  bool looked = false;
+  while (beat_task_ < tasks.size() && (!looked || gap == 0)) {
+    TaskEntry& task = tasks[beat_task_++];
+    if (!task.is_alive()) continue;
+    LookForSignsOfLife(task, now);
+    looked = true;
   }
+  if (beat_task_ < tasks.size()) {
+    next_beat_ = now + gap;
+    return false;
+  }
+  beat_task_ = 0;
   Look();
+  next_beat_ = now + Pause();
+  return true;
 }
 
 // Takes its signals, but its loop sees none of them.

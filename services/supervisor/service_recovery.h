@@ -72,7 +72,8 @@ class ServiceRecovery {
 
   // Until the next heartbeat: ticks.
   uint64_t Pause();
-  void Beat(uint64_t now);
+  // One task's part of a heartbeat. True: it was the last one.
+  bool Beat(uint64_t now);
   void LookForSignsOfLife(TaskEntry& task, uint64_t now);
   bool IsIgnorant(TaskEntry& task, uint64_t now);
   uint64_t Milliseconds(uint64_t milliseconds) {
@@ -90,6 +91,7 @@ class ServiceRecovery {
   Reporter& reporter_;
   uint64_t beat_ = 0;
   uint64_t next_beat_ = VmLife::kNever;
+  size_t beat_task_ = 0;  // index of the task that the next one is for
 };
 
 }  // namespace atoll
