@@ -81,7 +81,9 @@ def match(deaths: list[Death], faults: list[Fault], orders: dict[int, float] | N
         suited = [i for i, fault in enumerate(queue) if KINDS[fault.kind].corruption or death.service == SUPERVISOR or
                   death.cause in CAUSES[fault.kind]]
         if orders is not None:
-            suited = [i for i in suited if orders.get(queue[i].number, 0) <= death.died][::-1]
+            # A line with an order may be broken by what a guest printed: its fault is taken if there is no other.
+            known = [i for i in suited if orders.get(queue[i].number, math.inf) <= death.died][::-1]
+            suited = known or [i for i in suited if queue[i].number not in orders]
         if not suited:
             unordered.append(death)
             continue

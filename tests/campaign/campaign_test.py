@@ -221,6 +221,12 @@ class Report(unittest.TestCase):
         self.assertEqual(campaign_report.match(deaths, faults, orders), [])
         self.assertEqual(deaths[0].fault.number, 4)
 
+    def test_fault_whose_order_was_broken_on_its_way_takes_no_death_of_another(self):
+        faults = [campaign_faults.Fault(n, 0, "console", "crash", "crash console") for n in (1, 2)]
+        deaths = campaign_report.parse([RECORD.format(n, "console", "fault", 0, "-") for n in (1, 2)])
+        self.assertEqual(campaign_report.match(deaths, faults, {1: 0.0}), [])
+        self.assertEqual([death.fault.number for death in deaths], [1, 2])
+
     def test_supervisor_may_die_of_anything(self):
         faults = [campaign_faults.Fault(1, 0, "supervisor", "kill", "")]
         deaths = campaign_report.parse([RECORD.format(1, "supervisor", "exit", 0, "-")])

@@ -105,7 +105,7 @@ class Refused(unittest.TestCase):
         refuse("vm { name: 'a' }", "vm a.kernel: is missing")
         refuse(f"vm {{ name: 'a' kernel: '{FLAT}' vcpus: 900 }}", "vm a.vcpus: 900 is not in 1..8")
         refuse(f"vm {{ name: 'a' kernel: '{FLAT}' disk {{ }} }}", "vm a.disk\\[0\\]: needs one of")
-        refuse(f"vm {{ name: 'a' kernel: '{FLAT}' device: 'tape' }}", "there is no service \"tape\"")
+        refuse(f"vm {{ name: 'a' kernel: '{FLAT}' device {{ service: 'tape' }} }}", "there is no service \"tape\"")
         refuse("\xff\xfe", ".")
 
     def test_cpus(self):

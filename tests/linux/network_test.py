@@ -108,7 +108,7 @@ class Network(unittest.TestCase):
         self.assertEqual(output["taken", 7001], uploaded)
 
     def test_one_vm_crashes_in_a_loop_while_others_transfer(self):
-        crashing = (f'vm {{ name: "crashing" memory_mib: 64 kernel: "{CRASHER}" disk {{ zero_mib: 1 }} device { service: "crasher" } '
+        crashing = (f'vm {{ name: "crashing" memory_mib: 64 kernel: "{CRASHER}" disk {{ zero_mib: 1 }} device {{ service: "crasher" }} '
                     "when_crashed: START_AGAIN }\n")
         rounds = """
             n=0
