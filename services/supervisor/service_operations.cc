@@ -288,7 +288,8 @@ bool ServiceOperations::IsStepping(std::string_view who) {
 }
 
 bool ServiceOperations::AreRunning(std::string_view who) {
-  bool any = false;  // those of a VM that is off are not there at all
+  bool any =
+      who == kSupervisor;  // which looks itself; services of a VM that is off are not there at all
   return std::ranges::all_of(tasks_.entries(),
                              [&](const TaskEntry& task) {
                                if (!Matches(task, who)) return true;

@@ -145,6 +145,17 @@ TEST_F(ServiceRecoveryTest, service_that_cannot_be_started_takes_its_vm_with_it)
   EXPECT_TRUE(kernel->Logged("VM linux crashed"));
 }
 
+TEST_F(ServiceRecoveryTest, who_runs) {
+  Start();
+  EXPECT_TRUE(operations().AreRunning("pl011.linux"));
+  EXPECT_TRUE(operations().AreRunning("supervisor"));
+  EXPECT_FALSE(operations().AreRunning("pl011.another"));
+  Die(kUart);
+  Die(kUart);  // waits now
+  EXPECT_FALSE(operations().AreRunning("pl011.linux"));
+  EXPECT_TRUE(operations().AreRunning("console"));
+}
+
 // ---- signs of life ---------------------------------------------------------------------------------------------
 
 class HeartbeatTest : public ServiceRecoveryTest {
