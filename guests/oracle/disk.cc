@@ -89,6 +89,7 @@ bool DiskOracle::MayBegin(Kind kind, uint32_t sector, uint32_t count) const {
 }
 
 void DiskOracle::Begin(Kind kind, uint32_t sector, uint32_t count) {
+  if (is_stuck_) return;  // what it gave up on keeps its place
   uint32_t slot = 0;
   while (requests_[slot].is_busy) ++slot;
   Request& request = requests_[slot];
