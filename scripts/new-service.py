@@ -184,7 +184,7 @@ def main(arguments, root: pathlib.Path = ROOT) -> int:
     for path in files:
         print(path.relative_to(root))
     print(f"\nTo see it in the demo: scripts/run --device {options.name}\n"
-          f"Its tests: ninja -C build tests/unit/unit_{options.name} tests/unit/fuzz_{options.name}; "
+          f"Its tests: ninja -C build tests/unit/unit_{options.name} tests/fuzz/fuzz_{options.name}; "
           f"meson test -C build {options.name} fuzz_{options.name}")
     return 0
 

@@ -1,10 +1,9 @@
 // Any sequence of register accesses, presses, time and restarts of a PL061, as a function of random bytes. Aborts if an
 // invariant breaks.
 #include <cstdlib>
-#include <span>
 
 #include "services/pl061/device.h"
-#include "tests/unit/device/register_machine.h"
+#include "tests/fuzz/register_steps.h"
 
 namespace atoll {
 namespace {
@@ -17,25 +16,15 @@ void Require(bool condition) {
 
 class Session {
  public:
-  // One step of eight bytes: what, two of offset, one of width, four of value.
-  void Step(std::span<const std::byte> bytes) {
-    const auto byte = [&](size_t i) { return std::to_integer<uint32_t>(bytes[i]); };
-    const uint32_t value = byte(4) | byte(5) << 8 | byte(6) << 16 | byte(7) << 24;
-    const uint64_t offset = byte(1) | byte(2) << 8;
-    switch (byte(0) % 6) {
-      case 0:
-        if ((byte(3) & 4) != 0) {
-          m_.Store(offset, 1u << (byte(3) & 3), value);
-        } else {
-          (void)m_.Load(offset, 1u << (byte(3) & 3));
-        }
-        break;
-      case 1: m_.Store(0x400 + byte(1) % 9 * 4, 4, value); break;
-      case 2: WritePins(byte(1), value); break;
+  void Step(const RegisterStep& step) {
+    switch (step.byte(0) % 6) {
+      case 0: step.Access(m_); break;
+      case 1: m_.Store(0x400 + step.byte(1) % 9 * 4, 4, step.value()); break;
+      case 2: WritePins(step.byte(1), step.value()); break;
       case 3: m_.device().OnSignals(pl061_manifest::kPowerSignal); break;
-      case 4: m_.Pass(value >> (byte(1) & 31)); break;
+      case 4: m_.Pass(step.value() >> (step.byte(1) & 31)); break;
       default:
-        if (byte(1) < 32) m_.Restart();
+        if (step.byte(1) < 32) m_.Restart();
         m_.device().OnSignals(FakeSurroundings::kTimerSignal);
         break;
     }
@@ -73,8 +62,5 @@ class Session {
 }  // namespace atoll
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  auto input = std::as_bytes(std::span(data, size));
-  atoll::Session session;
-  for (; input.size() >= 8; input = input.subspan(8)) session.Step(input.first(8));
-  return 0;
+  return atoll::FuzzRegisterSteps<atoll::Session>(data, size);
 }

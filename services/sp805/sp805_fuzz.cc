@@ -1,12 +1,10 @@
 // Any sequence of register accesses, time and restarts of an SP805, as a function of random bytes. Aborts if an invariant
 // breaks.
-#include <algorithm>
 #include <cstdlib>
 #include <memory>
-#include <span>
 
 #include "services/sp805/device.h"
-#include "tests/unit/device/register_machine.h"
+#include "tests/fuzz/register_steps.h"
 
 namespace atoll {
 namespace {
@@ -17,33 +15,23 @@ void Require(bool condition) {
 
 class Session {
  public:
-  // One step of eight bytes: what, two of offset, one of width, four of value.
-  void Step(std::span<const std::byte> bytes) {
-    const auto byte = [&](size_t i) { return std::to_integer<uint32_t>(bytes[i]); };
-    const uint32_t value = byte(4) | byte(5) << 8 | byte(6) << 16 | byte(7) << 24;
-    const uint64_t offset = byte(1) | byte(2) << 8;
+  void Step(const RegisterStep& step) {
     RegisterMachine<Sp805>& m = *machine_;
     const bool may_reset = (m.Read("WDOGCONTROL") & 3) == 3;
     const int resets = m.ports.vm.resets;
-    switch (byte(0) % 6) {
-      case 0:
-        if ((byte(3) & 4) != 0) {
-          m.Store(offset, 1u << (byte(3) & 3), value);
-        } else {
-          (void)m.Load(offset, 1u << (byte(3) & 3));
-        }
-        break;
-      case 1: m.Store(byte(1) % 4 * 4, 4, value); break;
+    switch (step.byte(0) % 6) {
+      case 0: step.Access(m); break;
+      case 1: m.Store(step.byte(1) % 4 * 4, 4, step.value()); break;
       case 2: m.Write("WDOGLOCK", Sp805::kUnlock); break;
-      case 3: m.Write("WDOGCONTROL", byte(1)); break;
-      case 4: m.Pass(value >> (byte(1) & 31)); break;
+      case 3: m.Write("WDOGCONTROL", step.byte(1)); break;
+      case 4: m.Pass(step.value() >> (step.byte(1) & 31)); break;
       default:
-        if (byte(1) < 32) m.Restart();
-        m.device().OnSignals(uint64_t{byte(2)} << 56);
+        if (step.byte(1) < 32) m.Restart();
+        m.device().OnSignals(uint64_t{step.byte(2)} << 56);
         break;
     }
     if (m.ports.vm.resets != resets) {
-      Require(may_reset || byte(0) % 6 <= 3);
+      Require(may_reset || step.byte(0) % 6 <= 3);
       machine_ = std::make_unique<RegisterMachine<Sp805>>();
     }
     Check();
@@ -68,8 +56,5 @@ class Session {
 }  // namespace atoll
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  auto input = std::as_bytes(std::span(data, size));
-  atoll::Session session;
-  for (; input.size() >= 8; input = input.subspan(8)) session.Step(input.first(8));
-  return 0;
+  return atoll::FuzzRegisterSteps<atoll::Session>(data, size);
 }

@@ -32,8 +32,8 @@ constexpr std::string_view kHelpLines[] = {
 };
 
 constexpr uint64_t kDefaultExpectMicroseconds = 60'000'000;
-constexpr uint64_t kMaxNumber = 1'000'000'000;
-constexpr uint64_t kMaxSeconds = 1'000'000;
+constexpr uint64_t kMaxNumber = MonitorCommand::kMaxNumber;
+constexpr uint64_t kMaxSeconds = MonitorCommand::kMaxSeconds;
 
 struct NamedVerb {
   std::string_view name;

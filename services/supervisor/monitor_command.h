@@ -44,6 +44,8 @@ struct MonitorCommand {
     kPowerOff,
   };
   static constexpr size_t kLineBytes = 240;
+  static constexpr uint64_t kMaxNumber = 1'000'000'000;
+  static constexpr uint64_t kMaxSeconds = 1'000'000;
 
   Verb verb = Verb::kNothing;
   std::string_view who;   // a task or VM, as the line names it; views end with the line

@@ -1,5 +1,6 @@
 // Lines of the monitor: any bytes, and any words of its language in any order. Whatever the user types, the parser gives
 // a command that is what it says, or a sentence.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -7,10 +8,12 @@
 #include <string>
 #include <string_view>
 
-#include "services/supervisor/monitor_command.cc"  // NOLINT(bugprone-suspicious-include): one translation unit
+#include "services/supervisor/monitor_command.h"
 
 namespace atoll {
 namespace {
+
+using Verb = MonitorCommand::Verb;
 
 void Require(bool condition) {
   if (!condition) std::abort();
@@ -58,9 +61,10 @@ void CheckCommand(const MonitorCommand& command, std::string_view line) {
   Require(command.verb != Verb::kUpgrade || !command.file.empty());
   Require(static_cast<size_t>(command.fault) < kFaults);
   Require(command.part <= CorruptPart::kMessage);
-  Require(command.number <= kMaxNumber && command.last <= kMaxNumber);
+  Require(command.number <= MonitorCommand::kMaxNumber &&
+          command.last <= MonitorCommand::kMaxNumber);
   Require(command.verb != Verb::kSweep || (command.number != 0 && command.number <= command.last));
-  Require(command.microseconds <= kMaxSeconds * 1'000'000);
+  Require(command.microseconds <= MonitorCommand::kMaxSeconds * 1'000'000);
   Require(command.text_bytes <= command.text.size());
   Require((command.text_bytes != 0) == (command.verb == Verb::kExpect));
   Require(command.verb != Verb::kExpect || command.who.size() < Expectation::kVmBytes);

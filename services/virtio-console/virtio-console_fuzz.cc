@@ -3,10 +3,7 @@
 #include <deque>
 
 #include "services/virtio-console/console_machine.h"
-#include "services/virtio-console/control.cc"
-#include "services/virtio-console/emergency.cc"
 #include "tests/fuzz/fuzz_input.h"
-#include "tests/fuzz/service_library.h"
 
 namespace atoll::virtio_console {
 namespace {

@@ -1,14 +1,11 @@
 // Any sequence of chains, buffers, packets of the switch, ring memory, resets and restarts of a socket device, as a
 // function of random bytes. Aborts if an invariant breaks.
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <vector>
 
 #include "services/virtio-vsock/device.h"
-#include "services/virtio/mmio_transport.cc"
-#include "services/virtio/split_queue.cc"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/unit/virtio/driver.h"
 #include "tests/unit/virtio/machine.h"
 
@@ -24,31 +21,6 @@ constexpr uint32_t kSize = 16;
 constexpr uint64_t kAll =
     virtio::kFeatureVersion1 | virtio::kFeatureIndirectDesc | virtio::kFeatureEventIdx;
 
-void Require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "broken invariant: %s\n", what);
-  std::abort();
-}
-
-// Numbers from the input; zeroes when it is used up.
-class Input {
- public:
-  explicit Input(std::span<const std::byte> bytes) : bytes_(bytes) {}
-  bool empty() const { return bytes_.empty(); }
-  template <typename T>
-  T Take() {
-    T value{};
-    const size_t count = std::min(sizeof(T), bytes_.size());
-    __builtin_memcpy(&value, bytes_.data(), count);
-    bytes_ = bytes_.subspan(count);
-    return value;
-  }
-  uint32_t Below(uint32_t limit) { return Take<uint16_t>() % limit; }
-
- private:
-  std::span<const std::byte> bytes_;
-};
-
 class Nobody final : public Notifier {
  public:
   void Notify() override {}
@@ -62,7 +34,7 @@ class Session {
     for (uint32_t i = 0; i < kQueues; ++i) queues_.emplace_back(m_, i, kSize);
   }
 
-  void Step(Input& input) {
+  void Step(FuzzInput& input) {
     switch (input.Below(11)) {
       case 0: BringUp(kAll & ~(input.Take<uint64_t>() & input.Take<uint64_t>())); break;
       case 1: Send(Header(input, kCid, 3), Length(input), 1 + input.Below(4)); break;
@@ -73,36 +45,37 @@ class Session {
       case 6: Spoil(input); break;
       case 7:
         if (input.Below(4) == 0) Attach();
-        Require(m_.Restart({.blamed = input.Below(2) != 0}) == virtio::JournalFound::kGood,
-                "a journal that nobody damaged is good");
+        FuzzRequire(m_.Restart({.blamed = input.Below(2) != 0}) == virtio::JournalFound::kGood,
+                    "a journal that nobody damaged is good");
         break;
       case 8: TakePackets(); break;
       case 9: m_.Write(input.Below(64) * 4, input.Take<uint32_t>()); break;
       default: m_.Doorbell(input.Below(kQueues)); break;
     }
-    Require(m_.Pump(), "work ends");
-    Require(m_.line.high == (m_.Read(virtio::kInterruptStatus) != 0),
-            "the line follows InterruptStatus");
+    FuzzRequire(m_.Pump(), "work ends");
+    FuzzRequire(m_.line.high == (m_.Read(virtio::kInterruptStatus) != 0),
+                "the line follows InterruptStatus");
   }
 
   // Whatever happened, a reset makes the device usable, in both directions.
   void End() {
     std::memset(port_.span().data(), 0, vsock::kPortBytes);
     Attach();
-    Require(m_.Restart() == virtio::JournalFound::kGood, "a journal that nobody damaged is good");
+    FuzzRequire(m_.Restart() == virtio::JournalFound::kGood,
+                "a journal that nobody damaged is good");
     BringUp(kAll);
-    Require(m_.DeviceStatus() == virtio::kLive, "a reset helps");
+    FuzzRequire(m_.DeviceStatus() == virtio::kLive, "a reset helps");
     m_.Doorbell(kReceiveQueue);
     PacketHeader header{.src_cid = kCid, .dst_cid = 3, .len = 60, .type = 1, .op = vsock::kOpData};
     Send(header, 60, 1);
     const auto sent = reader_->Next();
-    Require(sent.has_value() && sent->bytes.size() == 104 && sent->header.flags == 0,
-            "a good packet is sent");
+    FuzzRequire(sent.has_value() && sent->bytes.size() == 104 && sent->header.flags == 0,
+                "a good packet is sent");
     std::swap(header.src_cid, header.dst_cid);
     AddBuffer(2048);
     Give(header, 60);
     const auto used = queues_[kReceiveQueue].PopUsed();
-    Require(used.has_value() && used->length == 104, "a good packet is received");
+    FuzzRequire(used.has_value() && used->length == 104, "a good packet is received");
   }
 
  private:
@@ -124,7 +97,7 @@ class Session {
     }
     m_.Write(virtio::kStatus, virtio::kLive);
   }
-  static PacketHeader Header(Input& input, uint64_t from, uint64_t to) {
+  static PacketHeader Header(FuzzInput& input, uint64_t from, uint64_t to) {
     PacketHeader header{.src_cid = from,
                         .dst_cid = to,
                         .src_port = input.Take<uint16_t>(),
@@ -142,7 +115,7 @@ class Session {
     }
     return header;
   }
-  static uint32_t Length(Input& input) {
+  static uint32_t Length(FuzzInput& input) {
     const uint32_t kind = input.Below(4);
     return kind == 0 ? 0 : kind == 1 ? input.Below(3000) : input.Take<uint16_t>();
   }
@@ -158,7 +131,7 @@ class Session {
     m_.Doorbell(kTransmitQueue);
   }
   void AddBuffer(uint32_t bytes) { queues_[kReceiveQueue].Add({{data_ + (1 << 16), bytes, true}}); }
-  void Buffers(Input& input) {
+  void Buffers(FuzzInput& input) {
     const uint32_t bytes = 44 + input.Below(6000);
     for (uint32_t i = input.Below(kSize); i > 0; --i) AddBuffer(bytes);
     m_.Doorbell(kReceiveQueue);
@@ -171,7 +144,7 @@ class Session {
     writer_->Publish({.bytes = static_cast<uint32_t>(room.size())});
     m_.device().OnSignals(kSwitchSignal);
   }
-  void Descriptor(Input& input) {
+  void Descriptor(FuzzInput& input) {
     auto& queue = queues_[input.Below(kQueues)];
     const uint64_t address =
         input.Below(4) == 0 ? input.Take<uint64_t>() : data_ + input.Take<uint16_t>();
@@ -182,7 +155,7 @@ class Session {
     m_.Doorbell(queue.index);
   }
   // The switch's side of the memory goes mad.
-  void Spoil(Input& input) {
+  void Spoil(FuzzInput& input) {
     const size_t at = input.Below(2) == 0 ? vsock::kRingBytes + input.Below(72)
                                           : vsock::kRingBytes + 4096 + input.Take<uint16_t>();
     port_.span()[at] = static_cast<std::byte>(input.Take<uint8_t>());
@@ -191,12 +164,12 @@ class Session {
   void TakePackets() {
     while (const auto frame = reader_->Next()) {
       const auto header = vsock::HeaderOf(*frame);
-      Require(header.has_value() && header->src_cid == kCid, "a packet's sender is this guest");
+      FuzzRequire(header.has_value() && header->src_cid == kCid, "a packet's sender is this guest");
       const bool refuse = (frame->header.flags & vsock::kRefuse) != 0;
-      Require(refuse ? frame->bytes.size() == sizeof(PacketHeader)
-                     : vsock::IsSound(*header) &&
-                           frame->bytes.size() == sizeof(PacketHeader) + header->len,
-              "what is not to be refused is sound");
+      FuzzRequire(refuse ? frame->bytes.size() == sizeof(PacketHeader)
+                         : vsock::IsSound(*header) &&
+                               frame->bytes.size() == sizeof(PacketHeader) + header->len,
+                  "what is not to be refused is sound");
       reader_->Consume();
     }
     if (reader_->WriterWaits()) m_.device().OnSignals(kSwitchSignal);
@@ -220,7 +193,7 @@ class Session {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto session = std::make_unique<atoll::virtio_vsock::Session>();
-  for (atoll::virtio_vsock::Input input(std::as_bytes(std::span(data, size))); !input.empty();) {
+  for (atoll::FuzzInput input(std::as_bytes(std::span(data, size))); !input.empty();) {
     session->Step(input);
   }
   session->End();

@@ -6,7 +6,7 @@
 #include <memory>
 #include <optional>
 
-#include "services/vsock-switch/switch.cc"
+#include "services/vsock-switch/switch.h"
 #include "tests/unit/uart/fake_ports.h"
 
 namespace atoll::vsock_switch {

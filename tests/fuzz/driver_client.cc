@@ -1,5 +1,5 @@
 #include "tests/fuzz/driver_fuzz.h"
-#include "tests/fuzz/driver_input.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/unit/drivers/block_machine.h"
 
 namespace atoll {
@@ -10,8 +10,6 @@ using blk_driver::Data;
 using blk_driver::FakeDisk;
 using blk_driver::kGuestBase;
 using block::Operation;
-using driver_fuzz::Input;
-using driver_fuzz::Require;
 
 constexpr uint32_t kClients = 2;
 
@@ -19,7 +17,7 @@ class Session {
  public:
   Session() { m_.Boot(); }
 
-  void Step(Input& input) {
+  void Step(FuzzInput& input) {
     const uint32_t client = input.Take<uint8_t>() % kClients;
     switch (input.Take<uint8_t>() % 8) {
       case 0: Poke(input, client); break;
@@ -43,16 +41,16 @@ class Session {
       m_.OpenWindow(i, generation_[i] | 1);
     }
     m_.Boot(99);
-    for (uint32_t i = 0; i < kClients; ++i) Require(m_.Works(i), "good requests are served");
+    for (uint32_t i = 0; i < kClients; ++i) FuzzRequire(m_.Works(i), "good requests are served");
     Check();
     for (uint64_t at = 2048 * 512; at < m_.device.content.size(); ++at) {
-      Require(m_.device.content[at] == FakeDisk::PatternAt(at), "sectors of nobody stay");
+      FuzzRequire(m_.device.content[at] == FakeDisk::PatternAt(at), "sectors of nobody stay");
     }
   }
 
  private:
   // A word of the ring, mostly of its header or of the start of a slot.
-  void Poke(Input& input, uint32_t client) {
+  void Poke(FuzzInput& input, uint32_t client) {
     const auto kind = input.Take<uint8_t>();
     uint64_t at = input.Take<uint32_t>();
     if (kind < 64) at %= 256;
@@ -62,7 +60,7 @@ class Session {
     std::memcpy(&ring[at % (ring.size() / 4) * 4 % ring.size()], &value, sizeof(value));
   }
 
-  void Submit(Input& input, uint32_t client) {
+  void Submit(FuzzInput& input, uint32_t client) {
     static constexpr uint32_t kOperations[] = {0, 1, 4, 11, 13, 8};
     const auto operation =
         static_cast<Operation>(kOperations[input.Take<uint8_t>() % std::size(kOperations)]);
@@ -83,7 +81,7 @@ class Session {
   }
 
   // As the supervisor does: not opened again before its end was acknowledged.
-  void MoveWindow(Input& input, uint32_t client) {
+  void MoveWindow(FuzzInput& input, uint32_t client) {
     uint32_t& generation = generation_[client];
     if (IsOpenDmaGeneration(generation)) {
       m_.CloseWindow(client, ++generation);
@@ -92,7 +90,7 @@ class Session {
     }
   }
 
-  void Pass(Input& input) {
+  void Pass(FuzzInput& input) {
     const auto how = input.Take<uint8_t>();
     if (how < 128) {
       m_.Pass(how / 128.0);
@@ -106,10 +104,10 @@ class Session {
   }
 
   void Check() {
-    Require(m_.settled, "work ends");
-    Require(m_.device.bad_addresses == 0, "the device is told of granted memory only");
-    Require(m_.device.malformed == 0, "requests to the device are well formed");
-    Require(m_.device.largest <= blk_driver::kMaxTransferBytes, "and bounded");
+    FuzzRequire(m_.settled, "work ends");
+    FuzzRequire(m_.device.bad_addresses == 0, "the device is told of granted memory only");
+    FuzzRequire(m_.device.malformed == 0, "requests to the device are well formed");
+    FuzzRequire(m_.device.largest <= blk_driver::kMaxTransferBytes, "and bounded");
   }
 
   BlockMachine m_;
@@ -120,7 +118,7 @@ class Session {
 
 void FuzzDriverClient(std::span<const std::byte> bytes) {
   Session session;
-  for (Input input(bytes); !input.empty();) session.Step(input);
+  for (FuzzInput input(bytes); !input.empty();) session.Step(input);
   session.End();
 }
 

@@ -1,17 +1,14 @@
 #include "tests/fuzz/driver_fuzz.h"
-#include "tests/fuzz/driver_input.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/unit/drivers/block_machine.h"
 #include "tests/unit/drivers/net_machine.h"
 
 namespace atoll {
 namespace {
 
-using driver_fuzz::Input;
-using driver_fuzz::Require;
-
 // What any device can do that lies. `machine` has the device, its memory and its driver.
 template <typename Machine>
-void Misbehave(Machine& machine, Input& input, size_t dma_bytes) {
+void Misbehave(Machine& machine, FuzzInput& input, size_t dma_bytes) {
   auto& device = machine.device;
   switch (input.Take<uint8_t>() % 8) {
     case 0: {  // anything into the driver's DMA memory; mostly into the rings
@@ -36,7 +33,7 @@ void Misbehave(Machine& machine, Input& input, size_t dma_bytes) {
   }
 }
 
-void FuzzDisk(Input& input) {
+void FuzzDisk(FuzzInput& input) {
   blk_driver::BlockMachine m;
   m.device.granted = nullptr;  // what it reads from its own scribbled rings is its affair
   m.Boot();
@@ -51,7 +48,7 @@ void FuzzDisk(Input& input) {
       m.Signal(uint64_t{1} << client | (input.Take<uint8_t>() & 1 ? blk_driver::kIrqSignal : 0));
       ++slot;
     }
-    Require(m.settled, "work ends");
+    FuzzRequire(m.settled, "work ends");
   }
   // The device answers no more: every request ends all the same.
   m.device.hold = true;
@@ -60,17 +57,17 @@ void FuzzDisk(Input& input) {
   for (int i = 0; i < 4; ++i) m.Pass(31);
   for (uint32_t client = 0; client < 2; ++client) {
     for (uint32_t i = 0; i < block::kSlots; ++i) {
-      Require(m.clients[client]->ring.State(i) != block::SlotState::kSubmitted, "requests end");
+      FuzzRequire(m.clients[client]->ring.State(i) != block::SlotState::kSubmitted, "requests end");
     }
   }
   // A new instance on an honest device serves.
   m.device.hold = m.device.gone = false;
   for (uint32_t client = 0; client < 2; ++client) (void)m.Take(client, 0);
   m.Boot(1);
-  Require(m.Works(0) && m.Works(1), "a disk that was reset works");
+  FuzzRequire(m.Works(0) && m.Works(1), "a disk that was reset works");
 }
 
-void FuzzInterface(Input& input) {
+void FuzzInterface(FuzzInput& input) {
   net_driver::NetMachine m;
   m.Boot();
   while (!input.empty()) {
@@ -82,21 +79,22 @@ void FuzzInterface(Input& input) {
                (input.Take<uint8_t>() & 1 ? net_driver::kIrqSignal : 0));
     }
     while (const auto frame = m.Take()) {
-      Require(frame->size() <= net_driver::NetworkInterface::kReceiveBytes, "frames fit a buffer");
+      FuzzRequire(frame->size() <= net_driver::NetworkInterface::kReceiveBytes,
+                  "frames fit a buffer");
     }
-    Require(m.settled, "work ends");
+    FuzzRequire(m.settled, "work ends");
   }
   m.device.hold = false;
   m.Boot();
   while (m.Take()) {
   }
-  Require(m.Works(), "an interface that was reset works");
+  FuzzRequire(m.Works(), "an interface that was reset works");
 }
 
 }  // namespace
 
 void FuzzDriverDevice(std::span<const std::byte> bytes) {
-  Input input(bytes);
+  FuzzInput input(bytes);
   if ((input.Take<uint8_t>() & 1) != 0) {
     FuzzDisk(input);
   } else {

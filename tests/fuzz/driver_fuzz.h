@@ -1,6 +1,5 @@
 // The drivers of the machine's devices under any input, as a function of random bytes. Abort if an
-// invariant breaks. Suite unit runs them on pseudo-random inputs; the libFuzzer targets are
-// driver_client_libfuzzer.cc and driver_device_libfuzzer.cc.
+// invariant breaks.
 #ifndef ATOLL_TESTS_FUZZ_DRIVER_FUZZ_H_
 #define ATOLL_TESTS_FUZZ_DRIVER_FUZZ_H_
 

@@ -21,7 +21,8 @@ inline void FuzzRequire(bool condition, const char* what) {
 // Numbers from the input; zeroes when it is used up.
 class FuzzInput {
  public:
-  FuzzInput(const uint8_t* data, size_t size) : bytes_(std::as_bytes(std::span(data, size))) {}
+  explicit FuzzInput(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  FuzzInput(const uint8_t* data, size_t size) : FuzzInput(std::as_bytes(std::span(data, size))) {}
   bool empty() const { return bytes_.empty(); }
   template <typename T>
   T Take() {
@@ -31,6 +32,7 @@ class FuzzInput {
     bytes_ = bytes_.subspan(count);
     return value;
   }
+  uint32_t Below(uint32_t limit) { return Take<uint16_t>() % limit; }
 
  private:
   std::span<const std::byte> bytes_;

@@ -1,11 +1,10 @@
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <vector>
 
 #include "services/net/frame_ring.h"
 #include "services/virtio-net/net_device.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/network_fuzz.h"
 #include "tests/unit/virtio/driver.h"
 #include "tests/unit/virtio/machine.h"
@@ -23,31 +22,6 @@ constexpr uint32_t kPairs = 2;
 constexpr uint32_t kQueues = 2 * kPairs + 1;
 constexpr uint32_t kSize = 16;
 
-void Require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "broken invariant: %s\n", what);
-  std::abort();
-}
-
-// Numbers from the input; zeroes when it is used up.
-class Input {
- public:
-  explicit Input(std::span<const std::byte> bytes) : bytes_(bytes) {}
-  bool empty() const { return bytes_.empty(); }
-  template <typename T>
-  T Take() {
-    T value{};
-    const size_t count = std::min(sizeof(T), bytes_.size());
-    __builtin_memcpy(&value, bytes_.data(), count);
-    bytes_ = bytes_.subspan(count);
-    return value;
-  }
-  uint32_t Below(uint32_t limit) { return Take<uint16_t>() % limit; }
-
- private:
-  std::span<const std::byte> bytes_;
-};
-
 class Peer final : public Notifier {
  public:
   void Notify() override {}
@@ -62,7 +36,7 @@ class Session {
     for (uint32_t i = 0; i < kQueues; ++i) queues_.emplace_back(m_, i, kSize);
   }
 
-  void Step(Input& input) {
+  void Step(FuzzInput& input) {
     switch (input.Below(12)) {
       case 0:
         BringUp(virtio_net_features() & ~(input.Take<uint64_t>() & input.Take<uint64_t>()));
@@ -79,28 +53,29 @@ class Session {
       case 10: m_.Write(input.Below(64) * 4, input.Take<uint32_t>()); break;
       default: m_.Doorbell(input.Below(kQueues)); break;
     }
-    Require(m_.Pump(), "work ends");
-    Require(m_.line.high == (m_.Read(virtio::kInterruptStatus) != 0),
-            "the line follows InterruptStatus");
+    FuzzRequire(m_.Pump(), "work ends");
+    FuzzRequire(m_.line.high == (m_.Read(virtio::kInterruptStatus) != 0),
+                "the line follows InterruptStatus");
   }
 
   // Whatever happened, a reset makes the device usable, in both directions.
   void End() {
     std::ranges::fill(port_.span(), std::byte{0});
     Attach();
-    Require(m_.Restart() == virtio::JournalFound::kGood, "a journal that nobody damaged is good");
+    FuzzRequire(m_.Restart() == virtio::JournalFound::kGood,
+                "a journal that nobody damaged is good");
     BringUp(virtio_net_features());
-    Require(m_.DeviceStatus() == virtio::kLive, "a reset helps");
+    FuzzRequire(m_.DeviceStatus() == virtio::kLive, "a reset helps");
     Send(NetHeader{}, 60);
     const auto sent = reader_.Next();
-    Require(sent.has_value() && sent->bytes.size() == 60, "a good frame is sent");
+    FuzzRequire(sent.has_value() && sent->bytes.size() == 60, "a good frame is sent");
     AddBuffer(0, 2048);
     auto room = writer_.TryReserve(60);
     std::ranges::fill(room, std::byte{0xff});  // broadcast
     writer_.Publish({.bytes = 60});
     m_.device().OnSignals(virtio_net::kSwitchSignal);
     const auto used = queues_[0].PopUsed();
-    Require(used.has_value() && used->length == 72, "a good frame is received");
+    FuzzRequire(used.has_value() && used->length == 72, "a good frame is received");
   }
 
  private:
@@ -129,7 +104,7 @@ class Session {
     queues_[2 * pair + 1].Add({{header_, 12, false}, {data_, bytes, false}});
     m_.Doorbell(2 * pair + 1);
   }
-  NetHeader Header(Input& input) {
+  NetHeader Header(FuzzInput& input) {
     NetHeader header{.flags = static_cast<uint8_t>(input.Below(4)),
                      .gso_type = static_cast<uint8_t>(input.Below(6)),
                      .hdr_len = input.Take<uint16_t>(),
@@ -140,7 +115,7 @@ class Session {
     return header;
   }
   // The beginning of a TCP packet over IPv4 that is right but for what the input makes of it.
-  void Packet(Input& input, std::span<std::byte> frame) {
+  void Packet(FuzzInput& input, std::span<std::byte> frame) {
     static constexpr uint8_t kHead[] = {
         2, 0, 0, 0,  0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 0, 0, 1,    0x40, 0, 64, 6, 0, 0, 10,
         0, 0, 1, 10, 0, 0, 2, 1, 2, 3, 4, 0, 0, 0, 1,    0, 0, 0, 1, 0x50, 0x10, 1, 0,  0, 0, 0, 0};
@@ -155,24 +130,24 @@ class Session {
       frame[input.Below(64) % frame.size()] = static_cast<std::byte>(input.Take<uint8_t>());
     }
   }
-  uint32_t Length(Input& input) {
+  uint32_t Length(FuzzInput& input) {
     const uint32_t kind = input.Below(4);
     return kind == 0 ? input.Below(80) : kind == 1 ? input.Below(2000) : input.Take<uint16_t>();
   }
 
-  void Transmit(Input& input) {
+  void Transmit(FuzzInput& input) {
     const uint32_t bytes = Length(input);
     Packet(input, {m_.At(data_, bytes), bytes});
     Send(Header(input), bytes, input.Below(kPairs));
   }
   void AddBuffer(uint32_t pair, uint32_t bytes) { queues_[2 * pair].Add({{data_, bytes, true}}); }
-  void Buffers(Input& input) {
+  void Buffers(FuzzInput& input) {
     const uint32_t pair = input.Below(kPairs);
     const uint32_t bytes = 12 + Length(input);
     for (uint32_t i = input.Below(kSize); i > 0; --i) AddBuffer(pair, bytes);
     m_.Doorbell(2 * pair);
   }
-  void Command(Input& input) {
+  void Command(FuzzInput& input) {
     auto& queue = queues_[input.Below(2) == 0 ? 2 : kQueues - 1];
     const uint32_t bytes = input.Below(40);
     for (uint32_t i = 0; i < bytes; ++i) {
@@ -182,7 +157,7 @@ class Session {
     queue.Add({{header_ + 64, std::max(bytes, 1u), false}, {header_ + 128, 1, true}});
     m_.Doorbell(queue.index);
   }
-  void Frame(Input& input) {
+  void Frame(FuzzInput& input) {
     const uint32_t bytes = 14 + Length(input);
     const auto room = writer_.TryReserve(std::min(bytes, net::kMaxFrameBytes));
     if (room.empty()) return;
@@ -198,7 +173,7 @@ class Session {
                      .checksum_offset = header.csum_offset});
     m_.device().OnSignals(virtio_net::kSwitchSignal);
   }
-  void Descriptor(Input& input) {
+  void Descriptor(FuzzInput& input) {
     auto& queue = queues_[input.Below(kQueues)];
     const uint64_t address =
         input.Below(4) == 0 ? input.Take<uint64_t>() : data_ + input.Take<uint16_t>();
@@ -209,25 +184,26 @@ class Session {
     m_.Doorbell(queue.index);
   }
   // The switch's side of the memory goes mad.
-  void Spoil(Input& input) {
+  void Spoil(FuzzInput& input) {
     const size_t at = input.Below(2) == 0 ? net::kRingBytes + input.Below(72)
                                           : net::kRingBytes + 4096 + input.Take<uint16_t>();
     port_.span()[at] = static_cast<std::byte>(input.Take<uint8_t>());
     m_.device().OnSignals(virtio_net::kSwitchSignal);
   }
-  void Kill(Input& input) {
+  void Kill(FuzzInput& input) {
     if (input.Below(4) == 0) Attach();
-    Require(m_.Restart() == virtio::JournalFound::kGood, "a journal that nobody damaged is good");
+    FuzzRequire(m_.Restart() == virtio::JournalFound::kGood,
+                "a journal that nobody damaged is good");
   }
   void TakeFrames() {
     while (const auto frame = reader_.Next()) {
       const FrameHeader& header = frame->header;
-      Require((header.flags & ~FrameHeader::kNeedsChecksum) == 0, "one flag is passed on");
-      Require(
+      FuzzRequire((header.flags & ~FrameHeader::kNeedsChecksum) == 0, "one flag is passed on");
+      FuzzRequire(
           header.flags == 0 || header.checksum_start + header.checksum_offset + 2u <= header.bytes,
           "the checksum is in the frame");
-      Require(header.gso_type == 0 || (header.flags != 0 && header.gso_size != 0),
-              "segmentation comes with a size and a checksum");
+      FuzzRequire(header.gso_type == 0 || (header.flags != 0 && header.gso_size != 0),
+                  "segmentation comes with a size and a checksum");
       reader_.Consume();
     }
     if (reader_.WriterWaits()) m_.device().OnSignals(virtio_net::kSwitchSignal);
@@ -253,15 +229,8 @@ class Session {
 
 void FuzzNetwork(std::span<const std::byte> bytes) {
   const auto session = std::make_unique<Session>();
-  for (Input input(bytes); !input.empty();) session->Step(input);
+  for (FuzzInput input(bytes); !input.empty();) session->Step(input);
   session->End();
 }
 
 }  // namespace atoll
-
-#ifdef ATOLL_LIBFUZZER
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  atoll::FuzzNetwork(std::as_bytes(std::span(data, size)));
-  return 0;
-}
-#endif

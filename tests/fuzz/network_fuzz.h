@@ -1,7 +1,6 @@
 // Any sequence of transmit chains, receive buffers, commands, frames of the switch, ring memory,
 // resets and restarts of a virtio-net device, as a function of random bytes. Aborts if an invariant
-// breaks. Suite unit runs it on pseudo-random inputs; with ATOLL_LIBFUZZER defined and
-// -fsanitize=fuzzer the source file is a libFuzzer target.
+// breaks.
 #ifndef ATOLL_TESTS_FUZZ_NETWORK_FUZZ_H_
 #define ATOLL_TESTS_FUZZ_NETWORK_FUZZ_H_
 

@@ -61,10 +61,3 @@ void FuzzOffload(std::span<const std::byte> input) {
 }
 
 }  // namespace atoll::net
-
-#ifdef ATOLL_LIBFUZZER
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  atoll::net::FuzzOffload(std::as_bytes(std::span(data, size)));
-  return 0;
-}
-#endif

@@ -1,6 +1,5 @@
 // Any header and frame of a sender, as a function of random bytes: checked, completed and cut into segments.
-// Aborts if an invariant breaks. Suite unit runs it on pseudo-random inputs; with ATOLL_LIBFUZZER defined and
-// -fsanitize=fuzzer the source file is a libFuzzer target.
+// Aborts if an invariant breaks.
 #ifndef ATOLL_TESTS_FUZZ_OFFLOAD_FUZZ_H_
 #define ATOLL_TESTS_FUZZ_OFFLOAD_FUZZ_H_
 

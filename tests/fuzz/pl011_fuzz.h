@@ -1,7 +1,5 @@
 // Any sequence of register accesses, input, console reads, time and restarts, as a function of
-// random bytes. Aborts if an invariant breaks. Suite unit runs it on a fixed number of
-// pseudo-random inputs; with ATOLL_LIBFUZZER defined and -fsanitize=fuzzer the source file is a
-// libFuzzer target.
+// random bytes. Aborts if an invariant breaks.
 #ifndef ATOLL_TESTS_FUZZ_PL011_FUZZ_H_
 #define ATOLL_TESTS_FUZZ_PL011_FUZZ_H_
 

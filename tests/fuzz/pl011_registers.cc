@@ -140,10 +140,3 @@ void FuzzPl011(std::span<const std::byte> input) {
 }
 
 }  // namespace atoll
-
-#ifdef ATOLL_LIBFUZZER
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  atoll::FuzzPl011(std::as_bytes(std::span(data, size)));
-  return 0;
-}
-#endif

@@ -1,6 +1,5 @@
 // Any sequence of register accesses, time and restarts of a PL031, as a function of random bytes.
-// Aborts if an invariant breaks. Suite unit runs it on a fixed number of pseudo-random inputs; with
-// ATOLL_LIBFUZZER defined and -fsanitize=fuzzer the source file is a libFuzzer target.
+// Aborts if an invariant breaks.
 #ifndef ATOLL_TESTS_FUZZ_PL031_FUZZ_H_
 #define ATOLL_TESTS_FUZZ_PL031_FUZZ_H_
 

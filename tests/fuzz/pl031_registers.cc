@@ -105,10 +105,3 @@ void FuzzPl031(std::span<const std::byte> input) {
 }
 
 }  // namespace atoll
-
-#ifdef ATOLL_LIBFUZZER
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  atoll::FuzzPl031(std::as_bytes(std::span(data, size)));
-  return 0;
-}
-#endif

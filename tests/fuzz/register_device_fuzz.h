@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "tests/fuzz/fuzz_input.h"
-#include "tests/fuzz/service_library.h"
 #include "tests/unit/device/register_machine.h"
 
 namespace atoll {

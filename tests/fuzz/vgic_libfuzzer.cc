@@ -1,4 +1,4 @@
-// libFuzzer target: build with -fsanitize=fuzzer and everything that suite unit builds for vgic but its tests.
+// The libFuzzer target: either of the two functions.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

@@ -1,8 +1,7 @@
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <vector>
 
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/virtio_fuzz.h"
 #include "tests/unit/virtio/block_machine.h"
 
@@ -19,43 +18,20 @@ constexpr uint64_t kDiskBytes = 32 * virtio_blk::kSectorBytes;
 constexpr uint32_t kQueues = 2;
 constexpr uint64_t kFeatures = virtio_blk::kBlockFeatures | virtio_blk::kFeatureMq;
 
-void Require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "broken invariant: %s\n", what);
-  std::abort();
+// A guest address: mostly in RAM, sometimes at its edges or anywhere.
+uint64_t Address(FuzzInput& input) {
+  const auto kind = input.Take<uint8_t>();
+  const uint64_t low = input.Take<uint16_t>();
+  if (kind < 224) return virtio::kRamBase + low;
+  if (kind < 240) return virtio::kRamBase + kRamBytes - (low & 0xff);
+  return input.Take<uint64_t>();
 }
-
-// Numbers from the input; zeroes when it is used up.
-class Input {
- public:
-  explicit Input(std::span<const std::byte> bytes) : bytes_(bytes) {}
-  bool empty() const { return bytes_.empty(); }
-  template <typename T>
-  T Take() {
-    T value{};
-    const size_t count = std::min(sizeof(T), bytes_.size());
-    std::memcpy(&value, bytes_.data(), count);
-    bytes_ = bytes_.subspan(count);
-    return value;
-  }
-  // A guest address: mostly in RAM, sometimes at its edges or anywhere.
-  uint64_t Address() {
-    const auto kind = Take<uint8_t>();
-    const uint64_t low = Take<uint16_t>();
-    if (kind < 224) return virtio::kRamBase + low;
-    if (kind < 240) return virtio::kRamBase + kRamBytes - (low & 0xff);
-    return Take<uint64_t>();
-  }
-
- private:
-  std::span<const std::byte> bytes_;
-};
 
 class Session {
  public:
   Session() : queues_{{m_, 0, 16}, {m_, 1, 8}} {}
 
-  void Step(Input& input) {
+  void Step(FuzzInput& input) {
     switch (input.Take<uint8_t>() % 10) {
       case 0: Access(input); break;
       case 1: PokeRegister(input); break;
@@ -80,48 +56,48 @@ class Session {
       m_.Fill(queue.used, virtio::UsedBytes(queue.size), 0);
       queue.avail_index = queue.last_used = 0;
     }
-    Require(virtio::Negotiate(m_, kFeatures), "features are accepted after a reset");
+    FuzzRequire(virtio::Negotiate(m_, kFeatures), "features are accepted after a reset");
     for (BlockQueue& queue : queues_) queue.SetUp();
     m_.Write(virtio::kStatus, virtio::kLive);
     for (BlockQueue& queue : queues_) {
       m_.Put(header_, virtio_blk::RequestHeader{virtio_blk::kIn, 0, 5});
       queue.Add({{header_, 16, false}, {data_, 512, true}, {status_, 1, true}});
       queue.Notify();
-      Require(m_.Pump(), "work ends");
+      FuzzRequire(m_.Pump(), "work ends");
       const auto element = queue.PopUsed();
-      Require(element && element->length == 513, "a good request is served");
-      Require(m_.Get<uint8_t>(status_) == virtio_blk::kStatusOk, "with status OK");
-      Require(Equal(m_, data_, std::span(disk_.content).subspan(5 * 512, 512)), "and its data");
+      FuzzRequire(element && element->length == 513, "a good request is served");
+      FuzzRequire(m_.Get<uint8_t>(status_) == virtio_blk::kStatusOk, "with status OK");
+      FuzzRequire(Equal(m_, data_, std::span(disk_.content).subspan(5 * 512, 512)), "and its data");
     }
     Check();
   }
 
  private:
-  BlockQueue& Queue(Input& input) { return queues_[input.Take<uint8_t>() % kQueues]; }
+  BlockQueue& Queue(FuzzInput& input) { return queues_[input.Take<uint8_t>() % kQueues]; }
 
-  void Access(Input& input) {
+  void Access(FuzzInput& input) {
     const uint64_t offset = input.Take<uint16_t>() % 0x1000;
     const uint32_t size = 1u << (input.Take<uint8_t>() & 3);
     if ((input.Take<uint8_t>() & 1) != 0) {
       m_.Store(offset, size, input.Take<uint64_t>());
     } else {
       const uint64_t value = m_.Load(offset, size);
-      Require(size == 8 || value >> (8 * size) == 0, "a load is no wider than asked for");
+      FuzzRequire(size == 8 || value >> (8 * size) == 0, "a load is no wider than asked for");
     }
   }
-  void PokeRegister(Input& input) {
+  void PokeRegister(FuzzInput& input) {
     m_.Write(input.Take<uint8_t>() * 4u % virtio::kConfig, input.Take<uint32_t>());
   }
-  void PokeMemory(Input& input) {
+  void PokeMemory(FuzzInput& input) {
     const uint64_t address = virtio::kRamBase + input.Take<uint16_t>();
     for (uint64_t i = 0, count = input.Take<uint8_t>(); i < count; ++i) {
       m_.Put(virtio::kRamBase + (address - virtio::kRamBase + i) % kRamBytes,
              input.Take<uint8_t>());
     }
   }
-  void PutDescriptor(Input& input) {
+  void PutDescriptor(FuzzInput& input) {
     BlockQueue& queue = Queue(input);
-    const uint64_t address = input.Address();
+    const uint64_t address = Address(input);
     const auto length =
         input.Take<uint8_t>() < 240 ? input.Take<uint16_t>() : input.Take<uint32_t>();
     const Descriptor descriptor{address, length, static_cast<uint16_t>(input.Take<uint8_t>() & 7),
@@ -134,7 +110,7 @@ class Session {
     }
   }
   // A request that is right but for whatever the input makes of it.
-  void Request(Input& input) {
+  void Request(FuzzInput& input) {
     BlockQueue& queue = Queue(input);
     static constexpr uint32_t kTypes[] = {virtio_blk::kIn,      virtio_blk::kOut,
                                           virtio_blk::kFlush,   virtio_blk::kGetId,
@@ -146,7 +122,7 @@ class Session {
                                                  input.Take<uint8_t>() & 3u});
     const uint32_t bytes = type >= virtio_blk::kGetId ? 16 * (1 + input.Take<uint8_t>() % 4)
                                                       : 512 * (input.Take<uint8_t>() % 16);
-    const uint64_t data = input.Take<uint8_t>() < 200 ? data_ : input.Address();
+    const uint64_t data = input.Take<uint8_t>() < 200 ? data_ : Address(input);
     std::vector<virtio_blk::Buffer> chain = {{header_, 16, false}};
     if (bytes != 0) chain.push_back({data, bytes, writable});
     chain.push_back({status_, 1, true});
@@ -162,7 +138,7 @@ class Session {
       queue.Add(chain);
     }
   }
-  void Notify(Input& input) {
+  void Notify(FuzzInput& input) {
     const auto how = input.Take<uint8_t>();
     // A device that is not live leaves guest memory alone.
     const bool quiet = !m_.device().live();
@@ -172,9 +148,9 @@ class Session {
     } else {
       m_.Write(virtio::kQueueNotify, how >> 1 & 3);
     }
-    if (quiet) Require(Ram() == before, "a device that is not live writes nothing");
+    if (quiet) FuzzRequire(Ram() == before, "a device that is not live writes nothing");
   }
-  void BringUp(Input& input) {
+  void BringUp(FuzzInput& input) {
     const auto off = input.Take<uint64_t>() & input.Take<uint64_t>();
     (void)virtio::Negotiate(m_, (kFeatures & ~off) | virtio::kFeatureVersion1);
     for (BlockQueue& queue : queues_) {
@@ -185,26 +161,27 @@ class Session {
     m_.Write(virtio::kStatus, virtio::kLive);
     if (input.Take<uint8_t>() < 32) disk_.bad_offset = input.Take<uint16_t>() % kDiskBytes;
   }
-  void Pump() { Require(m_.Pump(), "work ends"); }
-  void Kill(Input& input) {
+  void Pump() { FuzzRequire(m_.Pump(), "work ends"); }
+  void Kill(FuzzInput& input) {
     const auto where = input.Take<uint16_t>();
     if (where >= 0xff00) {  // rarely: the journal is damaged, too
       const std::span<std::byte> journal = m_.journal_bytes();
       journal[input.Take<uint32_t>() % journal.size()] ^= std::byte{input.Take<uint8_t>()};
       (void)m_.Restart();
     } else {
-      Require(m_.Restart() == virtio::JournalFound::kGood, "a journal that nobody damaged is good");
+      FuzzRequire(m_.Restart() == virtio::JournalFound::kGood,
+                  "a journal that nobody damaged is good");
     }
   }
   std::vector<std::byte> Ram() { return {m_.ram().begin(), m_.ram().end()}; }
 
   void Check() {
-    Require(m_.line.high == (m_.Read(virtio::kInterruptStatus) != 0),
-            "the line follows InterruptStatus");
-    Require((m_.Read(virtio::kInterruptStatus) & ~3u) == 0, "InterruptStatus has two bits");
-    Require((m_.DeviceStatus() & ~0xcfu) == 0, "undefined status bits are 0");
-    Require(m_.Read(virtio::kMagicValue) == virtio::kMagic && m_.Read(virtio::kDeviceId) == 2,
-            "identity is constant");
+    FuzzRequire(m_.line.high == (m_.Read(virtio::kInterruptStatus) != 0),
+                "the line follows InterruptStatus");
+    FuzzRequire((m_.Read(virtio::kInterruptStatus) & ~3u) == 0, "InterruptStatus has two bits");
+    FuzzRequire((m_.DeviceStatus() & ~0xcfu) == 0, "undefined status bits are 0");
+    FuzzRequire(m_.Read(virtio::kMagicValue) == virtio::kMagic && m_.Read(virtio::kDeviceId) == 2,
+                "identity is constant");
   }
 
   TestDisk disk_{kDiskBytes};  // throws, and so ends the run, when asked for what is beyond its end
@@ -220,15 +197,8 @@ class Session {
 
 void FuzzVirtio(std::span<const std::byte> bytes) {
   Session session;
-  for (Input input(bytes); !input.empty();) session.Step(input);
+  for (FuzzInput input(bytes); !input.empty();) session.Step(input);
   session.End();
 }
 
 }  // namespace atoll
-
-#ifdef ATOLL_LIBFUZZER
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  atoll::FuzzVirtio(std::as_bytes(std::span(data, size)));
-  return 0;
-}
-#endif

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "tests/fuzz/fuzz_input.h"
-#include "tests/fuzz/service_library.h"
 #include "tests/unit/device/virtio_machine.h"
 
 namespace atoll::virtio {

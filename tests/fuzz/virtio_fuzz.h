@@ -1,7 +1,5 @@
 // Any sequence of register accesses, guest memory contents, notifications and restarts of a
-// virtio-blk device, as a function of random bytes. Aborts if an invariant breaks. Suite unit runs
-// it on pseudo-random inputs; with ATOLL_LIBFUZZER defined and -fsanitize=fuzzer the source file is
-// a libFuzzer target.
+// virtio-blk device, as a function of random bytes. Aborts if an invariant breaks.
 #ifndef ATOLL_TESTS_FUZZ_VIRTIO_FUZZ_H_
 #define ATOLL_TESTS_FUZZ_VIRTIO_FUZZ_H_
 

@@ -45,10 +45,3 @@ void FuzzImage(std::span<const std::byte> input) {
 }
 
 }  // namespace atoll
-
-#ifdef ATOLL_LIBFUZZER
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  atoll::FuzzImage(std::as_bytes(std::span(data, size)));
-  return 0;
-}
-#endif

@@ -62,10 +62,3 @@ void FuzzSmccc(std::span<const std::byte> input) {
 }
 
 }  // namespace atoll
-
-#ifdef ATOLL_LIBFUZZER
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  atoll::FuzzSmccc(std::as_bytes(std::span(data, size)));
-  return 0;
-}
-#endif

@@ -118,10 +118,3 @@ void FuzzVswitch(std::span<const std::byte> bytes) {
 }
 
 }  // namespace atoll::vswitch
-
-#ifdef ATOLL_LIBFUZZER
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  atoll::vswitch::FuzzVswitch(std::as_bytes(std::span(data, size)));
-  return 0;
-}
-#endif

@@ -1,7 +1,6 @@
 // Any contents of the rings of some ports, any frames, signals, times and restarts, as a function of random bytes.
 // Aborts if an invariant breaks: the switch comes to rest, and two good ports beside the hostile ones reach each
-// other. Suite unit runs it on pseudo-random inputs; with ATOLL_LIBFUZZER defined and -fsanitize=fuzzer the source
-// file is a libFuzzer target.
+// other.
 #ifndef ATOLL_TESTS_FUZZ_VSWITCH_FUZZ_H_
 #define ATOLL_TESTS_FUZZ_VSWITCH_FUZZ_H_
 

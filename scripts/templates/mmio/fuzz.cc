@@ -1,4 +1,4 @@
-// ninja -C build tests/unit/fuzz_@NAME@ && build/tests/unit/fuzz_@NAME@ -max_total_time=60
+// ninja -C build tests/fuzz/fuzz_@NAME@ && build/tests/fuzz/fuzz_@NAME@ -max_total_time=60
 #include "services/@NAME@/device.h"
 #include "tests/fuzz/register_device_fuzz.h"
 
