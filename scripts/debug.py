@@ -13,6 +13,7 @@ import sys
 
 import launch
 import run
+import task_plan
 
 CONSOLE_LOG = launch.BUILD / "debug-console.log"
 SHOWN_PTY = re.compile(r"redirected to (\S+)")
@@ -26,22 +27,8 @@ def free_port() -> int:
 
 def task_names(machine: launch.Machine) -> dict[int, list[str]]:
     """[name, service] of each task by its slot among the supervisor's handles, from the plan."""
-    plan, message = (machine.folder / "plan.pb").read_bytes(), launch.Schemas("plan").message("PlanRecord")
-    names, at = {}, 0
-    while at < len(plan):
-        length, shift = 0, 0
-        while True:  # a varint
-            byte = plan[at]
-            at += 1
-            length |= (byte & 0x7f) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        record = message.FromString(plan[at:at + length])
-        at += length
-        if record.HasField("task"):
-            names[record.task.slot] = [record.task.name, pathlib.PurePath(record.task.elf).stem]
-    return names
+    plan = task_plan.records((machine.folder / "plan.pb").read_bytes(), launch.Schemas("plan"))
+    return {r.task.slot: [r.task.name, pathlib.PurePath(r.task.elf).stem] for r in plan if r.HasField("task")}
 
 
 def gdb_command(machine: launch.Machine, port: int, script: str | None) -> tuple[list[str], dict[str, str]]:

@@ -45,6 +45,11 @@ def load_schemas() -> Schemas:
     return Schemas("manifest", "system", "plan", "kernel", *configs, *discover.schemas(ROOT))
 
 
+def load_schemas_of_interfaces() -> Schemas:
+    """All that have services."""
+    return Schemas("kernel", "device", "keeper", *discover.schemas(ROOT))
+
+
 def describe(system: pathlib.Path, manifests: list, named: dict, seed: int | None = None, net: bool = False,
              patience: int = 1) -> tuple:
     """(the plan's bytes, the Machine). InputError for whatever is wrong with the user's files."""

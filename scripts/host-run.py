@@ -1,42 +1,126 @@
-"""Runs the device of a service in a process of this computer, under ASan and UBSan, with a guest that a script plays.
+"""Runs a service in a process of this computer, under ASan and UBSan, with a guest that a script plays.
 
   scripts/host-run NAME [SCRIPT] [--gdb]      docs/host-run.md tells the lines of a script; without SCRIPT: standard input
 
-NAME is a folder of services/ with a device.h and no main.cc of its own. The exit status is 1 if an `expect` is not met.
+NAME is a service (virtio-rng), one with its configuration as in a description (virtio-console:columns:100), or with
+--config an instance of that description (virtio-blk.linux.0). The exit status is 1 if a line is wrong or not met, or if
+the service dies.
 """
 import argparse
-import os
 import pathlib
 import sys
+import tempfile
 
+import describe
+import discover
+import guest_script
+import host_task
+import interfaces
+import launch
 import prepare
+import task_plan
+from schemas import InputError, Schemas
+
+OWN_SYSTEM = prepare.ROOT / "tests/host/system.textproto"
+KERNEL = bytes(4096)  # whatever is flat can be loaded
+REFUSED = {"supervisor": "is the other half of the kernel: its tests (tests/unit/supervisor) have a kernel for it"}
 
 
-def program(name: str) -> pathlib.Path:
-    found = sorted(path.parent.name for path in (prepare.ROOT / "services").glob("*/device.h")
-                   if not (path.parent / "main.cc").exists() and not (path.parent / "meson.build").exists())
-    if name not in found:
-        sys.exit(f'atoll: "{name}" is no service that is all in its device.h; {", ".join(found)} are')
-    return prepare.BUILD / "tests/host" / f"host_{name}"
+def service_of(name: str) -> str:
+    """The service that NAME is of. Ends the program with a sentence if there is none."""
+    service = name.partition(":")[0].partition(".")[0]
+    if service in REFUSED:
+        raise InputError(f'"{service}" {REFUSED[service]}')
+    known = [s for s in discover.services(prepare.ROOT) if s not in REFUSED]
+    if service not in known:
+        raise InputError(f'"{service}" is no service; there are {", ".join(known)}')
+    return service
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def plan_of(name: str, config: pathlib.Path | None, files: dict) -> tuple[task_plan.TaskPlan, bytes]:
+    """What the task may touch, and its configuration. `config`: a description, None: a small one with all devices."""
+    service, (_, given, text) = service_of(name), name.partition(":")
+    with tempfile.TemporaryDirectory() as folder:
+        system = config
+        if config is None:
+            kernel, system = pathlib.Path(folder) / "kernel", pathlib.Path(folder) / "system.textproto"
+            kernel.write_bytes(KERNEL)
+            files = {"kernel": str(kernel)}
+            own = OWN_SYSTEM.read_text()
+            if given or f'"{service}"' not in own and is_device(service):
+                own = own.replace('kernel: "kernel"', f'kernel: "kernel"\n  device {{ service: "{service}" config: {launch.quote(text)} }}')
+            system.write_text(own)
+        elif given:
+            raise InputError("--config has its configuration")
+        try:
+            plan, machine = describe.describe(system, [prepare.ROOT / "services"], files, seed=1)
+        except InputError as error:
+            raise InputError(str(error).replace(f"{folder}/", "")) from None
+        label = name
+        if config is None or "." not in name:
+            instances = [i for i in machine.instances if i.service.name == service]
+            wanted = [i for i in instances if i.config and config is None and given] or instances
+            label = wanted[0].label if wanted else name
+        task = task_plan.of_instance(plan, machine, label)
+        for region in task[0].regions:
+            region.path = region.path and str(pathlib.Path(region.path).resolve())
+        if config is None:  # the file goes with the folder
+            for region in task[0].regions:
+                region.path = ""
+        return task
+
+
+def is_device(service: str) -> bool:
+    own = Schemas("manifest").read_text("Manifest", prepare.ROOT / "services" / service / "manifest.textproto")
+    return own.scope == own.DESCRIPTOR.fields_by_name["scope"].enum_type.values_by_name["SCOPE_DEVICE"].number \
+        and service not in ("virtio-blk", "virtio-net")
+
+
+def play(task: host_task.HostTask, lines, name: str) -> int:
+    """The exit status of the script."""
+    number = 0
+    try:
+        task.start()
+        script = guest_script.GuestScript(task)
+        for number, text in enumerate(lines, start=1):
+            script.line(text)
+    except InputError as problem:
+        print(f"{name}: line {number}: {problem}")
+        return 1
+    except host_task.Died as death:
+        print(f"{name}: line {number}: {task.plan.instance} {death}")
+        return 1
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/host-run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("script", metavar="SCRIPT", nargs="?", type=pathlib.Path)
-    parser.add_argument("--gdb", action="store_true", help="under gdb; `run` starts it")
+    parser.add_argument("--config", metavar="FILE", type=pathlib.Path, help="a system description")
+    parser.add_argument("--file", metavar="NAME=PATH", action="append", default=[], help="where a file is that it names NAME")
+    parser.add_argument("--gdb", action="store_true", help="under gdb")
+    parser.add_argument("--trace", action="store_true", help="prints what the service asks of the kernel")
     parser.add_argument("--no-build", action="store_true", help="what is there is what is run")
     options = parser.parse_args()
-    path = program(options.name)
-    if options.script is not None and not options.script.is_file():
-        sys.exit(f"atoll: {options.script}: there is no such file")
-    if not options.no_build:
-        prepare.build([str(path.relative_to(prepare.BUILD))])
-    command = [str(path), *([str(options.script)] if options.script else [])]
-    if options.gdb:
-        command = ["gdb", "--args", *command]
-    os.execvp(command[0], command)
+    try:
+        service = service_of(options.name)
+        if options.script is not None and not options.script.is_file():
+            raise InputError(f"{options.script}: there is no such file")
+        program = task_plan.program_of(prepare.BUILD, service)
+        if not options.no_build:
+            prepare.build([str(program.relative_to(prepare.BUILD))])
+        plan, config = plan_of(options.name, options.config, dict(pair.split("=", 1) for pair in options.file))
+        rpcs = interfaces.Interfaces(describe.load_schemas_of_interfaces())
+    except InputError as error:
+        sys.exit(f"atoll: {error}")
+    show = lambda text: print(text, flush=True)  # noqa: E731
+    with host_task.HostTask(plan, config, program, rpcs, options.gdb, show, show if options.trace else lambda text: None) as task:
+        if options.script is None:
+            return play(task, sys.stdin, "input")
+        with options.script.open(encoding="utf-8", errors="replace") as lines:
+            return play(task, lines, str(options.script))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

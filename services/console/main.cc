@@ -63,7 +63,7 @@ class DevicePage final : public UartPort {
 
  private:
   static volatile uint32_t* At(uint32_t offset) {
-    return reinterpret_cast<volatile uint32_t*>(manifest::kUartAddress.value + offset);
+    return TaskPointer<volatile uint32_t>(manifest::kUartAddress + offset);
   }
   volatile uint32_t* At(const WordStore& store) {
     return store.word != nullptr ? store.word : &nowhere_;
@@ -117,7 +117,7 @@ void ForEachLine(const atoll_ConsoleConfig& config, Use use) {
 }
 
 std::span<std::byte> MonitorMemory() {
-  return {reinterpret_cast<std::byte*>(manifest::kMonitorAddress.value), manifest::kMonitorBytes};
+  return MappedMemory(manifest::kMonitorAddress, manifest::kMonitorBytes);
 }
 
 class SilentLoop final : public SignalHandler {
@@ -154,8 +154,8 @@ void ServiceMain(const StartInfo& start) {
   }
   if (start.failed) return ServeSilently(config);
 
-  const Result<ConsoleState*> state = AttachConsoleState(
-      {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
+  const Result<ConsoleState*> state =
+      AttachConsoleState(MappedMemory(abi::kJournalBase, manifest::kJournalBytes));
   if (!state.has_value()) Panic("journal: ", state.error());
 
   // Before the UART is touched.
@@ -171,10 +171,10 @@ void ServiceMain(const StartInfo& start) {
   KernelNotifier power_off(manifest::kPowerOff);
   KernelNotifier flushed(manifest::kFlushed);
   KernelNotifier log_room(manifest::kLogRoom);
-  const Result<ByteRingReader> log = ByteRingReader::Attach(
-      {reinterpret_cast<std::byte*>(manifest::kLogAddress.value), manifest::kLogBytes});
+  const Result<ByteRingReader> log =
+      ByteRingReader::Attach(MappedMemory(manifest::kLogAddress, manifest::kLogBytes));
   if (!log.has_value()) Panic("log: ", log.error());
-  auto* const vms = reinterpret_cast<VmList*>(manifest::kVmsAddress.value);
+  auto* const vms = TaskPointer<VmList>(manifest::kVmsAddress);
   const std::span<std::byte> channel = MonitorMemory();
   const Result<ByteRingReader> output = ByteRingReader::Attach(MonitorChannel::Output(channel));
   const Result<ByteRingWriter> input = ByteRingWriter::Attach(MonitorChannel::Input(channel));

@@ -15,8 +15,8 @@ static_assert(Pl011::kConsoleSignal == manifest::kConsoleSignal);
 static_assert(Pl011::kTimerSignal == manifest::kTimerSignal);
 
 void ServiceMain(const StartInfo& start) {
-  const Result<Pl011Journal> journal = AttachPl011State(
-      {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
+  const Result<Pl011Journal> journal =
+      AttachPl011State(MappedMemory(abi::kJournalBase, manifest::kJournalBytes));
   if (!journal.has_value()) Panic("journal: ", journal.error());
   if (journal->damaged) Log("the journal is damaged: what it says is not believed");
   KernelInterruptLine interrupt(manifest::kIrqLine);
@@ -26,8 +26,8 @@ void ServiceMain(const StartInfo& start) {
     Serve(device);
   }
 
-  const Result<GuestLine> line = GuestLine::Attach(
-      {reinterpret_cast<std::byte*>(manifest::kRingAddress.value), manifest::kRingBytes});
+  const Result<GuestLine> line =
+      GuestLine::Attach(MappedMemory(manifest::kRingAddress, manifest::kRingBytes));
   if (!line.has_value()) Panic("ring to the console: ", line.error());
   KernelNotifier console(manifest::kConsole);
   KernelTimer timer;

@@ -20,8 +20,8 @@ namespace {
 
 // RTCDR of the machine's PL031: UTC seconds since 1970.
 uint32_t ReadMachineClock() {
-  constexpr uint64_t kAddress = manifest::kRtcAddress.value + pl031::kTable.offset(pl031::kDr);
-  return *reinterpret_cast<const volatile uint32_t*>(kAddress);
+  return *TaskPointer<const volatile uint32_t>(manifest::kRtcAddress +
+                                               pl031::kTable.offset(pl031::kDr));
 }
 
 }  // namespace

@@ -25,19 +25,6 @@ void KernelNotifier::Notify() {
   if (status != Status::kNotFound) LogFailure("SetSignal", signal_, status);
 }
 
-uint64_t SystemCounter::Ticks() const {
-  uint64_t ticks;
-  // ISB: the counter may otherwise be read early, before what the program did last (DDI0487, Generic Timer).
-  asm volatile("isb\n\tmrs %0, cntpct_el0" : "=r"(ticks)::"memory");
-  return ticks;
-}
-
-uint64_t SystemCounter::TicksPerSecond() const {
-  uint64_t frequency;
-  asm("mrs %0, cntfrq_el0" : "=r"(frequency));
-  return frequency;
-}
-
 void KernelTimer::Set(uint64_t deadline_ticks) {
   LogFailure("SetTimer", {}, kernel::SetTimer({.deadline = deadline_ticks}));
 }

@@ -3,7 +3,7 @@
 namespace atoll {
 
 extern "C" [[noreturn]] void atoll_start_service(uint64_t config_bytes, uint64_t start) {
-  const auto* config = reinterpret_cast<const std::byte*>(abi::kConfigPage.value);
+  const auto* config = TaskPointer<const std::byte>(abi::kConfigPage);
   const size_t bytes = config_bytes < abi::kConfigBytes ? config_bytes : abi::kConfigBytes;
   ServiceMain({.config = {config, bytes},
                .generation = static_cast<uint32_t>(start & abi::kStartGeneration),

@@ -9,6 +9,7 @@
 
 #include "ipc/abi.h"
 #include "services/runtime/log.h"
+#include "services/runtime/task_memory.h"
 
 namespace atoll {
 
@@ -32,12 +33,7 @@ void ServiceMain(const StartInfo& start);
 template <typename T>
 T& Journal() {
   static_assert(std::is_trivially_copyable_v<T>, "a journal outlives the program that wrote it");
-  return *reinterpret_cast<T*>(abi::kJournalBase.value);
-}
-
-// Memory that the manifest maps at `address` (shared rings, guest RAM, images).
-inline std::span<std::byte> MappedMemory(VirtAddr address, size_t bytes) {
-  return {reinterpret_cast<std::byte*>(address.value), bytes};
+  return *TaskPointer<T>(abi::kJournalBase);
 }
 
 }  // namespace atoll

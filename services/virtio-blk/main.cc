@@ -33,7 +33,7 @@ class LogOfFailure final : public Notifier {
 
 virtio_blk::BlockJournal& TheJournal() {
   const auto journal = virtio::JournalIn<virtio_blk::BlockJournal>(
-      {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
+      MappedMemory(abi::kJournalBase, manifest::kJournalBytes));
   if (!journal.has_value()) Panic("journal: ", journal.error());
   return **journal;
 }

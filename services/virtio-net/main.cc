@@ -28,7 +28,7 @@ void ServiceMain(const StartInfo& start) {
     Panic(error);
   }
   const auto journal = virtio::JournalIn<virtio_net::NetJournal>(
-      {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
+      MappedMemory(abi::kJournalBase, manifest::kJournalBytes));
   if (!journal.has_value()) Panic("journal: ", journal.error());
   const GuestMemory memory(GuestPhys(config.ram_base),
                            MappedMemory(abi::kGuestRamBase + config.ram_base, config.ram_bytes));

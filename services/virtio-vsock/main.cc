@@ -42,7 +42,7 @@ void ServiceMain(const StartInfo& start) {
   const uint64_t cid = config.cid != 0 ? config.cid : vsock::kFirstGuestCid + common.instance;
   if (!vsock::IsGuestCid(cid)) Panic("config: ", cid, " is no CID of a guest");
   const auto journal = JournalIn<virtio_vsock::VsockJournal>(
-      {reinterpret_cast<std::byte*>(abi::kJournalBase.value), manifest::kJournalBytes});
+      MappedMemory(abi::kJournalBase, manifest::kJournalBytes));
   if (!journal.has_value()) Panic("journal: ", journal.error());
   const GuestMemory memory(GuestPhys(common.ram_base),
                            MappedMemory(abi::kGuestRamBase + common.ram_base, common.ram_bytes));

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "ipc/address.h"
+#include "services/runtime/task_memory.h"
 #include "services/virtio_driver/transport.h"
 
 namespace atoll::virtio_driver {
@@ -21,7 +22,7 @@ class MmioPort final : public DevicePort {
  private:
   template <typename T>
   volatile T* At(uint32_t offset) const {
-    return reinterpret_cast<volatile T*>((base_ + offset).value);
+    return TaskPointer<volatile T>(base_ + offset);
   }
 
   VirtAddr base_;

@@ -25,20 +25,18 @@ class NoSignals final : public SignalHandler {
   void OnSignals(uint64_t) override {}
 };
 
-std::span<const std::byte> MappedFile(VirtAddr address, uint64_t bytes) {
-  return {reinterpret_cast<const std::byte*>(address.value), bytes};
-}
-
 std::optional<ErrorText> Start(const StartInfo& start, VmControl& vm) {
   if (auto error = ReadConfig(start.config, config)) return error;
   if (config.vcpu_affinity_count > vmm_manifest::kVcpuHandleCount) {
     return ErrorText("vmm config: ", config.vcpu_affinity_count,
                      " vCPUs, but the manifest has handles for ", vmm_manifest::kVcpuHandleCount);
   }
-  auto* ram = reinterpret_cast<std::byte*>(abi::kGuestRamBase.value + config.ram_base);
-  return StartGuest(config, MappedFile(vmm_manifest::kKernelAddress, config.kernel_bytes),
-                    MappedFile(vmm_manifest::kInitrdAddress, config.initrd_bytes),
-                    GuestMemory(GuestPhys(config.ram_base), {ram, config.ram_bytes}), vm);
+  return StartGuest(
+      config, MappedMemory(vmm_manifest::kKernelAddress, config.kernel_bytes),
+      MappedMemory(vmm_manifest::kInitrdAddress, config.initrd_bytes),
+      GuestMemory(GuestPhys(config.ram_base),
+                  MappedMemory(abi::kGuestRamBase + config.ram_base, config.ram_bytes)),
+      vm);
 }
 
 }  // namespace

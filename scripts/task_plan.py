@@ -1,0 +1,115 @@
+"""One task of a plan (proto/plan.proto): what it may touch, by the names that its manifest gives."""
+import dataclasses
+import pathlib
+
+import manifest
+from schemas import InputError
+
+PAGE = manifest.PAGE
+IPC_PAGE, CONFIG_PAGE, CONFIG_BYTES, JOURNAL_BASE = 0x1000_1000, 0x1000_3000, 16384, 0x1010_0000  # ipc/abi.h
+SUPERVISOR_SIGNAL_SLOT, NO_TIMER_BIT = 2, 63  # planner.py
+
+
+@dataclasses.dataclass
+class Region:
+    """Memory of the task. `path`: of the file that it is a copy of."""
+    name: str
+    address: int
+    bytes: int
+    write: bool
+    path: str = ""
+
+    def holds(self, address: int, count: int) -> bool:
+        return self.address <= address and address + count <= self.address + self.bytes
+
+
+@dataclasses.dataclass
+class TaskPlan:
+    instance: str            # "virtio-blk.guest.0"
+    service: str
+    config_bytes: int
+    timer_bit: int
+    regions: list            # of Region
+    handles: dict            # name of each slot that is not empty, by slot
+    kinds: dict              # its object's type, likewise
+    signals: dict            # (first bit, count) by name
+    ranges: list             # names of what it serves to guests; the index is the badge
+    doorbells: list          # (badge, offset, first bit, count)
+
+    def as_json(self) -> dict:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict) -> "TaskPlan":
+        plan = cls(**values)
+        plan.regions = [Region(**r) for r in plan.regions]
+        plan.handles, plan.kinds = ({int(k): v for k, v in d.items()} for d in (plan.handles, plan.kinds))
+        return plan
+
+
+def records(plan: bytes, schemas) -> list:
+    """The records of a plan."""
+    found, at, message = [], 0, schemas.message("PlanRecord")
+    while at < len(plan):
+        length, shift = 0, 0
+        while True:  # a varint
+            byte = plan[at]
+            at += 1
+            length |= (byte & 0x7f) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        found.append(message.FromString(plan[at:at + length]))
+        at += length
+    return found
+
+
+def _names(service) -> tuple[dict, dict]:
+    """Of handles by slot and of mappings by address, parts of counted ones as NAME.INDEX."""
+    slots, addresses = {}, {}
+    for h in service.manifest.handle:
+        for i in range(h.count or 1):
+            slots[service.slots[h.name] + i] = f"{h.name}.{i}" if h.count else h.name
+    for m in service.manifest.mapping:
+        for i in range(m.count or 1):
+            addresses[service.addresses[m.name] + i * m.bytes] = f"{m.name}.{i}" if m.count else m.name
+    return slots, addresses
+
+
+def of_instance(plan: bytes, machine, label: str) -> tuple[TaskPlan, bytes]:
+    """The task `label` of a described machine, and its start configuration. InputError if there is none."""
+    instance = next((i for i in machine.instances if i.label == label), None)
+    if instance is None:
+        raise InputError(f'there is no "{label}"; there are {", ".join(i.label for i in machine.instances)}')
+    all_records = records(plan, machine.schemas)
+    task = next(r.task for r in all_records if r.HasField("task") and r.task.name == label)
+    own = instance.manifest
+    types = {number: name.removeprefix("OBJECT_") for name, number in machine.schemas.enum("ObjectType").items()}
+    objects = {SUPERVISOR_SIGNAL_SLOT: "SIGNAL"} | {r.object.slot: types[r.object.type] for r in all_records if r.HasField("object")}
+    memories = {r.memory.slot: r.memory for r in all_records if r.HasField("memory")}
+    slots, addresses = _names(instance.service)
+    config = bytearray()
+    result = TaskPlan(label, own.name, task.config_bytes, next((s.bit for s in own.signal if s.timer), NO_TIMER_BIT), [], {},
+                      {}, {s.name: (s.bit, s.count or 1) for s in own.signal}, [m.name for m in own.mmio],
+                      [(badge, d.offset, instance.service.signal(d.bit).bit, instance.service.signal(d.bit).count or 1)
+                       for badge, m in enumerate(own.mmio) for d in m.doorbell])
+    result.regions = [Region("ipc", IPC_PAGE, PAGE, True), Region("config", CONFIG_PAGE, CONFIG_BYTES, False)]
+    files = {file.name: str(file.path) for file in machine.files.values()}
+    for record in all_records:
+        if record.HasField("config") and record.config.task == task.slot:
+            config[record.config.offset:] = record.config.data
+        elif record.HasField("grant") and record.grant.task == task.slot:
+            result.handles[record.grant.slot] = slots[record.grant.slot]
+            result.kinds[record.grant.slot] = objects[record.grant.object]
+        elif record.HasField("mapping") and record.mapping.space == task.slot:
+            mapping = record.mapping
+            address = mapping.address
+            ram = instance.vm is not None and address == manifest.GUEST_RAM_BASE + manifest.GUEST_RAM_IPA
+            name = "journal" if address == JOURNAL_BASE else "guest_ram" if ram else addresses[address]
+            result.regions.append(Region(name, address, mapping.bytes, bool(mapping.rights & machine.schemas.enum("Right")["RIGHT_WRITE"]),
+                                         files.get(memories[mapping.memory].file, "") if memories[mapping.memory].file else ""))
+    return result, bytes(config)
+
+
+def program_of(build: pathlib.Path, service: str) -> pathlib.Path:
+    return build / "tests/host" / f"host_{service}"
