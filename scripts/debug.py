@@ -11,9 +11,9 @@ import socket
 import subprocess
 import sys
 
+import debug_symbols
 import launch
 import run
-import task_plan
 
 CONSOLE_LOG = launch.BUILD / "debug-console.log"
 SHOWN_PTY = re.compile(r"redirected to (\S+)")
@@ -25,20 +25,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def task_names(machine: launch.Machine) -> dict[int, list[str]]:
-    """[name, service] of each task by its slot among the supervisor's handles, from the plan."""
-    plan = task_plan.records((machine.folder / "plan.pb").read_bytes(), launch.Schemas("plan"))
-    return {r.task.slot: [r.task.name, pathlib.PurePath(r.task.elf).stem] for r in plan if r.HasField("task")}
-
-
 def gdb_command(machine: launch.Machine, port: int, script: str | None) -> tuple[list[str], dict[str, str]]:
-    services = {path.stem: str(path) for path in sorted((launch.TARGET / "services").glob("*.elf"))}
+    settings = debug_symbols.settings(machine)
     commands = ["set pagination off", "set confirm off", f"file {launch.TARGET / 'kernel/kernel.elf'}",
-                *(f"add-symbol-file {path}" for path in services.values()),
+                *(f"add-symbol-file {path}" for path in settings["elfs"].values()),
                 f"target remote 127.0.0.1:{port}", f"source {launch.ROOT / 'scripts/gdb_atoll.py'}"]
     command = ["gdb-multiarch", "-q", "-nx", *(["-batch"] if script else [])]
     command += [part for line in commands for part in ("-ex", line)] + (["-x", script] if script else [])
-    settings = {"elfs": services, "tasks": task_names(machine)}
     return command, os.environ | {"ATOLL_GDB": json.dumps(settings)}
 
 

@@ -47,7 +47,7 @@ def plan_of(name: str, config: pathlib.Path | None, files: dict) -> tuple[task_p
             kernel.write_bytes(KERNEL)
             files = {"kernel": str(kernel)}
             own = OWN_SYSTEM.read_text()
-            if given or f'"{service}"' not in own and is_device(service):
+            if given or f'"{service}"' not in own and is_device(service):  # before the others, so that it is the first one
                 own = own.replace('kernel: "kernel"', f'kernel: "kernel"\n  device {{ service: "{service}" config: {launch.quote(text)} }}')
             system.write_text(own)
         elif given:
@@ -58,16 +58,10 @@ def plan_of(name: str, config: pathlib.Path | None, files: dict) -> tuple[task_p
             raise InputError(str(error).replace(f"{folder}/", "")) from None
         label = name
         if config is None or "." not in name:
-            instances = [i for i in machine.instances if i.service.name == service]
-            wanted = [i for i in instances if i.config and config is None and given] or instances
-            label = wanted[0].label if wanted else name
-        task = task_plan.of_instance(plan, machine, label)
-        for region in task[0].regions:
-            region.path = region.path and str(pathlib.Path(region.path).resolve())
-        if config is None:  # the file goes with the folder
-            for region in task[0].regions:
-                region.path = ""
-        return task
+            instances = [i.label for i in machine.instances if i.service.name == service]
+            label = instances[0] if instances else name
+        images = {} if config is None else {file.name: str(file.path) for file in machine.files.values()}
+        return task_plan.of_task(task_plan.records(plan, machine.schemas), machine.schemas, machine.services, label, images)
 
 
 def is_device(service: str) -> bool:

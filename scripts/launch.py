@@ -199,6 +199,7 @@ class Machine:
         self.marker = f"atoll-batch-{secrets.token_hex(8)}"
         if options.describe_nothing():
             options.config = str(DEMO)
+        self.observed = lambda memory_mib: []  # QEMU's options for whoever looks on (observe.py)
         self._folder = tempfile.TemporaryDirectory(prefix="atoll-run-")
         self.folder = pathlib.Path(self._folder.name)
 
@@ -289,7 +290,8 @@ class Machine:
         if self.has_network:
             devices += machine_devices.user_network(options.forwards)
         return qemu(options.cpu, memory, options.icount, options.machine_cpus) + [
-            *console, *devices, "-kernel", str(TARGET / "kernel/atoll.img"), "-initrd", str(self.archive), *options.extra_qemu]
+            *console, *devices, "-kernel", str(TARGET / "kernel/atoll.img"), "-initrd", str(self.archive), *options.extra_qemu,
+            *self.observed(memory)]
 
 
 def qemu(cpu: str, memory_mib: int, icount: bool, cpus: int = 1) -> list[str]:

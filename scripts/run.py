@@ -12,6 +12,7 @@ import sys
 
 import launch
 import machine_devices
+import observe
 import prepare
 import session
 from schemas import InputError
@@ -123,10 +124,16 @@ def start(arguments: argparse.Namespace, options: launch.Options, then) -> int:
 
 def main() -> int:
     parser = make_parser("scripts/run", __doc__)
+    observe.add_options(parser)
     arguments = parser.parse_args()
     options = options_of(parser, arguments)
     run = session.run_interactive if options.batch is None else session.run_batch
-    return start(arguments, options, lambda machine: run(machine, arguments.timeout))
+
+    def run_observed(machine: launch.Machine) -> int:
+        with observe.observer(machine, arguments):
+            return run(machine, arguments.timeout)
+
+    return start(arguments, options, run_observed)
 
 
 if __name__ == "__main__":

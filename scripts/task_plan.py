@@ -76,25 +76,26 @@ def _names(service) -> tuple[dict, dict]:
     return slots, addresses
 
 
-def of_instance(plan: bytes, machine, label: str) -> tuple[TaskPlan, bytes]:
-    """The task `label` of a described machine, and its start configuration. InputError if there is none."""
-    instance = next((i for i in machine.instances if i.label == label), None)
-    if instance is None:
-        raise InputError(f'there is no "{label}"; there are {", ".join(i.label for i in machine.instances)}')
-    all_records = records(plan, machine.schemas)
-    task = next(r.task for r in all_records if r.HasField("task") and r.task.name == label)
-    own = instance.manifest
-    types = {number: name.removeprefix("OBJECT_") for name, number in machine.schemas.enum("ObjectType").items()}
+def of_task(all_records: list, schemas, services: dict, label: str, files: dict) -> tuple[TaskPlan, bytes]:
+    """The task `label` of a plan's records, and its start configuration. `files`: paths by name in the boot archive.
+    InputError if there is none."""
+    tasks = {r.task.name: r.task for r in all_records if r.HasField("task")}
+    if label not in tasks:
+        raise InputError(f'there is no "{label}"; there are {", ".join(tasks)}')
+    task = tasks[label]
+    service = services[pathlib.PurePath(task.elf).stem]
+    own = service.manifest
+    types = {number: name.removeprefix("OBJECT_") for name, number in schemas.enum("ObjectType").items()}
+    write = schemas.enum("Right")["RIGHT_WRITE"]
     objects = {SUPERVISOR_SIGNAL_SLOT: "SIGNAL"} | {r.object.slot: types[r.object.type] for r in all_records if r.HasField("object")}
     memories = {r.memory.slot: r.memory for r in all_records if r.HasField("memory")}
-    slots, addresses = _names(instance.service)
+    slots, addresses = _names(service)
     config = bytearray()
     result = TaskPlan(label, own.name, task.config_bytes, next((s.bit for s in own.signal if s.timer), NO_TIMER_BIT), [], {},
                       {}, {s.name: (s.bit, s.count or 1) for s in own.signal}, [m.name for m in own.mmio],
-                      [(badge, d.offset, instance.service.signal(d.bit).bit, instance.service.signal(d.bit).count or 1)
+                      [(badge, d.offset, service.signal(d.bit).bit, service.signal(d.bit).count or 1)
                        for badge, m in enumerate(own.mmio) for d in m.doorbell])
     result.regions = [Region("ipc", IPC_PAGE, PAGE, True), Region("config", CONFIG_PAGE, CONFIG_BYTES, False)]
-    files = {file.name: str(file.path) for file in machine.files.values()}
     for record in all_records:
         if record.HasField("config") and record.config.task == task.slot:
             config[record.config.offset:] = record.config.data
@@ -104,10 +105,9 @@ def of_instance(plan: bytes, machine, label: str) -> tuple[TaskPlan, bytes]:
         elif record.HasField("mapping") and record.mapping.space == task.slot:
             mapping = record.mapping
             address = mapping.address
-            ram = instance.vm is not None and address == manifest.GUEST_RAM_BASE + manifest.GUEST_RAM_IPA
-            name = "journal" if address == JOURNAL_BASE else "guest_ram" if ram else addresses[address]
-            result.regions.append(Region(name, address, mapping.bytes, bool(mapping.rights & machine.schemas.enum("Right")["RIGHT_WRITE"]),
-                                         files.get(memories[mapping.memory].file, "") if memories[mapping.memory].file else ""))
+            memory = memories[mapping.memory]
+            name = "journal" if address == JOURNAL_BASE else addresses[address]
+            result.regions.append(Region(name, address, mapping.bytes, bool(mapping.rights & write), files.get(memory.file, "")))
     return result, bytes(config)
 
 
