@@ -41,6 +41,7 @@ ResourceKind KindOf(const Device& virtio) {
   switch (virtio.virtio_device) {
     case kVirtioBlockDevice: return ResourceKind::kBlock;
     case kVirtioNetworkDevice: return ResourceKind::kNet;
+    case kVirtioConsoleDevice: return ResourceKind::kSerial;
     default: return ResourceKind::kVirtio;
   }
 }

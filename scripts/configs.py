@@ -2,16 +2,16 @@
 import re
 
 import manifest
-from machine import DISK_SERVICE, NETWORK_DRIVER, NETWORK_SERVICE
+from machine import DISK_SERVICE, NETWORK_DRIVER, NETWORK_SERVICE, SOCKET_DRIVER, SOCKET_SERVICE
 
 CONSOLE_SERVICE = "virtio-console"
 CONSOLE_LINES = 8            # Console::kMaxGuests
 PORT_NAME_MAX = 31           # services/virtio-console/virtio-console.options
 PORT_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{PORT_NAME_MAX}}}\Z")
 SECTORS_PER_MIB = (1 << 20) // 512
-VSOCK_SERVICE = "virtio-vsock"
 VSOCK_FIRST_CID = 3          # 5.10.4: 0, 1 and 2 are not guests'
-VSOCK_MAX = 8                # ports of the vsock-switch
+VSOCK_MAX = 8                # ports of the vsock-switch, and the number of the host's
+VSOCK_HOST_CID = 2
 VSOCK_PATIENCE_MS = 1000     # with a guest that takes nothing
 RNG_SEED_BYTES = 64          # proto/vmm_config.options
 
@@ -122,22 +122,28 @@ def _switch(_instance, machine) -> dict:
 
 
 def _vsock_switch(_instance, machine) -> dict:
-    clients = [i for i in machine.instances if i.service.name == VSOCK_SERVICE]
+    clients = [i for i in machine.instances if i.service.name == SOCKET_SERVICE]
     if len(clients) > VSOCK_MAX:
-        raise machine.error(f"vm {clients[VSOCK_MAX].vm.name}.device", f"is one more {VSOCK_SERVICE} than the {VSOCK_MAX} that "
+        raise machine.error(f"vm {clients[VSOCK_MAX].vm.name}.device", f"is one more {SOCKET_SERVICE} than the {VSOCK_MAX} that "
                             "all VMs may have")
     texts = [machine.schemas.message("VsockConfig").FromString(i.config) for i in clients]
     cids = [text.cid or VSOCK_FIRST_CID + i.index for i, text in zip(clients, texts)]
+    host = any(i.service.name == SOCKET_DRIVER for i in machine.instances)
     ports = []
     for client, text, cid in zip(clients, texts, cids):
-        field = f"vm {client.vm.name}.device {VSOCK_SERVICE}.config.cid"
+        field = f"vm {client.vm.name}.device {SOCKET_SERVICE}.config.cid"
         if cid < VSOCK_FIRST_CID:
             raise machine.error(field, f"{cid} is not a guest's: these begin with {VSOCK_FIRST_CID}")
         if cids.count(cid) > 1:
             raise machine.error(field, f"{cid} is there twice")
         peers = sum(1 << i for i, other in enumerate(cids) if not text.peer or other in text.peer)
+        if host and (not text.peer or VSOCK_HOST_CID in text.peer):
+            peers |= 1 << VSOCK_MAX
         ports.append({"present": True, "name": f"{client.vm.name}.{client.virtio_slot}", "cid": cid, "peers": peers})
-    return {"port": ports, "patience_ms": VSOCK_PATIENCE_MS * machine.patience}
+    config = {"port": ports, "patience_ms": VSOCK_PATIENCE_MS * machine.patience}
+    if host:
+        config["host"] = {"present": True, "name": "host", "cid": VSOCK_HOST_CID, "peers": (1 << len(clients)) - 1}
+    return config
 
 
 def _rtc(instance, _machine) -> dict:

@@ -2,10 +2,11 @@
 """Expands a system description and the services' manifests into the supervisor's plan.
 
 Usage: describe.py --system FILE --manifests DIR --out plan.pb [--file NAME=PATH ...]
-                   [--elfs DIR --list FILE] [--net] [--seed N] [--patience N]
+                   [--elfs DIR --list FILE] [--net] [--vsock] [--seed N] [--patience N]
   --manifests  a folder that has NAME/manifest.textproto; more than one may be given
   --file       where a file is that the description names NAME (else: relative to the description)
   --net        gives a network to each VM that has none
+  --vsock      gives a socket device to each VM that has none, and them a way to the host
   --seed       makes the random numbers that guests are given repeatable
   --patience   deadlines and heartbeats are N times as long: for a machine whose clock runs on while it does not
   --list       writes lines NAME=PATH of all that the boot archive must hold, for archive.py --list;
@@ -51,11 +52,11 @@ def load_schemas_of_interfaces() -> Schemas:
 
 
 def describe(system: pathlib.Path, manifests: list, named: dict, seed: int | None = None, net: bool = False,
-             patience: int = 1) -> tuple:
+             patience: int = 1, host_sockets: bool = False) -> tuple:
     """(the plan's bytes, the Machine). InputError for whatever is wrong with the user's files."""
     schemas = load_schemas()
     services = load_services(schemas, *manifests)
-    machine = Machine(schemas, schemas.read_text("System", system), system, services, named, net)
+    machine = Machine(schemas, schemas.read_text("System", system), system, services, named, net, host_sockets)
     machine.random = random.SystemRandom() if seed is None else random.Random(seed)
     machine.patience = patience
     return Planner(machine).plan(), machine
@@ -70,6 +71,7 @@ def main(arguments) -> None:
     parser.add_argument("--elfs", type=pathlib.Path, action="append", default=[])
     parser.add_argument("--list", type=pathlib.Path)
     parser.add_argument("--net", action="store_true")
+    parser.add_argument("--vsock", action="store_true")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--patience", type=int, default=1, metavar="N")
     options = parser.parse_args(arguments)
@@ -81,7 +83,8 @@ def main(arguments) -> None:
         named[name] = path
     if options.list and len(options.elfs) != len(options.manifests):
         raise InputError("--list: needs --elfs, the folder of the services' ELF files, as often as --manifests")
-    plan, machine = describe(options.system, options.manifests, named, options.seed, options.net, options.patience)
+    plan, machine = describe(options.system, options.manifests, named, options.seed, options.net, options.patience,
+                             options.vsock)
     options.out.write_bytes(plan)
     if options.list:
         entries = [("plan.pb", options.out)]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 
+import host_sockets
 import machine_devices
 from schemas import ROOT, InputError, Schemas
 
@@ -56,6 +57,7 @@ class Options:
     devices: list[str] = dataclasses.field(default_factory=list)  # NAME or NAME:CONFIG
     net: bool = False
     forwards: list[machine_devices.Forward] = dataclasses.field(default_factory=list)
+    vsock: str | None = None  # path of a unix socket
     machine_cpus: int = 1
     vcpus: int | None = None
     memory: int | None = None
@@ -202,11 +204,14 @@ class Machine:
         self.observed = lambda memory_mib: []  # QEMU's options for whoever looks on (observe.py)
         self._folder = tempfile.TemporaryDirectory(prefix="atoll-run-")
         self.folder = pathlib.Path(self._folder.name)
+        self.sockets = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        if self.sockets is not None:
+            self.sockets.stop()
         self._folder.cleanup()
 
     def _description(self) -> tuple[pathlib.Path, dict[str, str]]:
@@ -244,6 +249,7 @@ class Machine:
         self._tool([str(tools / "describe.py"), "--system", str(system), "--out", str(plan), "--list", str(listing),
                     *(a for manifests, elfs in services for a in ("--manifests", str(manifests), "--elfs", str(elfs))),
                     *(["--seed", "1"] if self.options.icount else ["--patience", str(EMULATION_PATIENCE)]), *(["--net"] if self.options.net else []),
+                    *(["--vsock"] if self.options.vsock is not None else []),
                     *(a for k, v in files.items() for a in ("--file", f"{k}={v}"))])
         self._tool([str(tools / "archive.py"), "--out", str(self.archive), "--list", str(listing), *self._added()])
         description = Schemas("system").message("System")()
@@ -257,6 +263,9 @@ class Machine:
             say("this machine has no disk (--disk): the guests' physical disks fail")
         if self.options.forwards and not self.has_network:
             raise InputError("--forward: no VM has a network; --net gives it one")
+        if self.options.vsock is not None:
+            self.sockets = host_sockets.HostSockets(self.options.vsock, self.folder, say)
+            self.sockets.start()
 
     def _added(self) -> list[str]:
         """archive.py's options for what is in the archive beside what the plan needs."""
@@ -289,6 +298,8 @@ class Machine:
         devices = options.machine_disk.qemu() if options.machine_disk is not None else []
         if self.has_network:
             devices += machine_devices.user_network(options.forwards)
+        if self.sockets is not None:
+            devices += self.sockets.qemu()
         return qemu(options.cpu, memory, options.icount, options.machine_cpus) + [
             *console, *devices, "-kernel", str(TARGET / "kernel/atoll.img"), "-initrd", str(self.archive), *options.extra_qemu,
             *self.observed(memory)]

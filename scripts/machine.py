@@ -35,6 +35,8 @@ DISK_SERVICE = "virtio-blk"
 DISK_DRIVER = "blk-driver"   # of the machine's disk: for disks with `physical` content
 NETWORK_SERVICE = "virtio-net"
 NETWORK_DRIVER = "net-driver"
+SOCKET_SERVICE = "virtio-vsock"
+SOCKET_DRIVER = "vsock-driver"  # of the machine's line to a program of the host
 VIRTIO_BASE = 0x0A00_0000    # virtio-mmio slot n: this + n * 0x1000, INTID 48 + n, as QEMU's virt machine
 VIRTIO_BYTES = 0x1000
 VIRTIO_INTID = 48
@@ -144,7 +146,8 @@ class Instance:
 class Machine:
     """Everything of a description, checked. `files`: archive names by path; `named`: the --file options."""
 
-    def __init__(self, schemas, description, path: pathlib.Path, services: dict, named: dict, net: bool = False):
+    def __init__(self, schemas, description, path: pathlib.Path, services: dict, named: dict, net: bool = False,
+                 host_sockets: bool = False):
         self.schemas = schemas
         self.path = path
         self.services = services
@@ -162,6 +165,8 @@ class Machine:
         for index, vm in enumerate(description.vm):
             if net and not vm.network:
                 vm.network.add()
+            if host_sockets and not any(device.service == SOCKET_SERVICE for device in vm.device):
+                vm.device.add(service=SOCKET_SERVICE)
             self._add_vm(index, vm)
         self._check_physical_disks()
         self._check_macs()
@@ -169,7 +174,7 @@ class Machine:
             if self._service("service", name).manifest.scope != self.scope["SCOPE_SYSTEM"]:
                 raise self.error("service", f'"{name}" is a service of VMs, not of the system')
             self._add_instance("service", name, None)
-        self._add_needed_system_services()
+        self._add_needed_system_services(host_sockets)
         if len(self.instances) > INSTANCES_MAX:
             raise self.error("vm", f"{len(self.instances)} tasks in all; there may be {INSTANCES_MAX}")
 
@@ -378,12 +383,14 @@ class Machine:
         if vm:
             vm.instances.append(instance)
 
-    def _add_needed_system_services(self):
+    def _add_needed_system_services(self, host_sockets: bool):
         # Drivers are optional peers: a machine without the device can do without. So they are asked for here.
         if any(i.disk and i.disk.physical for i in self.instances):
             self._add_instance("service", DISK_DRIVER, None)
         if any(i.network for i in self.instances):
             self._add_instance("service", NETWORK_DRIVER, None)
+        if host_sockets:
+            self._add_instance("service", SOCKET_DRIVER, None)
         done = 0
         while done < len(self.instances):  # the list grows while it is read
             instance = self.instances[done]

@@ -1,4 +1,4 @@
-"""The disk and the network interface of the machine that QEMU makes: what scripts/run's options give it."""
+"""The devices of the machine that QEMU makes: what scripts/run's options give it."""
 import dataclasses
 import json
 import os
@@ -8,8 +8,8 @@ import re
 from schemas import InputError
 
 SECTOR_BYTES = 512
-# Slots of virtio-mmio, 0x200 bytes apart: the two are in different pages, which can be given to different drivers.
-DISK_BUS, NETWORK_BUS = "virtio-mmio-bus.0", "virtio-mmio-bus.8"
+# Slots of virtio-mmio, 0x200 bytes apart: these are in different pages, which can be given to different drivers.
+DISK_BUS, NETWORK_BUS, SERIAL_BUS = "virtio-mmio-bus.0", "virtio-mmio-bus.8", "virtio-mmio-bus.16"
 LOOPBACK = "127.0.0.1"
 FIRST_GUEST = "10.0.2.15"    # what QEMU's user network gives to the first guest that asks
 PORT_MAX = 65535
@@ -72,3 +72,9 @@ def user_network(forwards: list[Forward]) -> list[str]:
     """QEMU's user network: guests reach out through this computer, in come only the forwarded connections."""
     rules = "".join(f",hostfwd=tcp:{LOOPBACK}:{f.host}-{f.address}:{f.guest}" for f in forwards)
     return ["-netdev", f"user,id=net,ipv6=off{rules}", "-device", f"virtio-net-device,netdev=net,bus={NETWORK_BUS}"]
+
+
+def serial_line(path: pathlib.Path) -> list[str]:
+    """Port 1 of a virtio console device; a program of this computer connects to `path` when it likes."""
+    return ["-chardev", f"socket,id=line,path={path},server=on,wait=off", "-device",
+            f"virtio-serial-device,max_ports=2,bus={SERIAL_BUS}", "-device", "virtserialport,chardev=line,nr=1"]

@@ -68,6 +68,10 @@ def make_parser(name: str, description: str) -> argparse.ArgumentParser:
                          help=f"TCP connections to port HOST of {machine_devices.LOOPBACK} go to port GUEST of "
                          f"{machine_devices.FIRST_GUEST}, the first guest that asks for an address; or HOST:ADDRESS:GUEST "
                          "(repeatable)")
+    machine.add_argument("--vsock", metavar="PATH", help="sockets between guests and this computer (CID 2): a guest's "
+                         "connection to port P goes to the unix socket PATH_P; who connects to PATH and writes \"CONNECT CID "
+                         "PORT\" gets that port of that guest. Each VM without a socket device is given one "
+                         "(docs/devices/virtio-vsock.md)")
     machine.add_argument("--cpu", default="neoverse-n1", metavar="MODEL",
                         help="QEMU CPU model: neoverse-n1 (default), cortex-a76, max")
     machine.add_argument("--icount", action="store_true", help="deterministic: one instruction is one nanosecond")
@@ -84,6 +88,8 @@ def options_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
         parser.error("--batch runs in the demo guest: leave out --kernel and --initrd")
     if not 1 <= arguments.machine_cpus <= MACHINE_CPUS_MAX:
         parser.error(f"--machine-cpus {arguments.machine_cpus} is not in 1..{MACHINE_CPUS_MAX}")
+    if arguments.vsock is not None and arguments.icount:
+        parser.error("--vsock with --icount: this computer would be too slow for guests whose time does not wait for it")
     forwards = []
     for text in arguments.forward:
         try:
@@ -96,7 +102,7 @@ def options_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
             parser.error(f"--file {pair}: must be NAME=PATH")
     return launch.Options(
         config=arguments.config, kernel=arguments.kernel, initrd=arguments.initrd, append=arguments.append,
-        disks=arguments.memory_disk or [], devices=arguments.device or [], net=arguments.net, forwards=forwards, machine_cpus=arguments.machine_cpus,
+        disks=arguments.memory_disk or [], devices=arguments.device or [], net=arguments.net, forwards=forwards, vsock=arguments.vsock, machine_cpus=arguments.machine_cpus,
         machine_disk=None if arguments.disk is None else machine_devices.Disk.parse(arguments.disk), vcpus=arguments.vcpus, memory=arguments.memory, cpu=arguments.cpu,
         icount=arguments.icount, batch=arguments.batch,
         monitor=arguments.monitor, added=arguments.add, files=dict(pair.split("=", 1) for pair in arguments.file))

@@ -285,6 +285,15 @@ class FrameReader : public FrameRing {
   // Gives back the room of the frame that Next returned last.
   void Consume() { FrameRing::Publish(kReader, next_); }
 
+  // For a reader whose frames stay in the ring until somebody else has them. Pass: Next shows the frame behind the one
+  // that it returned last, whose room is not given back. GiveBack: that of all frames before `index`. Rewind: Next goes
+  // on at `index`. Whoever calls them knows that a frame begins there.
+  void Pass() { own_ = next_; }
+  void GiveBack(uint32_t index) { Field(kReader).store(index, std::memory_order_seq_cst); }
+  void Rewind(uint32_t index) { own_ = next_ = index; }
+  uint32_t next_position() const { return next_; }  // behind the frame that Next returned last
+  uint32_t writer_index() const { return Field(kWriter).load(std::memory_order_acquire); }
+
   bool WriterIsDown() const { return Field(kWriter + kDown).load(std::memory_order_acquire) != 0; }
   uint32_t writer_epoch() const { return Field(kWriter + kEpoch).load(std::memory_order_acquire); }
 

@@ -22,7 +22,9 @@ using vsock_switch::SwitchJournal;
 static_assert(manifest::kTimerSignal == Switch::kTimerSignal);
 static_assert(manifest::kPortBit == 0 && manifest::kPortBitCount == vsock_switch::kHostPort);
 static_assert(manifest::kRingCount == vsock_switch::kHostPort);
+static_assert(manifest::kUplinkBit == vsock_switch::kHostPort);
 static_assert(manifest::kRingBytes == vsock::kPortBytes);
+static_assert(manifest::kUplinkRingBytes == vsock::kPortBytes);
 static_assert(sizeof(SwitchJournal) <= manifest::kJournalBytes);
 
 namespace {
@@ -55,6 +57,17 @@ class SignalLoop final : public SignalHandler {
   void OnSignals(uint64_t bits) override { the_switch->OnSignals(bits); }
 };
 
+void AddPort(uint32_t number, const VsockPort& port, abi::Handle signal, VirtAddr ring) {
+  peers[number].emplace(signal);
+  const Status status =
+      the_switch->AddPort(number,
+                          {.name = {port.name, strnlen(port.name, sizeof port.name)},
+                           .cid = port.cid,
+                           .peers = port.peers},
+                          MappedMemory(ring, vsock::kPortBytes), *peers[number]);
+  if (!IsOk(status)) Panic("port ", number, ": ", status);
+}
+
 }  // namespace
 
 void ServiceMain(const StartInfo& start) {
@@ -69,19 +82,16 @@ void ServiceMain(const StartInfo& start) {
   the_switch.emplace(
       Switch::Surroundings{counter, timer, log, Journal<SwitchJournal>(), config.patience_ms});
   for (uint32_t i = 0; i < config.port_count; ++i) {
-    const auto& port = config.port[i];
-    if (!port.present) continue;
-    if (!vsock::IsGuestCid(port.cid)) Panic("config: ", port.cid, " is no CID of a guest");
-    peers[i].emplace(abi::Handle{manifest::kPort.slot + i});
-    const Status status = the_switch->AddPort(
-        i,
-        {.name = {port.name, strnlen(port.name, sizeof port.name)},
-         .cid = port.cid,
-         .peers = port.peers},
-        MappedMemory(VirtAddr{manifest::kRingAddress.value + i * manifest::kRingStride},
-                     vsock::kPortBytes),
-        *peers[i]);
-    if (!IsOk(status)) Panic("port ", i, ": ", status);
+    if (!config.port[i].present) continue;
+    if (!vsock::IsGuestCid(config.port[i].cid)) {
+      Panic("config: ", config.port[i].cid, " is no CID of a guest");
+    }
+    AddPort(i, config.port[i], abi::Handle{manifest::kPort.slot + i},
+            VirtAddr{manifest::kRingAddress.value + i * manifest::kRingStride});
+  }
+  if (config.host.present) {
+    if (config.host.cid != vsock::kHostCid) Panic("config: the host's CID is ", vsock::kHostCid);
+    AddPort(vsock_switch::kHostPort, config.host, manifest::kUplink, manifest::kUplinkRingAddress);
   }
   if (start.failed) {
     the_switch->Fail();
