@@ -17,6 +17,7 @@ CRASH = re.compile(r"#(\d+) (\d+)\.(\d{9}) (\S+) generation (\d+): (.*?) (pc .*)
                    r"answered (\S+), completed (\S+) ns; (.*)")
 ORDER_LINE = re.compile(r"monitor: \d+\.\d{6} ")  # of the machine's output; this is what comes behind the first word:
 ORDER = re.compile(r"(\d+\.\d{6}) (.*)")
+LAST_LINE = "the script has ended"
 FRAME_SERVICES = ("virtio-net", "vswitch", "net-driver")
 
 
@@ -93,36 +94,41 @@ def match(deaths: list[Death], faults: list[Fault], orders: dict[int, float] | N
     return unordered
 
 
-def orders(lines: list[str], faults: list[Fault]) -> dict[int, float]:
-    """When each was ordered: microseconds since power-on."""
-    found, rest = {}, iter(faults)
+def _faults_of(lines: list[str], faults: list[Fault]) -> list[tuple[re.Match | None, Fault | None]]:
+    """Of each line of the monitor: the order that it is, and the fault of the last order. Orders that are no fault's (`vm
+    resume`), or were broken on their way, take none."""
+    found, next_index, current = [], 0, None
     for line in lines:
         if order := ORDER.fullmatch(line):
-            fault = next((fault for fault in rest if fault.command == order[2]), None)
-            if fault is not None:
-                found[fault.number] = float(order[1]) * 1e6
+            index = next((i for i in range(next_index, len(faults)) if faults[i].command == order[2]), None)
+            current = None if index is None else faults[index]
+            next_index = next_index if index is None else index + 1
+        found.append((order, current))
     return found
+
+
+def orders(lines: list[str], faults: list[Fault]) -> dict[int, float]:
+    """When each was ordered: microseconds since power-on."""
+    return {fault.number: float(order[1]) * 1e6 for order, fault in _faults_of(lines, faults) if order and fault}
 
 
 def refused(lines: list[str], faults: list[Fault]) -> set[int]:
     """Numbers of the faults that the monitor refused: the task was dead, or its VM off."""
-    numbers, rest, current = set(), iter(faults), None
-    for line in lines:
-        if order := ORDER.fullmatch(line):
-            current = next((fault for fault in rest if fault.command == order[2]), None)
-        elif current is not None and not line.startswith("#"):
-            numbers.add(current.number)
-    return numbers
+    return {fault.number for line, (order, fault) in zip(lines, _faults_of(lines, faults))
+            if fault and not order and not line.startswith(("#", LAST_LINE))}
 
 
-def unnoticed(faults: list[Fault], deaths: list[Death], refusals: set[int]) -> list[Fault]:
+def unnoticed(faults: list[Fault], deaths: list[Death], refusals: set[int], orders: dict[int, float] | None = None) -> list[Fault]:
     """Faults that nobody died of. Not: steps, as no work may have come; what came while steps were still to be made, and
     ended with them; what hit a VM that was ending anyway."""
-    excused = refusals | {death.fault.number for death in deaths if death.fault}
+    died = {death.fault.number: death.died for death in deaths if death.fault}
+    excused = refusals | died.keys()
     last = {}
     for fault in faults:
         before, last[fault.service] = last.get(fault.service), fault
-        if KINDS[fault.kind].needs_job or (before and KINDS[before.kind].needs_job) or f".{RESETTING_VM}" in fault.service:
+        steps = before and KINDS[before.kind].needs_job and not (
+            died.get(before.number, math.inf) < (orders or {}).get(fault.number, 0))
+        if KINDS[fault.kind].needs_job or steps or f".{RESETTING_VM}" in fault.service:
             excused.add(fault.number)
     return [fault for fault in faults if fault.number not in excused]
 

@@ -34,7 +34,6 @@ WARM_UP_US = 20_000
 # Guests work somewhat longer than faults come: the script itself takes time, too.
 SLACK_US, SLACK_SHARE, REAL_SLACK_SHARE = 500_000, 0.05, 0.6  # the last where the host decides when the script goes on
 SWEEP_WITHIN, SWEEP_LIMIT_US = "20s", 3_600_000_000
-LAST_LINE = "monitor: the script has ended"
 CRASHES_EVERY = 50           # records are asked for in time: the supervisor keeps 256
 PROGRESS_SECONDS = 10
 LIMIT_SECONDS = 120          # of real time beside that of the guests
@@ -223,7 +222,7 @@ def progress(process: subprocess.Popen, lines: list[str], campaign: Campaign, ke
         ordered += bool(campaign_report.ORDER_LINE.match(line))
         losses += " lost " in line and "oracle: " in line
         keyboard.see(line, lines)
-        if line.startswith(LAST_LINE):
+        if line.startswith(f"monitor: {campaign_report.LAST_LINE}"):
             keyboard.end()
         if time.monotonic() - said > PROGRESS_SECONDS:
             said = time.monotonic()
@@ -235,13 +234,15 @@ def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: 
     deaths = campaign_report.parse(output.monitor)
     if campaign.corrupts:
         return judge_corruption(campaign, arguments, status, text, deaths)
-    unordered = campaign_report.match(deaths, campaign.faults, campaign_report.orders(output.monitor, campaign.faults))
+    orders = campaign_report.orders(output.monitor, campaign.faults)
+    unordered = campaign_report.match(deaths, campaign.faults, orders)
     frames = sum(death.service.split(".")[0] in campaign_report.FRAME_SERVICES for death in deaths)
     problems = campaign_output.problems(output, campaign.workload.expected, frames) + keyboard.problems(output)
     refusals = campaign_report.refused(output.monitor, campaign.faults)
-    problems += [f"was not noticed: {fault.command}" for fault in campaign_report.unnoticed(campaign.faults, deaths, refusals)]
+    problems += [f"was not noticed: {fault.command}" for fault in
+                 campaign_report.unnoticed(campaign.faults, deaths, refusals, orders)]
     problems += [f"died by itself: {death.service} ({death.cause}, {death.text})" for death in unordered]
-    if not any(line.startswith("the script has ended") for line in output.monitor):
+    if not any(line.startswith(campaign_report.LAST_LINE) for line in output.monitor):
         problems.append(f"the script did not come to its end: {output.monitor[-1] if output.monitor else ''}")
     if status == session.TIMEOUT_STATUS:
         problems.append("the machine did not come to its end")

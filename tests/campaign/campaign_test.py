@@ -227,6 +227,41 @@ class Report(unittest.TestCase):
         self.assertEqual(campaign_report.match(deaths, faults, {1: 0.0}), [])
         self.assertEqual([death.fault.number for death in deaths], [1, 2])
 
+    def test_orders_that_are_no_faults_hide_none(self):
+        # Of a run with Debian guests, whose script begins with a VM that pauses: #115 is of the second crash, as the steps
+        # before ended in #99 together with the overflow that came meanwhile.
+        lines = ["1.378025 vm pause phoenix", "10.669414 vm resume phoenix", "13.036749 step pl031.right 1309",
+                 "13.417378 overflow pl031.right", "13.800000 crash pl031.", "13.869361 crash pl031.right",
+                 "#99 13.417427216 pl031.right generation 3: stepped pc 0x4000a0; died +1995360, detected +2033664, "
+                 "started +2223440, answered +165917616, completed - ns; restarted",
+                 "#115 13.869424736 pl031.right generation 4: fault pc 0x40008c esr 0x92000046 far 0x0; died +752384, detected "
+                 "+1082448, started +1272960, answered +55953120, completed - ns; restarted",
+                 "16.031133 crash pl031.right", "16.357932 kill vmm.phoenix", 'there is no service "vmm.phoenix"',
+                 "#188 16.031186176 pl031.right generation 8: fault pc 0x40008c esr 0x92000046 far 0x0; died +234320, detected "
+                 "+274064, started +454000, answered +19634816, completed - ns; restarted",
+                 "16.400000 kill console", "the script has ended"]
+        commands = ("step pl031.right 1309", "overflow pl031.right", "crash pl031.right", "crash pl031.right",
+                    "kill vmm.phoenix", "kill console")
+        faults = [campaign_faults.Fault(number, 0, command.split()[1], command.split()[0], command)
+                  for number, command in enumerate(commands, start=1)]
+        orders, deaths = campaign_report.orders(lines, faults), campaign_report.parse(lines)
+        self.assertEqual(list(orders), [1, 2, 3, 4, 5, 6])
+        self.assertEqual(campaign_report.match(deaths, faults, orders), [])
+        self.assertEqual([(death.sequence, death.fault.number) for death in deaths], [(99, 1), (115, 3), (188, 4)])
+        refusals = campaign_report.refused(lines, faults)
+        self.assertEqual(refusals, {5})
+        # The last fault is no refusal because the script ends behind it.
+        self.assertEqual(campaign_report.unnoticed(faults, deaths, refusals, orders), [faults[5]])
+
+    def test_steps_excuse_only_what_came_before_they_ended(self):
+        faults = [campaign_faults.Fault(1, 0, "console", "step", "step console 7"),
+                  campaign_faults.Fault(2, 0, "console", "crash", "crash console")]
+        deaths = campaign_report.parse([RECORD.format(1, "console", "stepped", 0, "-")])
+        for at, missed in (("0.900000", []), ("1.100000", [2])):
+            orders = campaign_report.orders(["0.800000 step console 7", f"{at} crash console"], faults)
+            campaign_report.match(deaths, faults, orders)
+            self.assertEqual([fault.number for fault in campaign_report.unnoticed(faults, deaths, set(), orders)], missed)
+
     def test_supervisor_may_die_of_anything(self):
         faults = [campaign_faults.Fault(1, 0, "supervisor", "kill", "")]
         deaths = campaign_report.parse([RECORD.format(1, "supervisor", "exit", 0, "-")])
