@@ -9,7 +9,7 @@ FIRST_SLOT = 32             # of the supervisor's table; below are the handles o
 LAST_SLOT = 2047
 SUPERVISOR_TASK_SLOT = 1
 SUPERVISOR_SIGNAL_SLOT = 2
-SERVICE_BADGE = 1 << 16     # of services that call others: above vCPUs and ranges of registers
+SERVICE_BADGE = 1 << 16     # of the first service that calls another: above vCPUs and ranges of registers
 NO_TIMER_BIT = 63           # a task without a timer never sets one
 CONFIG_CHUNK = 1024         # PlanConfig.data, proto/plan.options
 CONFIG_MAX = 16384          # abi::kConfigBytes
@@ -60,7 +60,7 @@ class Planner:
         self.free_slot = FIRST_SLOT
         self.vm_slots, self.ram_slots, self.vcpu_slots = {}, {}, {}
         self.task_slots = {}
-        self.endpoint_slots = {}
+        self.endpoint_slots, self.callers = {}, {}
         self.signal_slots = {"supervisor": SUPERVISOR_SIGNAL_SLOT}
         self.file_slots, self.device_slots, self.shared_slots = {}, {}, {}
         self.dma = []  # of each driver: (its instance, {what: (mapping, memory slot)} of DMA and DMA_TABLE)
@@ -225,8 +225,10 @@ class Planner:
                                      f"{peer.name} of rank {peer.manifest.rank}: only lower ranks")
                 if peer_label not in self.endpoint_slots:
                     raise InputError(f"{service.path}: handle {h.name}: {peer.name} receives no calls")
+                # No two callers of one task have the same: what it keeps for one is out of another's reach.
+                caller = self.callers[peer_label] = self.callers.get(peer_label, -1) + 1
                 grant(self.endpoint_slots[peer_label], self._rights("SEND"), slot=first + index,
-                      badge=SERVICE_BADGE + own_index, owner_vm=owner_vm)
+                      badge=SERVICE_BADGE + caller, owner_vm=owner_vm)
                 continue
             bit = peer.signal(h.bit)
             if bit is None:

@@ -102,7 +102,7 @@ template <typename D, typename Manifest>
                              MappedMemory(abi::kGuestRamBase + common.ram_base, common.ram_bytes));
     virtio::MoreWork more_work;
     D device = MakeDevice<D, Manifest>(start, surroundings);
-    virtio::VmmKeeper keeper(Manifest::kKeeper, device.Describe().device_id);
+    virtio::VmmKeeper keeper(Manifest::kKeeper);
     virtio::MmioTransport transport(device, memory, journal.transport, journal.queues, line,
                                     more_work, Manifest::kKeeper.slot != 0 ? &keeper : nullptr);
     virtio::StartOnJournal(transport, start);

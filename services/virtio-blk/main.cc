@@ -46,7 +46,7 @@ virtio_blk::BlockJournal& TheJournal() {
   KernelInterruptLine line(manifest::kIrqLine);
   virtio::MoreWork more_work;
   virtio_blk::BlockDevice device(executor, journal, config.id, std::max(config.queues, 1u));
-  virtio::VmmKeeper keeper(manifest::kKeeper, virtio_blk::kDeviceId);
+  virtio::VmmKeeper keeper(manifest::kKeeper);
   virtio::MmioTransport transport(device, memory, journal.transport, journal.queues, line,
                                   more_work, &keeper);
   virtio::StartOnJournal(transport, start);

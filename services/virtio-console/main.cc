@@ -62,8 +62,9 @@ void ServiceMain(const StartInfo& start) {
        .ports = MappedMemory(manifest::kPortsAddress, manifest::kPortsBytes),
        .to_console = console,
        .to_switch = ports});
+  virtio::VmmKeeper keeper(manifest::kKeeper);
   virtio::MmioTransport transport(device, memory, journal.transport, journal.queues, line,
-                                  more_work);
+                                  more_work, &keeper);
   virtio::StartOnJournal(transport, start);
   // An instance that died may have owed its peers a signal, and they it one.
   console.Notify();

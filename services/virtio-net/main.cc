@@ -37,7 +37,7 @@ void ServiceMain(const StartInfo& start) {
   KernelNotifier peer(manifest::kSwitch);
   virtio_net::NetDevice device(**journal, virtio_net::SettingsOf(config),
                                MappedMemory(manifest::kRingAddress, manifest::kRingBytes), peer);
-  virtio::VmmKeeper keeper(manifest::kKeeper, virtio_net::kDeviceId);
+  virtio::VmmKeeper keeper(manifest::kKeeper);
   virtio::MmioTransport transport(device, memory, (*journal)->transport, (*journal)->queues, line,
                                   more_work, &keeper);
   virtio::StartOnJournal(transport, start);

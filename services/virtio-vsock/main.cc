@@ -51,8 +51,9 @@ void ServiceMain(const StartInfo& start) {
   KernelNotifier peer(manifest::kSwitch);
   virtio_vsock::VsockDevice device(
       **journal, cid, MappedMemory(manifest::kRingAddress, manifest::kRingBytes), peer);
+  virtio::VmmKeeper keeper(manifest::kKeeper);
   virtio::MmioTransport transport(device, memory, (*journal)->transport, (*journal)->queues, line,
-                                  more_work);
+                                  more_work, &keeper);
   virtio::StartOnJournal(transport, start);
   // An instance that died may have owed the switch a signal, and the switch it one.
   peer.Notify();

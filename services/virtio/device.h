@@ -196,6 +196,8 @@ class Device : public DeviceModel {
       return std::as_bytes(std::span(&config_space_, 1));
     }
   }
+  // Each request is given back before the next is looked at, and what one changed tells that it was done.
+  bool InOrder() const override { return true; }
   // What a peer's signal may have made possible is tried.
   PeerWork OnPeerSignals(uint64_t bits) override { return {.queues = (1u << kQueues) - 1}; }
   void SetFailing(bool until_reset) override {

@@ -55,6 +55,7 @@ class KeptCopy {
 
   // False: nothing is kept, or not all of it.
   bool Recall() {
+    is_known_ = false;
     if (keeper_ == nullptr) return false;
     for (uint32_t i = 0; i < kParts; ++i) {
       const Result<Keeper::Part> part = keeper_->Recall(i);
@@ -64,6 +65,8 @@ class KeptCopy {
     is_known_ = true;
     return registers().format != 0 && parts_[kParts - 1][0] == CheckOf(parts_);
   }
+  // After a Recall that said false: the keeper says that no driver uses the device.
+  bool nothing_is_kept() const { return is_known_ && parts_ == Parts{}; }
   // After Recall.
   Registers registers() const {
     std::array<Keeper::Part, kRegisterParts> words;

@@ -96,11 +96,14 @@ JournalFound MmioTransport::Start(const Beginning& beginning) {
 JournalFound MmioTransport::LoadRegisters(const Beginning& beginning) {
   const Copies copies = state_.registers.Load(registers_);
   const bool there = copies == Copies::kGood || copies == Copies::kRepaired;
-  if (copies == Copies::kFresh && beginning.first && state_.format == 0) return JournalFound::kGood;
+  const bool zeros = copies == Copies::kFresh && state_.format == 0;
+  if (zeros && beginning.first) return JournalFound::kGood;
   if (!there && RecallRegisters()) {
     StoreRelease(state_.format, kJournalFormat);
     return JournalFound::kRepaired;
   }
+  // Those before died as they began, if that is so: a word that is stored first of all is 0, too, and no driver was there.
+  if (zeros && state_.interrupt_status == 0 && kept_.nothing_is_kept()) return JournalFound::kGood;
   const uint64_t format = there ? registers_.format : state_.format;
   if (format != kJournalFormat && (there || IsOfFamily(format))) return JournalFound::kRefused;
   if (there && registers_.device_id == description_.device_id &&

@@ -22,26 +22,24 @@ class MoreWork final : public Notifier {
 // The VM's vmm, which does not die with this service.
 class VmmKeeper final : public Keeper {
  public:
-  // kind: the virtio device id. The handle may be empty: then nobody keeps anything.
-  VmmKeeper(abi::Handle vmm, uint32_t kind) : vmm_(vmm), kind_(kind) {}
+  // The handle may be empty: then nobody keeps anything.
+  explicit VmmKeeper(abi::Handle vmm) : vmm_(vmm) {}
 
   Status Keep(uint32_t number, const Part& part) override {
-    return vmm_.Keep({.kind = kind_,
-                      .part = number,
+    return vmm_.Keep({.part = number,
                       .word0 = part[0],
                       .word1 = part[1],
                       .word2 = part[2],
                       .word3 = part[3]});
   }
   Result<Part> Recall(uint32_t number) override {
-    const auto reply = vmm_.Recall({.kind = kind_, .part = number});
+    const auto reply = vmm_.Recall({.part = number});
     if (!reply.has_value()) return std::unexpected(reply.error());
     return Part{reply->word0, reply->word1, reply->word2, reply->word3};
   }
 
  private:
   KeeperClient vmm_;
-  uint32_t kind_;
 };
 
 // Starts the transport and says what is to be said of the journal. Does not return from one of a

@@ -145,6 +145,38 @@ TEST(VirtioDevice, ChangeOfTheStateCountsOnceWhereverTheServiceDies) {
   }
 }
 
+// The same where nobody knows any more how far each queue was, and what the driver had set up only the keeper.
+TEST(VirtioDevice, ChangeOfTheStateCountsOnceThoughRegistersAndQueuesAreLost) {
+  if (!MemoryStates::kSupported) GTEST_SKIP();
+  AdderMachine m;
+  m.has_keeper = true;
+  ASSERT_EQ(m.Restart(), JournalFound::kGood);
+  AdderQueue queue = BringUp<AdderMachine::Base>(m, m.Offered());
+  (void)Ask(m, queue, 100);
+  queue.Notify();
+  (void)queue.PopUsed();
+  const Sum first = Ask(m, queue, 5), second = Ask(m, queue, 6);
+  MemoryStates states({m.journal_bytes(), m.ram().first(16384)}, 400);
+  ASSERT_TRUE(states.Run([&] { m.Doorbell(0); }));
+  for (size_t i = 0; i < states.size(); ++i) {
+    states.Restore(i);
+    auto& journal = m.journal();
+    std::memset(&journal.queues[0].cursor, 0x77, 2 * sizeof(uint64_t));
+    if (i % 2 == 0) std::memset(&journal.queues, 0x77, sizeof(journal.queues));
+    if (i % 3 == 0) std::memset(&journal.transport, 0x77, sizeof(journal.transport));
+    ASSERT_EQ(m.Restart(), JournalFound::kRepaired) << i;
+    ASSERT_TRUE(m.Pump());
+    AdderQueue seen = queue;
+    ASSERT_EQ(seen.UsedIndex(), 3u) << i;
+    ASSERT_EQ(m.Get<uint64_t>(first.in), 105u) << i;
+    ASSERT_EQ(m.Get<uint64_t>(second.in), 111u) << i;
+    ASSERT_EQ(seen.PopUsed()->length, 8u);
+    ASSERT_EQ(seen.PopUsed()->length, 8u);
+    ASSERT_TRUE(m.line.high);
+    ASSERT_EQ(m.DeviceStatus(), kLive);
+  }
+}
+
 TEST(VirtioDevice, StateThatIsLostMakesADeviceThatFails) {
   AdderMachine m;
   AdderQueue queue = BringUp<AdderMachine::Base>(m, m.Offered());

@@ -391,6 +391,15 @@ class Plans(ToolCase):
         self.assertEqual({m.address for m in self.of(records, "mapping") if m.space == block},
                          {0x1010_0000, *addresses.values()})
 
+    def test_no_two_callers_of_a_task_have_the_same_badge(self):
+        disks = "disk { zero_mib: 1 } disk { zero_mib: 1 } network { } "
+        records, _ = self.describe((ONE_VM % (disks + 'device { service: "virtio-rng" }')) + 'vm { name: "b" kernel: "kernel" %s }' % disks)
+        slots = {v.name: v.slot for v in self.of(records, "vm")}
+        for vm, callers in (("linux", 4), ("b", 3)):
+            endpoint = next(h.endpoint for h in self.of(records, "hypercall") if h.vm == slots[vm])
+            badges = [g.badge for g in self.of(records, "grant") if g.object == endpoint]
+            self.assertEqual(sorted(badges), [(1 << 16) + i for i in range(callers)])
+
     def test_bindings(self):
         records, _ = self.one("vcpus: 4 disk { zero_mib: 1 } disk { zero_mib: 1 }")
         ranges = {m.address: m.bytes for m in self.of(records, "mmio")}

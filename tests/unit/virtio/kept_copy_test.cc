@@ -38,6 +38,43 @@ TEST(KeptCopy, what_is_lost_twice_is_there_a_third_time) {
   EXPECT_TRUE(WorksAfterReset(m));
 }
 
+TEST(KeptCopy, an_instance_that_died_before_its_first_store_leaves_a_fresh_journal) {
+  EchoMachine m;
+  m.has_keeper = true;
+  for (const bool blamed : {false, true}) {
+    std::ranges::fill(m.journal_bytes(), std::byte{});
+    m.keeper.parts = {};
+    EXPECT_EQ(m.Restart({.blamed = blamed}), JournalFound::kGood);
+    EXPECT_EQ(m.DeviceStatus(), 0u);
+    EchoQueue queue = Live(m);
+    EXPECT_TRUE(Works(m, queue));
+  }
+}
+
+TEST(KeptCopy, zeros_are_damage_where_something_was) {
+  EchoMachine m;
+  EchoQueue queue = LiveAndKept(m);
+  ASSERT_TRUE(Works(m, queue));
+  std::ranges::fill(m.journal_bytes(), std::byte{});
+  EXPECT_NE(m.Restart(), JournalFound::kGood) << "a driver is there, as the keeper says";
+  for (int round = 0; round < 4; ++round) {
+    m.Write(kStatus, 0);
+    ASSERT_EQ(m.Restart(), JournalFound::kGood);
+    m.has_keeper = round != 0;  // who knows?
+    m.keeper.calls_left = round == 1 ? 0 : 1 << 30;
+    if (round == 2) m.keeper.parts[1][2] = 1;
+    auto& transport = m.journal().transport;
+    std::memset(&transport.registers, 0, sizeof(transport.registers));
+    transport.format = 0;
+    if (round < 3) transport.interrupt_status = 0;  // else: of an instance that had begun
+    EXPECT_EQ(m.Restart(), JournalFound::kDamaged) << round;
+    EXPECT_EQ(m.DeviceStatus(), kStatusNeedsReset);
+    m.has_keeper = true;
+    m.keeper.calls_left = 1 << 30;
+    EXPECT_TRUE(WorksAfterReset(m));
+  }
+}
+
 TEST(KeptCopy, a_driver_that_let_go_of_the_device_is_not_brought_back) {
   EchoMachine m;
   EchoQueue queue = LiveAndKept(m);
