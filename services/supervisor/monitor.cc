@@ -36,7 +36,9 @@ void Monitor::Start(std::span<std::byte> channel, std::span<const std::byte> scr
   output_.Answered();
   script_text_ = {reinterpret_cast<const char*>(script.data()),
                   std::min(script.size(), kMaxScriptBytes)};
-  script_text_ = script_text_.substr(0, script_text_.find('\0'));
+  // Zeros fill its last page. The rest is not looked through: recovery would take longer with a longer script.
+  const size_t last_page = script_text_.size() - std::min<size_t>(script_text_.size(), kPageSize);
+  script_text_ = script_text_.substr(0, script_text_.find('\0', last_page));
   position_ = journal.position;
   script_done_ = offset() >= script_text_.size();
   if (!script_done_ && journal.wait_line == line_number()) {
