@@ -1,7 +1,8 @@
 """Debian guests for a campaign: programs of guests/linux that know what they must read, and a bare guest that resets."""
+import contextlib
 import pathlib
+import socket
 import subprocess
-import tempfile
 
 import campaign_workloads
 import launch
@@ -10,6 +11,7 @@ from campaign_workloads import Options, Workload
 from images import cpio, make_disk
 
 VMS = {"left": "10.0.2.15", "right": "10.0.2.16"}
+HOST = "10.0.2.2"
 WORK = ("disk", "net", "rtc", "vcpu", "console", "echo", "reset")
 GAP_US, REST_US = 20_000, 300_000
 SETTLE_US = 3_000_000
@@ -20,7 +22,8 @@ FIRST_LINES = 'expect left "oracle: left.boot ok" within 900s\nwait 3s\n'
 PAUSE, RESUME = "vm pause {vm}\n", "vm resume {vm}\n"
 # In real time the script takes as long as it takes, so guests work until they are told to end, or for so much longer.
 LONGER, LONGER_S = 6, 300
-PORT, END_PORT = 5000, 4999
+PORT, END_PORT, OUTSIDE_PORT = 5000, 4999, 5010
+STREAMS = 2  # of oracle_stream, each with a port of its own
 DISK_MIB, MEMORY_MIB = 64, 192
 PROGRAMS = ("oracle_disk", "oracle_stream", "oracle_machine")
 WORK_OF = {"disk": "disk", "net": "stream", "rtc": "rtc", "vcpu": "vcpu", "console": "console"}
@@ -51,8 +54,24 @@ def exercise_loop(vm: str, command: str, seconds: int) -> str:
             f"else echo \"oracle: {vm}.exercise lost $bad\"; fi")
 
 
-def batch(vm: str, work: list[str], seconds: int, listens: bool, exercise: str = "") -> str:
-    """What the guest does after it has booted. `listens`: one of them is told when to end, and tells the other."""
+def free_ports() -> int:
+    """The first of STREAMS TCP ports of the loopback, one behind the other, that nobody listens at now."""
+    while True:
+        with contextlib.ExitStack() as probes:
+            first = 0
+            try:
+                for i in range(STREAMS):
+                    probe = probes.enter_context(socket.socket())
+                    probe.bind((machine_devices.LOOPBACK, first and first + i))
+                    first = first or probe.getsockname()[1]
+                return first
+            except (OSError, OverflowError):
+                pass
+
+
+def batch(vm: str, work: list[str], seconds: int, listens: bool, outside: int, exercise: str = "") -> str:
+    """What the guest does after it has booted. `listens`: one of them is told when to end, and tells the other. `outside`:
+    a port of the host's by which the left guest reaches the right one; 0: none."""
     commands = ["pids="]
 
     def start(command: str) -> None:
@@ -75,10 +94,12 @@ def batch(vm: str, work: list[str], seconds: int, listens: bool, exercise: str =
         start(f"./oracle_disk {vm} {path} {seconds}")
     if "net" in work:
         start(f"./oracle_stream {vm} {seconds} {PORT} {VMS['right'] if vm == 'left' else ''}")
+        if outside:
+            start(f"./oracle_stream {vm}.outside {seconds} " + (f"{outside} {HOST}" if vm == "left" else f"{OUTSIDE_PORT}"))
         start(f"(end=$(($(cut -d. -f1 /proc/uptime) + {seconds})); n=0; "
               "while [ $(cut -d. -f1 /proc/uptime) -lt $end ] && [ ! -e /tmp/stop ]; do "
-              "ping -c 1 -W 1 10.0.2.2 >/dev/null && n=$((n + 1)); done; "
-              f'if [ $n -gt 0 ] && ping -c 9 -W 2 10.0.2.2 >/dev/null; then echo "oracle: {vm}.uplink ok $n"; '
+              f"ping -c 1 -W 1 {HOST} >/dev/null && n=$((n + 1)); done; "
+              f'if [ $n -gt 0 ] && ping -c 9 -W 2 {HOST} >/dev/null; then echo "oracle: {vm}.uplink ok $n"; '
               f'else echo "oracle: {vm}.uplink lost $n"; fi)')
     if exercise:
         start(f"({exercise_loop(vm, exercise, seconds)})")
@@ -104,12 +125,13 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         seconds = seconds * LONGER + LONGER_S
     text, services, expected, files = "", [], {}, {"linux": images["linux"]}
     machine_disk = FOLDER / "machine-disk"
+    outside = free_ports() if listens and "net" in work else 0
     if duration_us != 0 and not options.icount:
         make_disk(machine_disk, DISK_MIB, 2)
     for index, (vm, address) in enumerate(VMS.items()):
         initrd = FOLDER / f"{vm}.cpio"
         if duration_us != 0:
-            script = batch(vm, work, seconds, listens, options.exercise if index == 0 else "")
+            script = batch(vm, work, seconds, listens, outside, options.exercise if index == 0 else "")
             entries = [("batch", DIRECTORY, b""), ("batch/script", REGULAR, script.encode()),
                        ("batch/marker", REGULAR, f"atoll-campaign-{vm}\n".encode()), *programs()]
             initrd.write_bytes(pathlib.Path(images["initramfs"]).read_bytes() + cpio(entries))
@@ -127,6 +149,7 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         services += [f"{name}.{vm}" for name in ("vmm", "vgic", "pl011", "pl031")]
         services += [f"virtio-blk.{vm}.0", f"virtio-net.{vm}.1"]
         expected[vm] = ["boot", *(WORK_OF[name] for name in WORK_OF if name in work), *(["uplink"] if "net" in work else []),
+                        *(["outside"] if outside else []),
                         *(["exercise"] if options.exercise and index == 0 else []), "end"]
     if listens:
         expected[LISTENER].insert(1, "echo")
@@ -138,4 +161,5 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         expected |= reset.expected
     services += ["vswitch", "net-driver", "console", "supervisor"] + ([] if options.icount else ["blk-driver"])
     disk = None if options.icount else machine_devices.Disk(str(machine_disk))
-    return Workload(text, files, services, expected, disk, LISTENER if listens else "", "echo" in work)
+    forwards = [machine_devices.Forward(outside + i, VMS["right"], OUTSIDE_PORT + i) for i in range(STREAMS) if outside]
+    return Workload(text, files, services, expected, disk, LISTENER if listens else "", "echo" in work, forwards)

@@ -46,6 +46,7 @@ class Workload:
     machine_disk: machine_devices.Disk | None = None
     listener: str = ""        # VM whose oracle listens to the console, until it is told to end
     types: bool = False       # ... and prints what is typed there
+    forwards: list[machine_devices.Forward] = dataclasses.field(default_factory=list)
 
 
 def first_lines(_: list[str]) -> str:

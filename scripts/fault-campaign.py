@@ -196,6 +196,7 @@ def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str, ca
                              f"{SCRIPT_BYTES_MAX} bytes; run several campaigns with seeds of their own")
         options = launch.Options(config=str(system), files=campaign.workload.files, icount=arguments.icount,
                                  machine_cpus=arguments.machine_cpus, machine_disk=campaign.workload.machine_disk,
+                                 forwards=campaign.workload.forwards,
                                  monitor=str(script), added=next_builds(campaign))
         with launch.Machine(options) as machine:
             machine.prepare()

@@ -1,6 +1,6 @@
-// TCP streams both ways: oracle_stream VM SECONDS PORT [ADDRESS]
+// TCP streams both ways: oracle_stream VM[.NAME] SECONDS PORT [ADDRESS]
 //
-// Without an address it waits for the peer. Each side sends for so long and looks at each byte that it gets; the stream
+// Without an address it waits for the peer. NAME: in reports, `stream` by default. Each side sends for so long and looks at each byte that it gets; the stream
 // says itself what byte is where. A connection that breaks, and a byte that is missing, doubled or another, is a loss.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -72,12 +72,15 @@ static void Receive(int socket_of, unsigned stream) {
   }
 }
 
+// Somebody on the way may have taken the connection before the peer listens: then it ends before the peer's first byte,
+// which comes without being asked for.
 static int Connect(unsigned stream) {
   struct sockaddr_in peer = {.sin_family = AF_INET, .sin_port = htons(port + stream)};
   inet_pton(AF_INET, address, &peer.sin_addr);
   for (int i = 0; i < kConnectTries; ++i) {
     const int socket_of = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(socket_of, (struct sockaddr*)&peer, sizeof(peer)) == 0) return socket_of;
+    char first;
+    if (connect(socket_of, (struct sockaddr*)&peer, sizeof(peer)) == 0 && recv(socket_of, &first, 1, MSG_PEEK) == 1) return socket_of;
     close(socket_of);
     usleep(kMicrosecondsBetween);
   }
@@ -109,7 +112,9 @@ static void* Stream(void* argument) {
 int main(int count, char** arguments) {
   if (count < 4) return 2;
   oracle_vm = arguments[1];
-  oracle_name = "stream";
+  char* const dot = strchr(arguments[1], '.');
+  oracle_name = dot != NULL ? dot + 1 : "stream";
+  if (dot != NULL) *dot = '\0';
   seconds = atof(arguments[2]);
   port = atoi(arguments[3]);
   address = count > 4 ? arguments[4] : NULL;

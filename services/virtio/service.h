@@ -26,11 +26,8 @@ class VmmKeeper final : public Keeper {
   explicit VmmKeeper(abi::Handle vmm) : vmm_(vmm) {}
 
   Status Keep(uint32_t number, const Part& part) override {
-    return vmm_.Keep({.part = number,
-                      .word0 = part[0],
-                      .word1 = part[1],
-                      .word2 = part[2],
-                      .word3 = part[3]});
+    return vmm_.Keep(
+        {.part = number, .word0 = part[0], .word1 = part[1], .word2 = part[2], .word3 = part[3]});
   }
   Result<Part> Recall(uint32_t number) override {
     const auto reply = vmm_.Recall({.part = number});
