@@ -11,6 +11,7 @@ class Kind:
     corruption: bool = False
     weight: float = 4        # of the others: slow ones are rare
     needs_job: bool = False  # happens only when the service gets work
+    slow: bool = False       # noticed after some time that the service itself runs: longer where others run a lot
 
 
 BUILDS = ("services/{}.elf", "{}.next.elf")  # in the boot archive (services/meson.build)
@@ -29,10 +30,10 @@ KINDS = {
     "exit": Kind("exit-task {name}"),
     "panic": Kind("inject {name} panic"),
     "overflow": Kind("overflow {name}"),
-    "hang": Kind("hang {name}", weight=2),
-    "log-flood": Kind("flood {name} log", weight=1),
-    "signals": Kind("flood {name} signal", weight=1),
-    "lines": Kind("flood {name} line", weight=1),
+    "hang": Kind("hang {name}", weight=2, slow=True),
+    "log-flood": Kind("flood {name} log", weight=1, slow=True),
+    "signals": Kind("flood {name} signal", weight=1, slow=True),
+    "lines": Kind("flood {name} line", weight=1, slow=True),
     "silent": Kind("inject {name} never-answer", weight=0.25),
     "upgrade": Kind("upgrade {name} {build}"),  # no fault, but it ends as one
     "journal": Kind("corrupt {name} journal {seed}", corruption=True),
@@ -59,7 +60,7 @@ class Fault:
 
 def rest_after(service: str, kind: str, rest_us: int, patience: int) -> int:
     """Until the next fault of a service: else it would hide whether this one is noticed."""
-    return max(rest_us, SUPERVISOR_REST_US if service == SUPERVISOR else 0,
+    return max(rest_us * (patience if KINDS[kind].slow else 1), SUPERVISOR_REST_US if service == SUPERVISOR else 0,
                silence_us(service) * patience * 5 // 4 if kind == SILENT else 0)
 
 

@@ -70,6 +70,15 @@ def parse(lines: list[str]) -> list[Death]:
     return [found[number] for number in sorted(found)]
 
 
+def unreadable(lines: list[str]) -> list[str]:
+    """Records of which no line could be read."""
+    told, known = {}, {death.sequence for death in parse(lines)}
+    for line in lines:
+        if number := re.match(r"#(\d+) ", line):
+            told.setdefault(int(number[1]), line)
+    return [line for number, line in told.items() if number not in known]
+
+
 def match(deaths: list[Death], faults: list[Fault], orders: dict[int, float] | None = None) -> list[Death]:
     """Gives deaths their faults: of those that had been ordered, if that is known, the last one that ends so. The deaths that
     nobody ordered."""

@@ -242,6 +242,7 @@ def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: 
     refusals = campaign_report.refused(output.monitor, campaign.faults)
     problems += [f"was not noticed: {fault.command}" for fault in
                  campaign_report.unnoticed(campaign.faults, deaths, refusals, orders)]
+    problems += [f"a death that cannot be read: {line}" for line in campaign_report.unreadable(output.monitor)]
     problems += [f"died by itself: {death.service} ({death.cause}, {death.text})" for death in unordered]
     if not any(line.startswith(campaign_report.LAST_LINE) for line in output.monitor):
         problems.append(f"the script did not come to its end: {output.monitor[-1] if output.monitor else ''}")

@@ -271,6 +271,8 @@ Checked<void> ServiceOperations::Sweep(std::string_view who, uint32_t first, uin
   const Checked<TaskEntry*> found = One(who);
   if (!found) return std::unexpected(found.error());
   TaskEntry& task = **found;
+  // If it is dead already, its next instance takes the steps: that death is none of theirs.
+  recovery_.Look();
   if (!task.is_alive()) return Refuse(task, "is not running");
   const Status status = kernel_.StepTask(abi::Handle{task.plan.slot}, first);
   if (IsOk(status)) {

@@ -47,6 +47,11 @@ class Faults(unittest.TestCase):
             self.assertGreaterEqual(fault.at_us, last.get(fault.service, 0))
             last[fault.service] = fault.at_us + (campaign_faults.silence_us(fault.service) if fault.kind == "silent" else 20_000)
 
+    def test_leave_what_is_noticed_late_more_rest_where_time_is_the_hosts(self):
+        for kind, rest in (("hang", 1500), ("lines", 1500), ("crash", 300), ("kill", 300)):
+            self.assertEqual(campaign_faults.rest_after("pl011.vm0", kind, 300, 5), rest)
+            self.assertEqual(campaign_faults.rest_after("pl011.vm0", kind, 300, 1), 300)
+
     def test_leave_the_kernel_patience_with_the_supervisor(self):
         times = [fault.at_us for fault in campaign_faults.plan(["supervisor"], ["kill"], 50, 1, 1000, 20_000)]
         self.assertLess(max(sum(at <= other < at + 1_000_000 for other in times) for at in times), 9)
@@ -252,6 +257,10 @@ class Report(unittest.TestCase):
         self.assertEqual(refusals, {5})
         # The last fault is no refusal because the script ends behind it.
         self.assertEqual(campaign_report.unnoticed(faults, deaths, refusals, orders), [faults[5]])
+
+    def test_record_that_cannot_be_read_is_said(self):
+        whole, cut = RECORD.format(7, "console", "killed", 2000, "-"), RECORD.format(8, "console", "killed", 2000, "-")[:-12]
+        self.assertEqual(campaign_report.unreadable([whole, whole[:-3], cut, cut[:-1], "#hash", "kill console"]), [cut])
 
     def test_steps_excuse_only_what_came_before_they_ended(self):
         faults = [campaign_faults.Fault(1, 0, "console", "step", "step console 7"),

@@ -357,6 +357,17 @@ TEST(MonitorUser, lists) {
             "[1.0] a line\n[2.0] another\n"
             "#2 2.000000000 console generation 0: fault pc 0x400010 esr 0x92000046 far 0x0; "
             "died +0, detected +1000, started +100000, answered -, completed - ns; restarted\n");
+  // The longest that comes in practice is told whole.
+  CrashRecord& last = m.operations.records.back();
+  std::string_view("virtio-console.phoenix.31").copy(last.task.data(), last.task.size() - 1);
+  last.sequence = 99'999;
+  last.far = 0xffff'ffff'ffff'fff0;
+  for (uint64_t* time : {&last.died, &last.detected, &last.started, &last.first_answer, &last.first_completion}) {
+    *time = last.ordered + 1'234'567;
+  }
+  m.Type("crashes 1\n");
+  m.Settle();
+  EXPECT_TRUE(m.Output().ends_with(", completed +1234567000 ns; restarted\n"));
   m.Type("record 1\n");
   m.Settle();
   const std::string record = m.Output();

@@ -462,6 +462,17 @@ TEST_F(ServiceRecoveryTest, sweep_dies_after_each_number_of_steps) {
   EXPECT_FALSE(operations().Sweep("linux.*", 1, 3));
 }
 
+TEST_F(ServiceRecoveryTest, steps_of_a_task_that_has_just_died_are_its_successors) {
+  Start();
+  kernel->Die(kUart);  // and nobody knows yet
+  ASSERT_TRUE(operations().Step("pl011.linux", 7));
+  EXPECT_EQ(operations().FindCrash(1)->cause, Cause::kFault);
+  EXPECT_TRUE(operations().IsStepping("pl011.linux"));
+  Die(kUart, DeathCause::kKilled);
+  EXPECT_EQ(operations().FindCrash(2)->cause, Cause::kStepped);
+  EXPECT_FALSE(operations().IsStepping("pl011.linux"));
+}
+
 TEST_F(ServiceRecoveryTest, vms_are_paused_and_stopped) {
   Start();
   VmView view;
