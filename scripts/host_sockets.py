@@ -54,6 +54,8 @@ class HostSockets:
                 return  # the machine is off
             self.say(f"--vsock: its program ended with status {status} and is started again")
             self._start()
+            if self.ending.is_set():  # stop() may have ended the one before
+                self.process.terminate()
 
 
 def listen(path: str) -> socket.socket:

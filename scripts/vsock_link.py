@@ -135,8 +135,7 @@ class Link:
             self.progress = now
             self.ask()
         if self.starved and self.waiting_bytes < FULL_BYTES // 2:
-            self.starved = False
-            self.ask()
+            self.starved = not self.ask()
         while self.session and self.sent < len(self.waiting) and len(self.out) < OUT_MAX:
             number = (self.first + self.sent) % NUMBERS
             self._say(Frame(Kind.DATA, self.waiting[self.sent], self.session, number, (number + 1) % NUMBERS, self.expected))
@@ -146,11 +145,14 @@ class Link:
             self._say(Frame(Kind.ACK, session=self.session, acknowledged=self.expected))
             self.ack_due = False
 
-    def ask(self) -> None:
+    def ask(self) -> bool:
+        """Asks the driver to say hello; not so soon again."""
         now = self.clock()
-        if now - self.asked >= ASK_SECONDS:
-            self.asked = now
-            self._say(Frame(Kind.ASK))
+        if now - self.asked < ASK_SECONDS:
+            return False
+        self.asked = now
+        self._say(Frame(Kind.ASK))
+        return True
 
     def _say(self, frame: Frame) -> None:
         self.out += encode(frame)

@@ -1,6 +1,7 @@
-// Standard input and output over a socket of virtio-vsock: vsock listen PORT | vsock connect CID PORT
+// Standard input and output over a socket of virtio-vsock: vsock listen PORT | vsock connect CID PORT | vsock try CID PORT
 //
-// Ends when both directions have, or when what is to be received breaks off. Who connects tries until somebody listens.
+// Ends when both directions have, or when what is to be received breaks off. Who connects tries until somebody listens, or
+// once.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -40,14 +41,16 @@ static void* Send(void* argument) {
   return status == 0 ? NULL : argument;
 }
 
-static int Connect(unsigned cid, unsigned port) {
+static int Connect(unsigned cid, unsigned port, int tries) {
   const struct sockaddr_vm peer = {.svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = port};
-  for (int i = 0; i < kConnectTries; ++i) {
+  for (int i = 0; i < tries; ++i) {
+    if (i != 0) usleep(kMicrosecondsBetween);
     const int connection = socket(AF_VSOCK, SOCK_STREAM, 0);
     if (connection < 0) return -1;
     if (connect(connection, (const struct sockaddr*)&peer, sizeof(peer)) == 0) return connection;
+    const int error = errno;
     close(connection);
-    usleep(kMicrosecondsBetween);
+    errno = error;
   }
   return -1;
 }
@@ -66,10 +69,11 @@ int main(int count, char** arguments) {
   int connection = -1;
   if (count == 3 && strcmp(arguments[1], "listen") == 0) {
     connection = Accept(strtoul(arguments[2], NULL, 0));
-  } else if (count == 4 && strcmp(arguments[1], "connect") == 0) {
-    connection = Connect(strtoul(arguments[2], NULL, 0), strtoul(arguments[3], NULL, 0));
+  } else if (count == 4 && (strcmp(arguments[1], "connect") == 0 || strcmp(arguments[1], "try") == 0)) {
+    const int tries = arguments[1][0] == 't' ? 1 : kConnectTries;
+    connection = Connect(strtoul(arguments[2], NULL, 0), strtoul(arguments[3], NULL, 0), tries);
   } else {
-    fprintf(stderr, "usage: vsock listen PORT | vsock connect CID PORT\n");
+    fprintf(stderr, "usage: vsock listen PORT | vsock connect CID PORT | vsock try CID PORT\n");
     return 2;
   }
   if (connection < 0) return Fail(arguments[1]);

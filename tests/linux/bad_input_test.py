@@ -92,6 +92,9 @@ class Refused(unittest.TestCase):
             self.refuse(f"--forward {text}: has a port that is not in 1..65535", "--forward", text)
         self.refuse("--forward 80:10.0.2.256:80: 10.0.2.256 is not an IPv4 address", "--forward", "80:10.0.2.256:80")
         self.refuse("--forward: no VM has a network; --net gives it one", "--kernel", FLAT, "--forward", "8080:80")
+        self.refuse("--vsock .*: must have 1..96 bytes", "--kernel", FLAT, "--vsock", str(self.folder / ("x" * 96)))
+        self.refuse("--vsock .*/none/vm: No such file or directory", "--kernel", FLAT, "--vsock", str(self.folder / "none/vm"))
+        self.refuse("--vsock with --icount: this computer would be too slow", "--vsock", str(self.folder / "vm"), "--icount")
 
     def test_descriptions(self):
         def refuse(text, pattern):

@@ -1,70 +1,179 @@
-"""Sockets between two Debian guests: streams both ways at once while everything that carries them is killed."""
+"""Sockets between two Debian guests and this computer: streams both ways at once while everything that carries them is
+killed."""
+import hashlib
+import os
 import re
+import signal
+import socket
 import sys
 import tempfile
+import threading
 import unittest
 
 from scripted import System, Vm, amount
 
-MIB = amount(8, 64)
-KILLS = amount(60, 400)
+MIB = amount(6, 64)
+HOST_MIB = amount(3, 32)
+KILLS = amount(80, 500)
 LIMIT = amount(300, 3600)
 DEVICE = 'device { service: "virtio-vsock" }'
-LEFT_CID, RIGHT_CID = 3, 4
-PORT = 5000
-SERVICES = ("virtio-vsock.left.0", "virtio-vsock.right.0", "vsock-switch")
-# exchange ARGUMENTS OF vsock: random bytes to the peer, what it says to SHA-256.
-FUNCTIONS = f"""
-exchange() {{
-  mkfifo /tmp/sent
-  sha256sum </tmp/sent >/tmp/sum &
-  dd if=/dev/urandom bs=64k count={MIB * 16} 2>/dev/null | tee /tmp/sent | {{ /batch/vsock "$@"; echo $? >/tmp/status; }} |
-    {{ dd bs=1 count=1 2>/dev/null; echo flows >&2; cat; }} | sha256sum >/tmp/got
-  wait
-  echo "sent $(cut -d' ' -f1 /tmp/sum)"
-  echo "received $(cut -d' ' -f1 /tmp/got)"
-  return $(cat /tmp/status)
-}}
+LEFT_CID, RIGHT_CID, HOST_CID = 3, 4, 2
+PORT, HOST_PORT, GUEST_PORT = 5000, 6000, 7000
+SERVICES = ("virtio-vsock.left.0", "virtio-vsock.right.0", "vsock-switch", "vsock-driver")
+PIECE = 1 << 16
+# exchange NAME MIB ARGUMENTS OF vsock: random bytes to the peer, what it says to SHA-256.
+FUNCTIONS = """
+exchange() {
+  name=$1 mib=$2
+  shift 2
+  mkfifo /tmp/$name.sent
+  sha256sum </tmp/$name.sent >/tmp/$name.sum &
+  summer=$!
+  dd if=/dev/urandom bs=64k count=$((mib * 16)) 2>/dev/null | tee /tmp/$name.sent |
+    { /batch/vsock "$@"; echo $? >/tmp/$name.status; } |
+    { dd bs=1 count=1 2>/dev/null; echo "$name flows" >&2; cat; } | sha256sum >/tmp/$name.got
+  wait $summer
+  echo "$name sent $(cut -d' ' -f1 /tmp/$name.sum)"
+  echo "$name received $(cut -d' ' -f1 /tmp/$name.got)"
+  return $(cat /tmp/$name.status)
+}
 """
+RESULT = re.compile(r"(\w+ (?:sent|received)) ([0-9a-f]{64})")
 
 
 def kills() -> str:
     """A monitor's script that lets the services die in turn, in several ways."""
-    lines = ['expect left "flows" within 3000s']
+    lines = ['expect left "host flows" within 3000s']
     for n in range(KILLS):
         verb = ("kill", "crash", "kill", "exit-task")[n // len(SERVICES) % 4]
         # "-": on a fast machine the streams may be over before.
         lines += [f"-{verb} {SERVICES[n % len(SERVICES)]}", f"wait {8 + 5 * (n % 7)}ms"]
-    return "\n".join([*lines, '-expect left "received" within 3000s', ""])
+    return "\n".join([*lines, '-expect left "peer received" within 3000s', ""])
+
+
+class Program(threading.Thread):
+    """A program of this computer: random bytes to a guest, what that says to SHA-256. `connect`: what gives its socket."""
+
+    def __init__(self, connect):
+        super().__init__(daemon=True)
+        self.connect, self.sent, self.received = connect, hashlib.sha256(), hashlib.sha256()
+        self.start()
+
+    def run(self):
+        with self.connect() as sock:
+            sender = threading.Thread(target=self.send, args=(sock,), daemon=True)
+            sender.start()
+            while data := sock.recv(PIECE):
+                self.received.update(data)
+            sender.join()
+
+    def send(self, sock: socket.socket) -> None:
+        for _ in range((HOST_MIB << 20) // PIECE):
+            data = os.urandom(PIECE)
+            self.sent.update(data)
+            sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+
+    def sums(self) -> tuple:
+        self.join(10)
+        return self.sent.hexdigest(), self.received.hexdigest()
+
+
+class Sockets:
+    """--vsock PATH as programs see it."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = f"{self.folder.name}/vm"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.folder.cleanup()
+
+    def listen(self, port: int):
+        """What gives the socket of the next guest that connects to this port."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(f"{self.path}_{port}")
+        listener.listen(1)
+        listener.settimeout(LIMIT)
+
+        def accept():
+            with listener:
+                return listener.accept()[0]
+
+        return accept
+
+    def ask(self, cid: int, port: int) -> socket.socket:
+        """A connection to a guest, as soon as it listens."""
+        for _ in range(LIMIT * 5):
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.connect(self.path)
+                sock.sendall(b"CONNECT %d %d\n" % (cid, port))
+                if re.fullmatch(rb"OK \d+\n", sock.recv(20)):
+                    return sock
+            except OSError:
+                pass
+            sock.close()
+            threading.Event().wait(0.2)
+        raise AssertionError(f"CID {cid} port {port} did not listen")
 
 
 class Vsock(unittest.TestCase):
     def exchange(self, **options):
-        left = f"{FUNCTIONS}\nexchange listen {PORT}"
-        right = f"{FUNCTIONS}\nexchange connect {LEFT_CID} {PORT}"
+        """Between the guests, and of each of them with this computer, all at once; the output."""
+        left = (f"{FUNCTIONS}\nexchange peer {MIB} listen {PORT} & peer=$!; exchange host {HOST_MIB} connect {HOST_CID} {HOST_PORT}\n"
+                "status=$?; wait $peer && exit $status")
+        right = (f"{FUNCTIONS}\nexchange host {HOST_MIB} listen {GUEST_PORT} & host=$!; exchange peer {MIB} connect {LEFT_CID} {PORT}\n"
+                 "status=$?; wait $host && exit $status")
         vms = [Vm("left", left, DEVICE, programs=("vsock",)), Vm("right", right, DEVICE, programs=("vsock",))]
-        with System(*vms, **options) as system:
+        with Sockets() as sockets, System(*vms, vsock=sockets.path, **options) as system:
+            programs = [Program(sockets.listen(HOST_PORT)), Program(lambda: sockets.ask(RIGHT_CID, GUEST_PORT))]
             system.start()
             status = system.wait(LIMIT)
             output = system.output
             results = [system.result(vm.name) for vm in vms]
+            hosts = [program.sums() for program in programs]
         self.assertEqual([status, *(status for status, _ in results)], [0, 0, 0], output)
-        left, right = (dict(re.findall(r"(sent|received) ([0-9a-f]{64})", text)) for _, text in results)
-        self.assertEqual((left["sent"], right["sent"]), (right["received"], left["received"]), output)
-        self.assertNotEqual(left["sent"], right["sent"])
+        left, right = (dict(RESULT.findall(text)) for _, text in results)
+        self.assertEqual((left["peer sent"], right["peer sent"]), (right["peer received"], left["peer received"]), output)
+        self.assertEqual(hosts, [(guest["host received"], guest["host sent"]) for guest in (left, right)], output)
+        self.assertEqual(len({*left.values(), *right.values()}), 6)
         return output
 
-    def test_VSOCK_12_VSOCK_16_streams_both_ways(self):
-        self.assertNotRegex(self.exchange(), r" died: |panic|Oops")
+    def test_VSOCK_12_VSOCK_16_VSOCK_19_streams_to_the_host(self):
+        """What a guest sees of ports where nobody is, and of a host's program that dies."""
+        left = (f"/batch/vsock try {HOST_CID} 9; echo hello | /batch/vsock connect {HOST_CID} {HOST_PORT}\n"
+                f"/batch/vsock connect {HOST_CID} {HOST_PORT + 1} </dev/null\n"
+                f"echo ended; echo again | /batch/vsock connect {HOST_CID} {HOST_PORT + 2}")
+        with Sockets() as sockets:
+            first, second, third = (sockets.listen(HOST_PORT + n) for n in range(3))
+            with System(Vm("left", left, programs=("vsock",)), vsock=sockets.path) as system:
+                system.start()
+                with first() as sock:
+                    self.assertEqual(sock.recv(100), b"hello\n")
+                with second():
+                    os.kill(system.machine.sockets.process.pid, signal.SIGKILL)
+                    with third() as sock:
+                        self.assertEqual(sock.recv(100), b"again\n")
+                status = system.wait(LIMIT)
+                output = system.output
+                result = system.result("left")
+        self.assertEqual((status, result[0]), (0, 0), output)
+        self.assertIn("vsock: try: Connection reset by peer", result[1])
+        self.assertIn("ended", result[1])
+        self.assertNotRegex(output, r" died: |panic|Oops")
 
     def test_VSOCK_16_VSOCK_19_streams_go_on_while_services_die(self):
         with tempfile.NamedTemporaryFile("w", suffix=".monitor") as script:
             script.write(kills())
             script.flush()
             output = self.exchange(monitor=script.name)
-        deaths = len(re.findall(r"(?:virtio-vsock\.\w+\.0|vsock-switch) died: ", output))
-        self.assertGreaterEqual(deaths, KILLS // 3, output)
-        print(f"{deaths} deaths while {2 * MIB} MiB flowed", file=sys.stderr)
+        deaths = [len(re.findall(rf"{re.escape(name)} died: ", output)) for name in SERVICES]
+        self.assertGreaterEqual(min(deaths), KILLS // 3 // len(SERVICES), output)
+        print(f"{sum(deaths)} deaths while {2 * MIB + 4 * HOST_MIB} MiB flowed", file=sys.stderr)
 
     def test_VSOCK_19_a_vm_that_goes_ends_its_connections(self):
         # Who listens has shut its own direction down and would wait for ever if nobody told it. Debian's driver makes the

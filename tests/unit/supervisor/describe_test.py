@@ -458,6 +458,21 @@ class Plans(ToolCase):
         self.assertEqual([(p.name, p.cid, p.peers) for p in switch.port],
                          [("linux.0", 3, 0b111), ("linux.1", 10, 0b001), ("linux.2", 5, 0b111)])
         self.assertEqual(switch.patience_ms, 1000)
+        self.assertFalse(switch.host.present)
+        self.assertNotIn("vsock-driver", [t.name for t in self.of(records, "task")])
+
+    def test_VSOCK_02_VSOCK_21_sockets_to_the_host(self):
+        def switch(device: str):
+            self.system.write_text(ONE_VM % device + (ONE_VM % "").replace("linux", "b"))
+            plan, _ = describe.describe(self.system, [self.manifests], {}, host_sockets=True)
+            return self.config_of(self.decode(plan), "vsock-switch", "VsockSwitchConfig")
+
+        config = switch("")  # each VM is given a device
+        self.assertEqual([(p.name, p.cid, p.peers) for p in (*config.port, config.host)],
+                         [("linux.0", 3, 0b1_0000_0011), ("b.0", 4, 0b1_0000_0011), ("host", 2, 0b11)])
+        config = switch('''device { service: "virtio-vsock" config: "peer: 5" }
+                           device { service: "virtio-vsock" config: "peer: 2" }''')
+        self.assertEqual([p.peers for p in config.port], [0b100, 0b1_0000_0000, 0b1_0000_0111])
 
     def test_clock_configuration(self):
         for offset in (0, -86400, 4294967295):
