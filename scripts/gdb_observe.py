@@ -30,6 +30,7 @@ MMIO_ACCESS, SMCCC = 0x100, 0x200  # labels: proto/device.proto
 # Translation tables, 4 KiB granule, 39 bits (DDI0487, D8.3).
 LEVELS = ((30, 1 << 30), (21, 1 << 21), (12, 1 << 12))
 MRS_CNTPCT, FUNCTION_MAX = 0xd53b_e020, 256  # mrs x0, cntpct_el0
+TTBR_ADDRESS = 0x0000_ffff_ffff_fffe
 ADDRESS_BITS, AP_EL0, AP_READ_ONLY = 0x0000_ffff_ffff_f000, 1 << 6, 1 << 7
 
 
@@ -62,7 +63,7 @@ class Space:
 
     def __init__(self, ram: Ram, root: int):
         self.ram, self.pages = ram, {}
-        self.blocks = list(ram.mappings(root))
+        self.blocks = list(ram.mappings(root & -PAGE))
         for address, physical, size, _ in self.blocks:
             for at in range(0, size, PAGE):
                 self.pages[address + at] = physical + at
@@ -70,6 +71,20 @@ class Space:
     def page(self, address: int) -> bytes | None:
         physical = self.pages.get(address)
         return None if physical is None else self.ram.read(physical, PAGE)
+
+    def bytes(self, address: int, count: int) -> bytes:
+        """Whatever is not there is zero."""
+        found, end = bytearray(), address + count
+        while address < end:
+            page = address & -PAGE
+            physical, size = self.pages.get(page), PAGE - (address - page)
+            # As much as lies one behind the other.
+            while physical is not None and address + size < end and self.pages.get(address + size) == physical + address - page + size:
+                size += PAGE
+            size = min(size, end - address)
+            found += (physical is not None and self.ram.read(physical + address - page, size)) or bytes(size)
+            address += size
+        return bytes(found)
 
     def others(self, regions: list) -> list:
         """[address, bytes] of what the plan does not name: image, stack, statistics."""
@@ -124,8 +139,17 @@ class Instances(gdb.Breakpoint):
     """Notes of each instance what it was started with."""
     started = {}  # x4 of StartTask by task
 
+    recorder, ram = None, None
+
     def stop(self):
-        Instances.started[register("x0")] = register("x4")
+        address = register("x0")
+        Instances.started[address] = register("x4")
+        recorder = Instances.recorder
+        if recorder is not None and gdb_atoll.Starts.names.get(address, ("",))[0] == recorder.name:
+            try:
+                recorder.started(space_of(Instances.ram, address), register("x4"))
+            except Exception as error:
+                print(f"atoll: the recording failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return False
 
 
@@ -190,6 +214,29 @@ class Snapshots(gdb.Breakpoint):
         print(f"atoll: {name} died ({header['cause']}): {path}", file=sys.stderr, flush=True)
 
 
+def space_of(ram: Ram, task: int) -> Space:
+    return Space(ram, int(pointer(task, "Task").dereference()["root"]["value"]))
+
+
+def make_recorder(ram: Ram):
+    """What --record asks for; None without."""
+    if not OBSERVE["record"]:
+        return None
+    import describe
+    import gdb_record
+    import interfaces
+    name, path = OBSERVE["record"]
+
+    def own_space() -> Space:
+        root = register("TTBR0_EL2") & TTBR_ADDRESS
+        if name not in spaces or spaces[name][0] != root:
+            spaces[name] = root, Space(ram, root)
+        return spaces[name][1]
+
+    spaces = {}
+    return gdb_record.Recorder(name, OBSERVE["plans"][name], path, interfaces.Interfaces(describe.load_schemas_of_interfaces()), own_space)
+
+
 def wait_for(path: str) -> None:
     end = time.monotonic() + OBSERVE["seconds"]
     while not os.path.exists(path):
@@ -205,10 +252,18 @@ def main() -> None:
     Instances("*&atoll::StartTask", internal=True)
     Deaths("*&atoll::Die", internal=True)
     Snapshots(*counter_read("atoll::Die"), ram)
+    Instances.ram = ram
+    recorder = Instances.recorder = make_recorder(ram)
     try:
-        gdb.execute("continue")
-    except gdb.error:
-        pass  # the machine is off
+        while True:
+            gdb.execute("continue", to_string=True)
+            if recorder is not None:
+                recorder.stopped()
+    except gdb.error as error:
+        if not any(end in str(error) for end in ("Remote connection closed", "disconnected", "not being run")):
+            print(f"atoll: gdb: {error}", file=sys.stderr, flush=True)
+    if recorder is not None:
+        recorder.close()
 
 
 main()

@@ -6,12 +6,13 @@ import virtio_guest
 from host_task import BLAMED, FAILED, HERTZ, Delivery, HostTask
 from schemas import ROOT, InputError
 
-UNITS = {"us": 1_000_000, "ms": 1_000, "s": 1}
-TIME = re.compile(r"(\d+)(us|ms|s)\Z")
+UNITS = {"us": 1_000_000, "ms": 1_000, "s": 1, "ticks": HERTZ}
+TIME = re.compile(r"(\d+)(us|ms|s|ticks)\Z")
 REGISTER = re.compile(r'\{"([\w/]+)",\s*(0x[0-9a-f]+|\d+),')  # of a table of registers (services/runtime/register_table.h)
 SECONDS_MAX = 1_000_000
 WIDTHS = (1, 2, 4, 8)
 SHOWN_MAX = 1 << 20
+BEFORE_START = ("memory", "answer", "config", "pass")  # what comes first is there when the service starts
 
 
 def register_names(service: str) -> dict:
@@ -32,6 +33,7 @@ class GuestScript:
         self.task, self.plan = task, task.plan
         self.names = register_names(task.plan.service)
         self.driver = None
+        self.started = False
         self.words = []
 
     def line(self, text: str) -> None:
@@ -39,12 +41,19 @@ class GuestScript:
         if not self.words:
             return
         verb = self.words.pop(0)
+        if not self.started and verb not in BEFORE_START:
+            self.start()
         method = getattr(self, f"do_{verb}", None)
         if method is None:
             raise InputError(f'"{verb}" is no command')
         method()
         if self.words:
             raise InputError(f'too much: "{self.words[0]}"')
+
+    def start(self) -> None:
+        if not self.started:
+            self.started = True
+            self.task.start()
 
     # ---- words ---------------------------------------------------------------------------------------------------------
     def _word(self) -> str:
@@ -195,6 +204,15 @@ class GuestScript:
         if not data:
             raise InputError("something is missing at its end")
         self.task.memory.write(address, data)
+
+    def do_config(self):
+        """HEX: its start configuration."""
+        data = self._bytes()
+        region = self.task.memory.region("config")
+        if self.started or len(data) > region.bytes:
+            raise InputError("comes too late, or is too long")
+        self.task.memory.write(region.address, data)
+        self.plan.config_bytes = len(data)
 
     def do_show(self):
         address, count = self._address(), self._number()

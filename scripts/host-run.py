@@ -7,7 +7,10 @@ NAME is a service (virtio-rng), one with its configuration as in a description (
 the service dies.
 """
 import argparse
+import itertools
+import json
 import pathlib
+import re
 import sys
 import tempfile
 
@@ -23,12 +26,15 @@ from schemas import InputError, Schemas
 
 OWN_SYSTEM = prepare.ROOT / "tests/host/system.textproto"
 KERNEL = bytes(4096)  # whatever is flat can be loaded
+PLAN = "plan "  # of a recording
 REFUSED = {"supervisor": "is the other half of the kernel: its tests (tests/unit/supervisor) have a kernel for it"}
 
 
 def service_of(name: str) -> str:
     """The service that NAME is of. Ends the program with a sentence if there is none."""
     service = name.partition(":")[0].partition(".")[0]
+    if task_plan.program_of(prepare.BUILD, service).is_file() and re.fullmatch("[a-z0-9-]+", service):
+        return service  # the tests have more than services/
     if service in REFUSED:
         raise InputError(f'"{service}" {REFUSED[service]}')
     known = [s for s in discover.services(prepare.ROOT) if s not in REFUSED]
@@ -64,6 +70,18 @@ def plan_of(name: str, config: pathlib.Path | None, files: dict) -> tuple[task_p
         return task_plan.of_task(task_plan.records(plan, machine.schemas), machine.schemas, machine.services, label, images)
 
 
+def recorded_plan(script: pathlib.Path) -> task_plan.TaskPlan | None:
+    """Of a recording (gdb_record.py): its second line. None: a script."""
+    with script.open(encoding="utf-8", errors="replace") as lines:
+        text = next((line for line in itertools.islice(lines, 2) if line.startswith(PLAN)), None)
+    if text is None:
+        return None
+    try:
+        return task_plan.TaskPlan.checked(json.loads(text.removeprefix(PLAN)))
+    except (ValueError, InputError) as error:
+        raise InputError(f"{script}: line 2: {error}") from error
+
+
 def is_device(service: str) -> bool:
     own = Schemas("manifest").read_text("Manifest", prepare.ROOT / "services" / service / "manifest.textproto")
     return own.scope == own.DESCRIPTOR.fields_by_name["scope"].enum_type.values_by_name["SCOPE_DEVICE"].number \
@@ -74,10 +92,11 @@ def play(task: host_task.HostTask, lines, name: str) -> int:
     """The exit status of the script."""
     number = 0
     try:
-        task.start()
         script = guest_script.GuestScript(task)
         for number, text in enumerate(lines, start=1):
-            script.line(text)
+            if not text.startswith(PLAN):
+                script.line(text)
+        script.start()
     except InputError as problem:
         print(f"{name}: line {number}: {problem}")
         return 1
@@ -104,12 +123,19 @@ def main() -> int:
         program = task_plan.program_of(prepare.BUILD, service)
         if not options.no_build:
             prepare.build([str(program.relative_to(prepare.BUILD))])
-        plan, config = plan_of(options.name, options.config, dict(pair.split("=", 1) for pair in options.file))
+        recorded = options.script and recorded_plan(options.script)
+        if recorded:
+            plan, config = recorded, None
+            if service != plan.service:
+                raise InputError(f"{options.script}: is a recording of {plan.instance}")
+        else:
+            plan, config = plan_of(options.name, options.config, dict(pair.split("=", 1) for pair in options.file))
         rpcs = interfaces.Interfaces(describe.load_schemas_of_interfaces())
     except InputError as error:
         sys.exit(f"atoll: {error}")
     show = lambda text: print(text, flush=True)  # noqa: E731
     with host_task.HostTask(plan, config, program, rpcs, options.gdb, show, show if options.trace else lambda text: None) as task:
+        task.timer_fires = not recorded
         if options.script is None:
             return play(task, sys.stdin, "input")
         with options.script.open(encoding="utf-8", errors="replace") as lines:

@@ -110,6 +110,7 @@ class HostTask:
             self.memory.write(self.memory.region("config").address, config)
         self.generation, self.flags = 0, 0
         self.ticks, self.deadline = 0, NEVER
+        self.timer_fires = True             # a recording has its timer's signals
         self.work = collections.deque()     # of Delivery
         self.unanswered = {}                # Delivery by token
         self.replies = {}                   # (label, words, data) by token
@@ -228,7 +229,7 @@ class HostTask:
 
     def pass_time(self, ticks: int) -> None:
         end = self.ticks + ticks
-        while self.deadline <= end:
+        while self.timer_fires and self.deadline <= end:
             self.ticks = max(self.ticks, self.deadline)
             self._show_ticks()
             self.run()
@@ -258,7 +259,7 @@ class HostTask:
         """Answers its ReplyWait if there is work."""
         if self.work:
             delivery = self.work.popleft()
-        elif self.deadline <= self.ticks:
+        elif self.timer_fires and self.deadline <= self.ticks:
             self.deadline, delivery = NEVER, Delivery(0, [1 << self.plan.timer_bit, 0, 0, 0, 0, 0])
         else:
             return False
@@ -315,7 +316,7 @@ class HostTask:
             self.signalled[name] += 1
         elif number == SET_IRQ_LINE:
             self.lines[name] = words[0]
-        elif self.answers[f"Kernel.{rpc.name}"]:
+        if self.answers[f"Kernel.{rpc.name}"]:
             status, reply, _ = self.answers[f"Kernel.{rpc.name}"].popleft()
             return (status, *reply)
         return (OK,)

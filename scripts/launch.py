@@ -67,6 +67,7 @@ class Options:
     monitor: str | None = None  # a script for it
     added: list[str] = dataclasses.field(default_factory=list)  # further files of the boot archive
     files: dict[str, str] = dataclasses.field(default_factory=dict)
+    observed: bool = False  # by a gdb, which takes time (observe.py)
     extra_qemu: list[str] = dataclasses.field(default_factory=list)
     elfs: pathlib.Path | None = None  # a folder of the services' ELF files, instead of what was built last
     # Further services: (folder of NAME/manifest.textproto, folder of NAME.elf).
@@ -248,7 +249,8 @@ class Machine:
         services = [(ROOT / "services", self.options.elfs or TARGET / "services"), *self.options.services]
         self._tool([str(tools / "describe.py"), "--system", str(system), "--out", str(plan), "--list", str(listing),
                     *(a for manifests, elfs in services for a in ("--manifests", str(manifests), "--elfs", str(elfs))),
-                    *(["--seed", "1"] if self.options.icount else ["--patience", str(EMULATION_PATIENCE)]), *(["--net"] if self.options.net else []),
+                    *(["--seed", "1"] if self.options.icount else []),
+                    *([] if self.options.icount and not self.options.observed else ["--patience", str(EMULATION_PATIENCE)]), *(["--net"] if self.options.net else []),
                     *(["--vsock"] if self.options.vsock is not None else []),
                     *(a for k, v in files.items() for a in ("--file", f"{k}={v}"))])
         self._tool([str(tools / "archive.py"), "--out", str(self.archive), "--list", str(listing), *self._added()])

@@ -25,7 +25,13 @@ def add_options(parser) -> None:
     group = parser.add_argument_group("what is kept of it (docs/debugging.md)")
     group.add_argument("--crash-dir", metavar="DIR", help="writes DIR/NAME-GENERATION.crash of each service that dies by itself, for "
                        "scripts/replay; the machine stands still meanwhile")
+    group.add_argument("--record", metavar=("NAME", "FILE"), nargs=2, help="writes what the service NAME (virtio-blk.guest.0) is given, "
+                       "for scripts/host-run; slow")
     group.add_argument("--crashes", metavar="N", type=int, default=CRASHES, help=f"so many of them at most (default {CRASHES})")
+
+
+def wanted(arguments) -> bool:
+    return arguments.crash_dir is not None or arguments.record is not None
 
 
 class Observer:
@@ -59,7 +65,7 @@ class Observer:
         command = [GDB, "-q", "-nx", "-batch", "-ex", "set confirm off", "-ex", "set trust-readonly-sections on", "-ex",
                    f"file {launch.TARGET / 'kernel/kernel.elf'}", "-x", str(launch.ROOT / "scripts/gdb_observe.py")]
         with open(self.log, "w", encoding="utf-8") as log:
-            self.gdb = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self.gdb = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
         self.thread = threading.Thread(target=self._wait, daemon=True)
         self.thread.start()
         return self
@@ -84,10 +90,14 @@ class Observer:
             launch.say(f"gdb, which was to look on, ended with status {self.gdb.returncode}: {text.strip()[-500:]}")
 
 
+def services_of(machine: launch.Machine) -> tuple:
+    schemas = describe.load_schemas()
+    return schemas, describe.load_services(schemas, launch.ROOT / "services", *(manifests for manifests, _ in machine.options.services))
+
+
 def plans(machine: launch.Machine) -> dict:
     """A TaskPlan of each task, by name."""
-    schemas = describe.load_schemas()
-    services = describe.load_services(schemas, launch.ROOT / "services", *(manifests for manifests, _ in machine.options.services))
+    schemas, services = services_of(machine)
     records = task_plan.records((machine.folder / "plan.pb").read_bytes(), schemas)
     names = [r.task.name for r in records if r.HasField("task")]
     return {name: task_plan.of_task(records, schemas, services, name, {})[0].as_json() for name in names}
@@ -95,12 +105,30 @@ def plans(machine: launch.Machine) -> dict:
 
 def observer(machine: launch.Machine, arguments):
     """An Observer if the options ask for one."""
-    if arguments.crash_dir is None:
+    if not wanted(arguments):
         return contextlib.nullcontext()
     if arguments.crashes < 1:
         raise InputError(f"--crashes {arguments.crashes}: is not above 0")
+    settings = {"folder": "", "limit": 0, "plans": plans(machine), "record": None}
+    if arguments.crash_dir is not None:
+        try:
+            os.makedirs(arguments.crash_dir, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--crash-dir {arguments.crash_dir}: {error.strerror}") from error
+        settings |= {"folder": str(pathlib.Path(arguments.crash_dir).resolve()), "limit": arguments.crashes}
+    if arguments.record is not None:
+        settings["record"] = check_recording(machine, *arguments.record, settings["plans"])
+    return Observer(machine, settings)
+
+
+def check_recording(machine: launch.Machine, name: str, path: str, known: dict) -> list[str]:
+    if name not in known:
+        raise InputError(f'--record {name}: there is no such service; there are {", ".join(known)}')
+    own = services_of(machine)[1][known[name]["service"]].manifest
+    if any(m.what == m.DEVICE for m in own.mapping):
+        raise InputError(f"--record {name}: it uses registers of the machine, which no recording has")
     try:
-        os.makedirs(arguments.crash_dir, exist_ok=True)
+        pathlib.Path(path).write_text("")
     except OSError as error:
-        raise InputError(f"--crash-dir {arguments.crash_dir}: {error.strerror}") from error
-    return Observer(machine, {"folder": str(pathlib.Path(arguments.crash_dir).resolve()), "limit": arguments.crashes, "plans": plans(machine)})
+        raise InputError(f"--record {path}: {error.strerror}") from error
+    return [name, str(pathlib.Path(path).resolve())]

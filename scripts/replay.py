@@ -22,39 +22,12 @@ from schemas import InputError
 
 DIED_STATUS, BAD_STATUS = 1, 2
 TARGET = prepare.BUILD / "target"
-TASK_SPACE, SIGNALS = 1 << 39, 64  # ipc/abi.h
 
 
 def elf_of(service: str) -> pathlib.Path | None:
     """What was built last: of services/, or of the tests."""
     found = [TARGET / "services" / f"{service}.elf", *sorted(TARGET.glob(f"tests/*/{service}.elf"))]
     return next((path for path in found if path.is_file()), None)
-
-
-def makes_sense(plan: task_plan.TaskPlan) -> bool:
-    strings = [plan.instance, plan.service, *plan.handles.values(), *plan.kinds.values(), *(r.name for r in plan.regions)]
-    numbers = [plan.config_bytes, plan.timer_bit, *(n for r in plan.regions for n in (r.address, r.bytes)),
-               *(n for first, count in plan.signals.values() for n in (first, count))]
-    if not all(isinstance(s, str) for s in strings) or not all(type(n) is int and 0 <= n < TASK_SPACE for n in numbers):
-        return False
-    ends = sorted((r.address, r.address + r.bytes) for r in plan.regions)
-    return {"ipc", "config"} <= {r.name for r in plan.regions} and plan.timer_bit < SIGNALS \
-        and all(first + count <= SIGNALS for first, count in plan.signals.values()) \
-        and all(start % task_plan.PAGE == end % task_plan.PAGE == 0 and start < end <= TASK_SPACE for start, end in ends) \
-        and all(one[1] <= other[0] for one, other in zip(ends, ends[1:]))
-
-
-def plan_of(values: dict) -> task_plan.TaskPlan:
-    try:
-        plan = task_plan.TaskPlan.from_json(values)
-        whole = makes_sense(plan)
-    except (TypeError, KeyError, ValueError, AttributeError):
-        whole = False
-    if not whole:
-        raise crash_file.BadCrash("has a plan of its task that makes no sense")
-    for region in plan.regions:
-        region.path = ""  # its content is in the file
-    return plan
 
 
 def function_on_target(service: str, pc: int) -> str:
@@ -132,7 +105,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         crash = crash_file.CrashFile(options.crash)
-        plan = plan_of(crash.header["plan"])
+        plan = task_plan.TaskPlan.checked(crash.header["plan"])
         program = task_plan.program_of(prepare.BUILD, plan.service)
         if plan.service not in discover.services(prepare.ROOT) and not program.is_file():
             raise crash_file.BadCrash(f'is of a service "{plan.service}", which there is not')

@@ -133,6 +133,7 @@ def main() -> int:
     observe.add_options(parser)
     arguments = parser.parse_args()
     options = options_of(parser, arguments)
+    options.observed = observe.wanted(arguments)
     run = session.run_interactive if options.batch is None else session.run_batch
 
     def run_observed(machine: launch.Machine) -> int:

@@ -7,6 +7,7 @@ from schemas import InputError
 
 PAGE = manifest.PAGE
 IPC_PAGE, CONFIG_PAGE, CONFIG_BYTES, JOURNAL_BASE = 0x1000_1000, 0x1000_3000, 16384, 0x1010_0000  # ipc/abi.h
+TASK_SPACE, SIGNALS = 1 << 39, 64
 SUPERVISOR_SIGNAL_SLOT, NO_TIMER_BIT = 2, 63  # planner.py
 
 
@@ -40,11 +41,30 @@ class TaskPlan:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict) -> "TaskPlan":
-        plan = cls(**values)
-        plan.regions = [Region(**r) for r in plan.regions]
-        plan.handles, plan.kinds = ({int(k): v for k, v in d.items()} for d in (plan.handles, plan.kinds))
+    def checked(cls, values: dict) -> "TaskPlan":
+        """What as_json gave, from a file: InputError if it makes no sense."""
+        try:
+            plan = cls(**values)
+            plan.regions = [Region(**r | {"path": ""}) for r in plan.regions]  # the file has its content
+            plan.handles, plan.kinds = ({int(k): v for k, v in d.items()} for d in (plan.handles, plan.kinds))
+            whole = plan._makes_sense()
+        except (TypeError, KeyError, ValueError, AttributeError):
+            whole = False
+        if not whole:
+            raise InputError("has a plan of its task that makes no sense")
         return plan
+
+    def _makes_sense(self) -> bool:
+        strings = [self.instance, self.service, *self.handles.values(), *self.kinds.values(), *self.ranges, *(r.name for r in self.regions)]
+        numbers = [self.config_bytes, self.timer_bit, *(n for r in self.regions for n in (r.address, r.bytes)),
+                   *(n for first, count in self.signals.values() for n in (first, count)), *(n for bell in self.doorbells for n in bell)]
+        if not all(isinstance(s, str) for s in strings) or not all(type(n) is int and 0 <= n < TASK_SPACE for n in numbers):
+            return False
+        ends = sorted((r.address, r.address + r.bytes) for r in self.regions)
+        return {"ipc", "config"} <= {r.name for r in self.regions} and self.timer_bit < SIGNALS and set(self.handles) == set(self.kinds) \
+            and all(first + count <= SIGNALS for first, count in self.signals.values()) and all(len(bell) == 4 for bell in self.doorbells) \
+            and all(start % PAGE == end % PAGE == 0 and start < end <= TASK_SPACE for start, end in ends) \
+            and all(one[1] <= other[0] for one, other in zip(ends, ends[1:]))
 
 
 def records(plan: bytes, schemas) -> list:

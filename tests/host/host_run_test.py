@@ -87,7 +87,7 @@ class HostRun(unittest.TestCase):
         self.plays("vmm", "call Keeper.Recall kind=1 part=24\ncall Device.MmioAccess size=4\n", "INVALID_ARGUMENT\nUNIMPLEMENTED\n")
         self.plays("vmm", "call Hypercall.Smccc x0=0x84000008\n", "GetVmState vm\nStartVcpu vcpu.0 entry=0x40080000 context=0x40000000\n"
                    "StopVm vm state=0x2\nno answer yet\n", ("--trace",))
-        self.plays("vgic", "answer Kernel.GetInterrupts OK value=0x5a\nread 0x104\nread 0x104\n", "0x5a\n0x0\n")
+        self.plays("vgic", "signal 0\nanswer Kernel.GetInterrupts OK value=0x5a\nread 0x104\nread 0x104\n", "0x5a\n0x0\n")
         self.fails("vmm", "call Keeper.Recall kind=1 part=2 -> OK word3=7\n", "line 1: it is OK word0=0x0 word1=0x0 word2=0x0 word3=0x0, not")
 
     def test_every_service_starts_and_is_started_again(self):
@@ -134,7 +134,7 @@ class HostRun(unittest.TestCase):
         self.assertIn('there is no "sp805.vm0.0"; there are', host_run("sp805.vm0.0", "", *two)[0])
 
     def test_a_service_that_dies_is_named_with_its_place(self):
-        self.plays("sp805", "memory journal+0 " + "ff" * 4096 + "\nrestart\n", "log: the journal is damaged: the device is as after a reset\n")
+        self.plays("sp805", "signal 0\nmemory journal+0 " + "ff" * 4096 + "\nrestart\n", "log: the journal is damaged: the device is as after a reset\n")
         with mock.patch.object(host_task, "HANG_SECONDS", 0.01), mock.patch.object(host_task.HostTask, "_answer", lambda *_: None):
             status, output, errors = host_run("sp805", "")
         self.assertEqual(status, 1)

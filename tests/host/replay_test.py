@@ -20,21 +20,22 @@ import crash_file  # noqa: E402
 import launch  # noqa: E402
 import observe  # noqa: E402
 
+host_run = importlib.import_module("host-run")
 replay = importlib.import_module("replay")
 SYSTEM = 'vm { name: "guest" memory_mib: 64 kernel: "guest" device { service: "brittle" } }'
 BAD_NUMBER, GOOD_NUMBER, NUMBER_AT, GOOD_AT = 0x3000_0000, 7, 0x4100_1000, 0x4100_0000
 SECONDS = 60
 
 
-def run_observed(folder: pathlib.Path, limit: int) -> str:
+def run_observed(folder: pathlib.Path, limit: int, record: list | None = None) -> str:
     """What the machine printed. It ends with an error, as its guest does."""
-    options = launch.Options(files={"guest": str(launch.TARGET / "tests/host/brittle_guest.bin")}, icount=True,
+    options = launch.Options(files={"guest": str(launch.TARGET / "tests/host/brittle_guest.bin")}, icount=True, observed=True,
                              services=[(ROOT / "tests/host", launch.TARGET / "tests/host")])
     with launch.Machine(options) as machine:
         options.config = str(machine.folder / "system.textproto")
         pathlib.Path(options.config).write_text(SYSTEM)
         machine.prepare()
-        arguments = types.SimpleNamespace(crash_dir=str(folder), crashes=limit, record=None)
+        arguments = types.SimpleNamespace(crash_dir=str(folder), crashes=limit, record=record)
         with observe.observer(machine, arguments):
             return subprocess.run(machine.command(["-serial", "stdio"]), stdin=subprocess.DEVNULL, capture_output=True, text=True,
                                   timeout=SECONDS, errors="replace").stdout
@@ -53,7 +54,8 @@ class Replay(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="atoll-replay-"))
         with contextlib.redirect_stderr(io.StringIO()) as said:
-            cls.printed = run_observed(cls.folder, 1)
+            cls.recording = cls.folder / "brittle.guest"
+            cls.printed = run_observed(cls.folder, 1, ["brittle.guest.0", str(cls.recording)])
         cls.said = said.getvalue()
         cls.kept = [path.name for path in cls.folder.iterdir()]
         cls.crash = cls.folder / "brittle.guest.0-0.crash"
@@ -81,7 +83,7 @@ class Replay(unittest.TestCase):
         self.assertIn("FOUND 49", self.printed)
         self.assertNotIn("NOT REACHED", self.printed)
         self.assertEqual(self.printed.count("brittle.guest.0 died"), 2, self.printed)
-        self.assertEqual(self.kept, [self.crash.name], self.said)
+        self.assertCountEqual(self.kept, [self.crash.name, self.recording.name], self.said)
         self.assertIn(f"brittle.guest.0 died (fault): {self.crash}", self.said)
 
     def test_it_dies_again_at_the_same_place(self):
@@ -100,6 +102,40 @@ class Replay(unittest.TestCase):
         number = self.changed(members=lambda name, data: data.replace(struct.pack("<I", BAD_NUMBER), struct.pack("<I", GOOD_NUMBER))
                               if name != "header.json" else data)
         self.assertEqual(run_replay(number)[0], 0)
+
+    def played(self, *options: str, name: str = "brittle", lines: list | None = None) -> tuple:
+        path = self.folder / "played.guest"
+        path.write_text("".join(f"{line}\n" for line in lines or self.recording.read_text().splitlines()))
+        output = io.StringIO()
+        with mock.patch.object(sys, "argv", ["host-run", name, str(path), "--no-build", *options]), contextlib.redirect_stdout(output), \
+                contextlib.redirect_stderr(io.StringIO()):
+            try:
+                return host_run.main(), output.getvalue()
+            except SystemExit as end:
+                return end.code, ""
+
+    def test_the_recording_gives_the_same_answers_and_dies_at_the_same_place(self):
+        lines = self.recording.read_text().splitlines()
+        self.assertIn(f"memory guest_ram+0x1000000 {GOOD_NUMBER:02x}{'00' * 15}", lines)
+        status, output = self.played()
+        self.assertEqual(status, 1)
+        self.assertRegex(output, r"line \d+: brittle.guest.0 died of .*LookUp\(unsigned int\) at tests/host/brittle/main.cc:\d+\n$")
+        end = next(i for i, line in enumerate(lines) if f"value={NUMBER_AT:#x}" in line)
+        self.assertEqual(self.played(lines=lines[:end]), (0, ""))
+        # Another number in guest memory gives another answer than the recorded one.
+        other = [line.replace(f"guest_ram+0x1000000 {GOOD_NUMBER:02x}", "guest_ram+0x1000000 06") for line in lines[:end]]
+        self.assertRegex(self.played(lines=other)[1], r"it is OK value=0x24, not OK value=0x31")
+
+    def test_recordings_that_are_refused(self):
+        lines = self.recording.read_text().splitlines()
+        self.assertIn("is a recording of brittle.guest.0", self.played(name="sp805")[0])
+        self.assertIn("line 2: has a plan of its task that makes no sense", self.played(lines=["# x", "plan {}", *lines[2:]])[0])
+        self.assertIn("line 2: ", self.played(lines=["# x", "plan {", *lines[2:]])[0])
+        self.assertIn('line 3: "xyz" is no number', self.played(lines=[*lines[:2], "config xyz"])[1])
+        for wanted, problem in ((["nobody", "f"], "there is no such service; there are"), (["console", "f"], "uses registers of the machine"),
+                                (["brittle.guest.0", "/nowhere/f"], "No such file or directory")):
+            with self.assertRaisesRegex(observe.InputError, problem):
+                run_observed(self.folder, 1, wanted)
 
     def refused(self, path: pathlib.Path, problem: str):
         status, output, errors = run_replay(path)
