@@ -34,6 +34,10 @@ TTBR_ADDRESS = 0x0000_ffff_ffff_fffe
 ADDRESS_BITS, AP_EL0, AP_READ_ONLY = 0x0000_ffff_ffff_f000, 1 << 6, 1 << 7
 
 
+def say(text: str) -> None:
+    os.write(2, f"atoll: {text}\n".encode())  # gdb's own streams may be caught by a command under way
+
+
 class Ram:
     """The machine's, by physical address."""
 
@@ -149,7 +153,7 @@ class Instances(gdb.Breakpoint):
             try:
                 recorder.started(space_of(Instances.ram, address), register("x4"))
             except Exception as error:
-                print(f"atoll: the recording failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+                say(f"the recording failed: {type(error).__name__}: {error}")
         return False
 
 
@@ -184,7 +188,7 @@ class Snapshots(gdb.Breakpoint):
         try:
             self._death(Deaths.task, Deaths.cause, register(self.time))
         except Exception as error:  # the machine goes on, whatever this tool has got wrong
-            print(f"atoll: a crash could not be written: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            say(f"a crash could not be written: {type(error).__name__}: {error}")
         return False
 
     def _death(self, address: int, cause: int, ticks: int) -> None:
@@ -211,7 +215,7 @@ class Snapshots(gdb.Breakpoint):
         regions = [(lambda page, base=base: space.page(base + page * PAGE), -(-count // PAGE))
                    for base, count in [(r["address"], r["bytes"]) for r in plan["regions"]] + others]
         crash_file.write(path, header, regions)
-        print(f"atoll: {name} died ({header['cause']}): {path}", file=sys.stderr, flush=True)
+        say(f"{name} died ({header['cause']}): {path}")
 
 
 def space_of(ram: Ram, task: int) -> Space:
@@ -260,8 +264,8 @@ def main() -> None:
             if recorder is not None:
                 recorder.stopped()
     except gdb.error as error:
-        if not any(end in str(error) for end in ("Remote connection closed", "disconnected", "not being run")):
-            print(f"atoll: gdb: {error}", file=sys.stderr, flush=True)
+        if not any(end in str(error) for end in ("Remote connection closed", "disconnected", "not being run", "No registers")):
+            say(f"gdb: {error}")
     if recorder is not None:
         recorder.close()
 
