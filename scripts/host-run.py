@@ -22,6 +22,7 @@ import interfaces
 import launch
 import prepare
 import task_plan
+from machine import DISK_SERVICE, NETWORK_SERVICE
 from schemas import InputError, Schemas
 
 OWN_SYSTEM = prepare.ROOT / "tests/host/system.textproto"
@@ -53,7 +54,10 @@ def plan_of(name: str, config: pathlib.Path | None, files: dict) -> tuple[task_p
             kernel.write_bytes(KERNEL)
             files = {"kernel": str(kernel)}
             own = OWN_SYSTEM.read_text()
-            if given or f'"{service}"' not in own and is_device(service):  # before the others, so that it is the first one
+            scope = scope_of(service)
+            if scope == "SCOPE_SYSTEM":
+                own += f"service: {launch.quote(service)}\n"
+            elif given or scope == "SCOPE_DEVICE" and f'"{service}"' not in own:  # before the others, so that it is the first one
                 own = own.replace('kernel: "kernel"', f'kernel: "kernel"\n  device {{ service: "{service}" config: {launch.quote(text)} }}')
             system.write_text(own)
         elif given:
@@ -82,10 +86,11 @@ def recorded_plan(script: pathlib.Path) -> task_plan.TaskPlan | None:
         raise InputError(f"{script}: line 2: {error}") from error
 
 
-def is_device(service: str) -> bool:
+def scope_of(service: str) -> str:
+    """SCOPE_DEVICE is for what a description names as a device."""
     own = Schemas("manifest").read_text("Manifest", prepare.ROOT / "services" / service / "manifest.textproto")
-    return own.scope == own.DESCRIPTOR.fields_by_name["scope"].enum_type.values_by_name["SCOPE_DEVICE"].number \
-        and service not in ("virtio-blk", "virtio-net")
+    scope = own.DESCRIPTOR.fields_by_name["scope"].enum_type.values_by_number[own.scope].name
+    return "SCOPE_VM" if service in (DISK_SERVICE, NETWORK_SERVICE) else scope
 
 
 def play(task: host_task.HostTask, lines, name: str) -> int:
