@@ -52,7 +52,7 @@ constinit std::optional<HostLink> host_link;  // 64 KiB: too much for the stack
 }  // namespace
 
 void ServiceMain(const StartInfo& start) {
-  auto& windows = *reinterpret_cast<DmaTable*>(manifest::kDmaTableAddress.value);
+  auto& windows = *TaskPointer<DmaTable>(manifest::kDmaTableAddress);
   // Open if the machine has the device; tells where its registers begin in their page.
   const auto own = ReadDmaWindow(windows[kOwnDmaWindow]);
   const uint64_t offset = own.has_value() ? own->guest_base % kPageSize : 0;
