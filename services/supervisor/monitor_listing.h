@@ -16,7 +16,8 @@ namespace atoll {
 
 class MonitorListing {
  public:
-  static constexpr size_t kLineBytes = 246;  // at most of a line with a script's prefix; longer ones are cut
+  static constexpr size_t kLineBytes =
+      246;  // at most of a line with a script's prefix; longer ones are cut
 
   constexpr MonitorListing(KernelCalls& kernel, Operations& operations)
       : kernel_(kernel), operations_(operations) {}

@@ -263,7 +263,7 @@ class FakeDevice : public DevicePort {
     return chain;
   }
 
-  std::array<Ring, 3> queues_ = {};
+  std::array<Ring, 6> queues_ = {};
   uint32_t device_sel_ = 0;
   uint32_t driver_sel_ = 0;
   uint32_t queue_sel_ = 0;

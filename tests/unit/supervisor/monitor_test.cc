@@ -362,7 +362,8 @@ TEST(MonitorUser, lists) {
   std::string_view("virtio-console.phoenix.31").copy(last.task.data(), last.task.size() - 1);
   last.sequence = 99'999;
   last.far = 0xffff'ffff'ffff'fff0;
-  for (uint64_t* time : {&last.died, &last.detected, &last.started, &last.first_answer, &last.first_completion}) {
+  for (uint64_t* time :
+       {&last.died, &last.detected, &last.started, &last.first_answer, &last.first_completion}) {
     *time = last.ordered + 1'234'567;
   }
   m.Type("crashes 1\n");
