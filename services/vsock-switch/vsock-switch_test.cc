@@ -451,6 +451,32 @@ TEST(VsockSwitch, a_switch_that_is_given_up_says_so) {
   n.Connect(1, 0);
 }
 
+TEST(VsockSwitch, VSOCK_19_VSOCK_21_the_hosts_port) {
+  Net n(kPorts);
+  n.peers[1] = 0b11;  // may not talk to the host
+  n.Start();
+  n.Connect(0, kHostPort);
+  n.Connect(kHostPort, 2);
+  ASSERT_TRUE(n[1].Send(Header(1, kHostPort, vsock::kOpRequest)));
+  n.RunPort(1);
+  EXPECT_EQ(n[1].TakeOps(), Ops{vsock::kOpReset});
+  ASSERT_TRUE(n[kHostPort].Send(Header(kHostPort, 1, vsock::kOpRequest)));
+  n.RunPort(kHostPort);
+  EXPECT_EQ(n[kHostPort].TakeOps(), Ops{vsock::kOpReset});
+  // Nobody is at the host's end any more: who was connected hears it, and who comes is refused.
+  n[kHostPort].Reset(false);
+  n.RunPort(kHostPort);
+  for (uint32_t i : {0u, 2u}) {
+    EXPECT_EQ(n[i].TakeOps(), Ops{vsock::kOpReset});
+    ASSERT_TRUE(n[i].Send(Header(i, kHostPort, vsock::kOpRequest)));
+    n.RunPort(i);
+    EXPECT_EQ(n[i].TakeOps(), Ops{vsock::kOpReset});
+  }
+  EXPECT_FALSE(n[kHostPort].Take());
+  n[kHostPort].writer->SetDown(false);
+  n.Connect(2, kHostPort);
+}
+
 TEST(VsockSwitch, bad_ports) {
   Net n(1);
   Device device;
