@@ -21,6 +21,7 @@ from google.protobuf.compiler import plugin_pb2  # noqa: E402
 import atoll_schema  # noqa: E402
 import atoll_cpp  # noqa: E402
 import atoll_manual  # noqa: E402
+import atoll_sizes  # noqa: E402
 
 
 def run(data: bytes) -> plugin_pb2.CodeGeneratorResponse:
@@ -32,6 +33,7 @@ def run(data: bytes) -> plugin_pb2.CodeGeneratorResponse:
         schema = atoll_schema.Schema(request, parameters.get("options", "."))
         outputs = {}
         for file in schema.files:
+            atoll_sizes.check(file)
             if "header" in parameters:
                 outputs.update(atoll_cpp.headers(file, parameters["header"]))
         if "manual" in parameters:

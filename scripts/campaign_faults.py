@@ -98,15 +98,20 @@ def plan(services: list[str], kinds: list[str], count: int, seed: int, gap_us: i
     return faults
 
 
-def script(faults: list[Fault], warm_up_us: int, settle_us: int, crashes_every: int) -> str:
-    """The monitor's commands: the faults at their times, and now and then the records of deaths so far."""
+def script(faults: list[Fault], warm_up_us: int, settle_us: int, crashes_every: int,
+           events: list[tuple[int, str]] = ()) -> str:
+    """The monitor's commands: the faults at their times, and now and then the records of deaths so far. `events`: other
+    commands, which must succeed, and their times."""
+    # A fault may come when the service is dead, or its VM off.
+    timed = [(at_us, command, 0) for at_us, command in events] + [(fault.at_us, f"-{fault.command}", fault.number)
+                                                                  for fault in faults]
     lines, now = [f"wait {warm_up_us}us"], 0
-    for fault in faults:
-        if fault.at_us > now:
-            lines.append(f"wait {fault.at_us - now}us")
-        now = fault.at_us
-        lines.append(f"-{fault.command}")  # may come when the service is dead, or its VM off
-        if fault.number % crashes_every == 0:
+    for at_us, command, number in sorted(timed, key=lambda entry: entry[0]):
+        if at_us > now:
+            lines.append(f"wait {at_us - now}us")
+        now = at_us
+        lines.append(command)
+        if number != 0 and number % crashes_every == 0:
             lines.append(f"crashes {2 * crashes_every}")
     return "\n".join([*lines, f"wait {settle_us}us", f"crashes {2 * crashes_every}", ""])
 

@@ -15,6 +15,7 @@ HOST = "10.0.2.2"
 WORK = ("disk", "net", "rtc", "vcpu", "console", "echo", "reset")
 GAP_US, REST_US = 20_000, 300_000
 SETTLE_US = 3_000_000
+PRESSED_VM = "left"
 # From the left guest's `boot` on, which it says when the right one can be reached, until both work.
 BOOT_US = 4_000_000
 FIRST_LINES = 'expect left "oracle: left.boot ok" within 900s\nwait 3s\n'

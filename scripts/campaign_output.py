@@ -90,9 +90,15 @@ def _add(output: Output, vm: str, report: str) -> None:
         output.lost.append(f"{vm}.{found['oracle']}: {found['lost']}")
 
 
-def problems(output: Output, expected: dict[str, list[str]], frame_deaths: int) -> list[str]:
-    """What was lost. `frame_deaths`: deaths of services that copy frames; each may cost or double the one in its hands."""
+def problems(output: Output, expected: dict[str, list[str]], frame_deaths: int,
+             wanted: dict[tuple[str, str], dict[str, int]] | None = None) -> list[str]:
+    """What was lost. `frame_deaths`: deaths of services that copy frames; each may cost or double the one in its hands.
+    `wanted`: numbers that (VM, oracle) must have counted."""
     found = list(output.lost)
+    for (vm, oracle), numbers in (wanted or {}).items():
+        counted = [end.numbers.get(name) for end in output.ends.get((vm, oracle), []) for name in numbers]
+        if counted and counted != list(numbers.values()):
+            found.append(f"{vm}.{oracle}: counted {counted} of {numbers}")
     found += [f"the console printed what no guest did: {text[:120]!r}" for text in output.broken]
     for vm, oracles in expected.items():
         for oracle in oracles:

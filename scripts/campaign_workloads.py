@@ -9,11 +9,17 @@ import prepare
 
 # Of the bare-metal oracle (guests/oracle): what each kind of work uses of a VM's services, and of the machine's.
 VM_SERVICES = {"disk": ["virtio-blk"], "net": ["virtio-net"], "uart": ["pl011"], "console": ["pl011"], "rtc": ["pl031"],
-               "gic": ["vgic"], "vcpu": ["vmm"], "reset": []}
-SYSTEM_SERVICES = {"disk": [], "net": ["vswitch"], "console": ["console"]}
+               "gic": ["vgic"], "vcpu": ["vmm"], "reset": [], "rng": ["virtio-rng"], "ports": ["virtio-console"],
+               "vsock": ["virtio-vsock"], "wdog": ["sp805"], "gpio": ["pl061"]}
+SYSTEM_SERVICES = {"disk": [], "net": ["vswitch"], "console": ["console"], "ports": ["port-switch"], "vsock": ["vsock-switch"]}
 WORK = tuple(VM_SERVICES)
-REPORTING_ORDER = ("disk", "net", "uart", "rtc", "gic", "vcpu", "console")
+DEVICES = ("rng", "ports", "vsock", "wdog", "gpio")  # work with devices that a VM has only if its description says so
+IN_SLOTS = ("disk", "net", *DEVICES)  # of virtio slots, in this order
+REPORTING_ORDER = (*IN_SLOTS, "uart", "rtc", "gic", "vcpu", "console")
+WITH_PEER = ("net", "vsock")          # work that takes two VMs
+PRESS_EVERY_US = 3_000_000            # of the power button; what comes within two seconds is one press
 BARE_VMS = ("left", "right")
+PRESSED_VM = "left"
 RESETTING_VM = "phoenix"
 MEMORY_MIB, DISK_MIB = 16, 2
 GAP_US, REST_US = 10_000, 300_000  # between two faults; between two of one service
@@ -44,6 +50,7 @@ class Workload:
     services: list[str]       # tasks that may be hit
     expected: dict[str, list[str]]  # of each VM: the oracles that must say ok at the end, in that order
     machine_disk: machine_devices.Disk | None = None
+    numbers: dict[tuple[str, str], dict[str, int]] = dataclasses.field(default_factory=dict)  # that (VM, oracle) must report
     listener: str = ""        # VM whose oracle listens to the console, until it is told to end
     types: bool = False       # ... and prints what is typed there
     forwards: list[machine_devices.Forward] = dataclasses.field(default_factory=list)
@@ -59,15 +66,17 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
     milliseconds = duration_us // 1000
     text, services, expected = f"heartbeat_ms: {campaign_faults.HEARTBEAT_MS}\n", [], {}
     # One is enough for work that no peer and no neighbour has to do with.
-    vms = () if not kinds else BARE_VMS[:1] if (options.until_key or options.alone) and "net" not in kinds else BARE_VMS
+    alone = (options.until_key or options.alone) and not set(kinds) & set(WITH_PEER)
+    vms = () if not kinds else BARE_VMS[:1] if alone else BARE_VMS
     for index, vm in enumerate(vms):
-        line = (f"name={vm} work={','.join(kinds)} ms={milliseconds} pause={options.pause_us} peer={1 - index} "
+        line = (f"name={vm} work={','.join(kinds)} ms={milliseconds} pause={options.pause_us} "
+                f"own={index} peer={index if alone else 1 - index} "
                 f"depth={options.depth} span={options.span}{' until=key' if options.until_key else ''}")
         content = (f"physical {{ first_mib: {DISK_MIB * index} mib: {DISK_MIB} }}" if options.machine_disk
                    else f"zero_mib: {DISK_MIB}")
-        devices = (f"disk {{ {content} }} " if "disk" in kinds else "") + ("network { } " if "net" in kinds else "")
+        devices = device_texts(kinds, content, loop=alone)
         if index == 0:
-            more, tasks = further_devices(options, vm, ("disk" in kinds) + ("net" in kinds))
+            more, tasks = further_devices(options, vm, sum(kind in IN_SLOTS for kind in kinds))
             devices += more
             services += tasks
         text += (f'vm {{ name: "{vm}" vcpus: 2 memory_mib: {MEMORY_MIB} kernel: "guest" command_line: "{line}" '
@@ -95,6 +104,19 @@ def make_disk(mib: int) -> machine_devices.Disk:
     return machine_devices.Disk(str(path))
 
 
+def device_texts(kinds: list[str], disk: str, loop: bool) -> str:
+    """Text of a description for what the work needs. `loop`: a port's other end is the port itself, not another VM's."""
+    texts = {"disk": f"disk {{ {disk} }} ", "net": "network { } ",
+             "ports": f"""device {{ service: "virtio-console" config: "port {{ name: 'link'{' loop: true' if loop else ''} }}" }} """}
+    texts |= {kind: f'device {{ service: "{VM_SERVICES[kind][0]}" }} ' for kind in ("rng", "vsock", "wdog", "gpio")}
+    return "".join(texts[kind] for kind in IN_SLOTS if kind in kinds)
+
+
+def presses(vm: str, duration_us: int) -> list[tuple[int, str]]:
+    """When, in microseconds after the script's first wait, and how the power button of a VM is pressed."""
+    return [(at, f"vm poweroff {vm}") for at in range(0, max(1, duration_us), PRESS_EVERY_US)]
+
+
 def further_devices(options: Options, vm: str, first_slot: int) -> tuple[str, list[str]]:
     """Text of a description for them, and their tasks."""
     named = [device.partition(":")[::2] for device in options.devices]
@@ -105,13 +127,14 @@ def further_devices(options: Options, vm: str, first_slot: int) -> tuple[str, li
 def service_names(vm: str, kinds: list[str]) -> list[str]:
     """Tasks of a VM that this work uses, devices with their virtio slots."""
     names = dict.fromkeys(name for kind in kinds for name in VM_SERVICES[kind])
-    slots = [name for name in ("virtio-blk", "virtio-net") if name in names]
+    slots = [VM_SERVICES[kind][0] for kind in IN_SLOTS if kind in kinds]
     return [f"{name}.{vm}" + (f".{slots.index(name)}" if name in slots else "") for name in names]
 
 
 # What a guest does while one of its services is stepped, so that it steps through that.
 SWEEP_WORK = {"virtio-blk": "disk", "virtio-net": "net", "vswitch": "net", "pl011": "uart", "console": "console",
-              "pl031": "rtc", "vgic": "gic", "vmm": "vcpu", "blk-driver": "disk"}
+              "pl031": "rtc", "vgic": "gic", "vmm": "vcpu", "blk-driver": "disk", "virtio-rng": "rng", "virtio-console": "ports",
+              "port-switch": "ports", "virtio-vsock": "vsock", "vsock-switch": "vsock", "sp805": "wdog", "pl061": "gpio"}
 
 
 def chosen(services: list[str], patterns: list[str]) -> list[str]:

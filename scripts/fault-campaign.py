@@ -63,7 +63,8 @@ def make_parser() -> argparse.ArgumentParser:
                         "(default fail-stop)")
     parser.add_argument("--workload", metavar="LIST", default="",
                         help=f"of {', '.join(campaign_workloads.WORK)}, with Linux guests of {', '.join(campaign_linux.WORK)} "
-                        "(echo not with --icount); all by default")
+                        f"(echo not with --icount); devices: {', '.join(campaign_workloads.DEVICES)}; everyday (the default): "
+                        "all others; all")
     parser.add_argument("--guests", choices=("bare", "linux"), default="bare", help="bare-metal guests, which boot at "
                         "once, or Debian's (default bare)")
     parser.add_argument("--device", metavar="NAME[:CONFIG]", action="append", default=[], help="one more device of the first "
@@ -95,9 +96,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 def names(parser: argparse.ArgumentParser, option: str, text: str, known) -> list[str]:
     groups = {"fail-stop": campaign_faults.FAIL_STOP, "corruption": campaign_faults.CORRUPTIONS}
+    if option == "--workload":
+        devices = [name for name in known if name in campaign_workloads.DEVICES]
+        groups = {"all": known, "devices": devices, "everyday": [name for name in known if name not in devices]}
     found = []
     for name in filter(None, text.split(",")):
-        found += groups[name] if option == "--faults" and name in groups else [name]
+        found += groups.get(name, [name])
     for name in found:
         if name not in known:
             parser.error(f"{option}: {name} is none of {', '.join(known)}")
@@ -150,7 +154,7 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         return make_sweep(parser, arguments)
     guests = campaign_linux if arguments.guests == "linux" else campaign_workloads
     known = [name for name in guests.WORK if name != campaign_output.ECHO or not arguments.icount]  # nobody types then
-    work = names(parser, "--workload", arguments.workload or ",".join(known), known)
+    work = names(parser, "--workload", arguments.workload or "everyday", known)
     kinds = names(parser, "--faults", arguments.faults, campaign_faults.KINDS)
     corruptions = [kind for kind in kinds if campaign_faults.KINDS[kind].corruption]
     if corruptions:
@@ -175,7 +179,10 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     faults = campaign_faults.plan(services, kinds, arguments.count, arguments.seed, gap, rest, patience)
     length = WARM_UP_US + int(campaign_faults.duration_us(faults, patience) * (1 + (SLACK_SHARE if arguments.icount else REAL_SLACK_SHARE))) + SLACK_US + guests.BOOT_US
     workload = guests.describe(work, length, options)
-    script = guests.first_lines(work) + campaign_faults.script(faults, WARM_UP_US, guests.SETTLE_US, CRASHES_EVERY)
+    presses = campaign_workloads.presses(guests.PRESSED_VM, faults[-1].at_us) if "gpio" in work else []
+    for vm in workload.expected if presses else ():
+        workload.numbers[vm, "gpio"] = {"edges": 2 * len(presses) if vm == guests.PRESSED_VM else 0}
+    script = guests.first_lines(work) + campaign_faults.script(faults, WARM_UP_US, guests.SETTLE_US, CRASHES_EVERY, presses)
     return Campaign(faults, workload, script, (length + guests.SETTLE_US) / 1e6)
 
 
@@ -238,7 +245,7 @@ def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: 
     orders = campaign_report.orders(output.monitor, campaign.faults)
     unordered = campaign_report.match(deaths, campaign.faults, orders)
     frames = sum(death.service.split(".")[0] in campaign_report.FRAME_SERVICES for death in deaths)
-    problems = campaign_output.problems(output, campaign.workload.expected, frames) + keyboard.problems(output)
+    problems = campaign_output.problems(output, campaign.workload.expected, frames, campaign.workload.numbers) + keyboard.problems(output)
     refusals = campaign_report.refused(output.monitor, campaign.faults)
     problems += [f"was not noticed: {fault.command}" for fault in
                  campaign_report.unnoticed(campaign.faults, deaths, refusals, orders)]

@@ -3,7 +3,7 @@
 namespace oracle {
 namespace {
 
-inline constexpr uint32_t kSlots = 4;
+inline constexpr uint32_t kSlots = 8;
 inline constexpr uint32_t kInterruptStatus = 0x60, kInterruptAck = 0x64;  // VIRTIO 1.2, 4.2.2
 Device* devices[kSlots];
 volatile bool noted[kSlots];
@@ -15,12 +15,15 @@ void OnInterrupt(uint32_t intid) {
   }
   const uint32_t slot = intid - bare::kVirtioIntid;
   if (slot >= kSlots) return;
-  const uintptr_t base = bare::kVirtio + slot * uintptr_t{0x1000};
-  bare::Store32(base + kInterruptAck, bare::Load32(base + kInterruptStatus));
+  devices[slot]->Acknowledge(bare::kVirtio + slot * uintptr_t{0x1000});
   noted[slot] = true;
 }
 
 }  // namespace
+
+void Device::Acknowledge(uintptr_t base) {
+  bare::Store32(base + kInterruptAck, bare::Load32(base + kInterruptStatus));
+}
 
 void StartEvents() {
   bare::InitializeGic();

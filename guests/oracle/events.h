@@ -13,10 +13,12 @@ inline uint64_t Ticks(uint64_t microseconds) {
   return microseconds * (BARE_READ("cntfrq_el0") / 1000) / 1000;
 }
 
-// Whoever has a virtio device.
+// Whoever has the device of a virtio slot.
 class Device {
  public:
-  // After an interrupt of its slot, with interrupts masked.
+  // In the interrupt's handler: the device at `base` takes its interrupt back, here as virtio devices do.
+  virtual void Acknowledge(uintptr_t base);
+  // Later, with interrupts masked.
   virtual void OnInterrupt() = 0;
 
  protected:

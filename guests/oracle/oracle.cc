@@ -1,21 +1,28 @@
 // A guest that knows what every answer of its devices must be, and says so if one is another. Its command line:
 //   name=VM        heads its reports
-//   work=A,B,..    of disk, net, uart, console, rtc, gic, vcpu; or `reset`: the VM resets `lives` times
+//   work=A,B,..    of disk, net, rng, ports, vsock, wdog, gpio, uart, console, rtc, gic, vcpu; or `reset`: the VM resets
+//                  `lives` times. Devices of the first seven are in virtio slots, in this order
 //   ms=N           for so long, then it reports and turns itself off; or sooner:
 //   until=key      ... when a `q` is typed, or the peer says that it ends
 //   then=reset     ... instead of turning itself off it resets
 //   patience=N     milliseconds until something is taken for lost
 //   pause=N        microseconds between two rounds
 //   depth=N span=N requests at a time, and sectors of one, of the disk; depth 1: write and read back
-//   peer=N         number of the VM that frames go to
+//   peer=N         number of the VM that frames and streams go to
+//   own=N          number of this one; the peer's: what is sent comes back
 //   frames=answer  it only answers the peer's, which may begin anew
 //   lives=N        with work=reset: how often it resets
 #include <algorithm>
 
 #include "guests/oracle/disk.h"
+#include "guests/oracle/gpio.h"
 #include "guests/oracle/life.h"
 #include "guests/oracle/machine.h"
 #include "guests/oracle/network.h"
+#include "guests/oracle/ports.h"
+#include "guests/oracle/rng.h"
+#include "guests/oracle/sockets.h"
+#include "guests/oracle/watchdog.h"
 
 namespace oracle {
 namespace {
@@ -23,6 +30,7 @@ namespace {
 inline constexpr uint32_t kDiskSlot = 0;
 inline constexpr uint32_t kRequestsPerRound = 12;
 inline constexpr uint32_t kFramesPerRound = 6;
+inline constexpr uint32_t kSentPerRound = 4;
 inline constexpr uint32_t kRoundsPerLine = 16;
 inline constexpr uint64_t kSystemReset = 0x8400'0009;  // PSCI 1.1 (DEN0022)
 
@@ -32,6 +40,11 @@ constinit UartOracle uart(3);
 constinit ConsoleOracle console;
 constinit RtcOracle rtc;
 constinit GicOracle gic(4);
+constinit RngOracle rng(5);
+constinit PortOracle ports(6);
+constinit SocketOracle sockets(7);
+constinit WatchdogOracle watchdog;
+constinit GpioOracle gpio(8);
 constinit PowerOracle power;
 
 void Idle(uint64_t microseconds) {
@@ -101,12 +114,17 @@ class Work {
         end_(bare::Counter() + Ticks(line.Number("ms", 1000) * 1000)),
         until_key_(line.Word("until") == "key"),
         follows_(line.Word("frames") == "answer") {
-    if (Has("disk")) has_disk_ = disk.Start(kDiskSlot);
-    if (Has("net")) {
-      const auto peer = static_cast<uint32_t>(line.Number("peer", 1));
-      has_network_ = network.Start(Has("disk") ? kDiskSlot + 1 : kDiskSlot, peer);
-    }
+    const auto peer = static_cast<uint32_t>(line.Number("peer", 1));
+    const auto own = static_cast<uint32_t>(line.Number("own", 0));
+    uint32_t slot = kDiskSlot;
+    if (Has("disk")) has_disk_ = disk.Start(slot++);
+    if (Has("net")) has_network_ = network.Start(slot++, peer);
     if (follows_) network.Follow();
+    if (Has("rng")) has_rng_ = rng.Start(slot++);
+    if (Has("ports")) has_ports_ = ports.Start(slot++, own, peer);
+    if (Has("vsock")) has_sockets_ = sockets.Start(slot++);
+    if (Has("wdog")) watchdog.Start(slot++);
+    if (Has("gpio")) gpio.Start(slot++);
     if (Has("rtc")) rtc.Start();
   }
 
@@ -117,6 +135,11 @@ class Work {
     }
     if (has_disk_) disk.Finish();
     if (has_network_) network.Finish();
+    if (has_rng_) rng.Finish();
+    if (has_ports_) ports.Finish();
+    if (has_sockets_) sockets.Finish();
+    if (Has("wdog")) watchdog.Finish();
+    if (Has("gpio")) gpio.Finish();
     if (Has("uart")) uart.Finish();
     if (Has("rtc")) rtc.Finish();
     if (Has("gic")) gic.Finish();
@@ -133,7 +156,9 @@ class Work {
   }
 
   bool IsToldToEnd() const {
-    return until_key_ && (uart.IsTyped('q') || (has_network_ && network.peer_ended()));
+    return until_key_ &&
+           (uart.IsTyped('q') || (has_network_ && network.peer_ended()) ||
+            (has_ports_ && ports.peer_ended()) || (has_sockets_ && sockets.peer_ended()));
   }
 
   template <typename Oracle, typename Action>
@@ -156,6 +181,15 @@ class Work {
     } else if (has_disk_) {
       Timed(disk, [&] { disk.Round(kRequestsPerRound, depth_, span_); });
     }
+    if (has_rng_) Timed(rng, [&] { rng.Round(depth_ == 1 ? 1 : kSentPerRound); });
+    if (has_ports_) {
+      Timed(ports, [&] { depth_ == 1 ? ports.SendAndWait() : ports.Send(kSentPerRound); });
+    }
+    if (has_sockets_) {
+      Timed(sockets, [&] { depth_ == 1 ? sockets.SendAndWait() : sockets.Send(kSentPerRound); });
+    }
+    if (Has("wdog")) Timed(watchdog, [] { watchdog.Round(); });
+    if (Has("gpio")) Timed(gpio, [] { gpio.Round(); });
     if (Has("uart")) Timed(uart, [] { uart.Round(); });
     if (Has("rtc")) Timed(rtc, [] { rtc.Round(); });
     if (Has("gic")) Timed(gic, [] { gic.Round(); });
@@ -168,7 +202,8 @@ class Work {
   uint32_t depth_, span_;
   uint64_t end_;
   bool until_key_, follows_;
-  bool has_disk_ = false, has_network_ = false;
+  bool has_disk_ = false, has_network_ = false, has_rng_ = false, has_ports_ = false,
+       has_sockets_ = false;
 };
 
 }  // namespace

@@ -13,7 +13,7 @@ uint64_t AddressOf(const volatile T& object) {
 
 class Transport {
  public:
-  static constexpr uint32_t kBlock = 2, kNetwork = 1;
+  static constexpr uint32_t kNetwork = 1, kBlock = 2, kConsole = 3, kEntropy = 4, kSocket = 19;
 
   explicit constexpr Transport(uint32_t slot) : base_(bare::kVirtio + slot * uintptr_t{0x1000}) {}
 

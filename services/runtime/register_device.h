@@ -158,12 +158,12 @@ class RegisterDevice : public MmioDevice {
       Count(kRepeated);
       return 0;
     }
+    if (entry.mode == RegisterMode::kReadOnly) return 0;
     State& state = state_.Change();
     const uint32_t held = entry.field != nullptr ? state.*entry.field : 0;
     const uint32_t stored =
         table.Stored(index, access, entry.mode == RegisterMode::kOneClears ? 0 : held);
     const uint32_t value = entry.mode == RegisterMode::kOneClears ? held & ~stored : stored;
-    if (entry.mode == RegisterMode::kReadOnly) return 0;
     if (entry.field != nullptr) state.*entry.field = value;
     if (entry.on.write != nullptr) (self().*entry.on.write)(value);
     state_.Commit(access.token);  // before anybody sees a consequence

@@ -29,7 +29,9 @@ class VirtioRng final : public virtio::Device<kVirtioRng, virtio::NoConfigSpace,
       : Device(surroundings),
         cpu_(virtio_rng_manifest::kVm),
         clock_(surroundings.peers.Memory(virtio_rng_manifest::kRtcAddress,
-                                         virtio_rng_manifest::kRtcBytes)) {}
+                                         virtio_rng_manifest::kRtcBytes)) {
+    NameCounter(kCpuWords, "cpu_words");
+  }
 
   virtio::Handled OnRequest(uint32_t, virtio::Request& request) override {
     // A buffer that the device may read is no entropy request: it goes back as it is.
@@ -43,17 +45,20 @@ class VirtioRng final : public virtio::Device<kVirtioRng, virtio::NoConfigSpace,
   VirtioRngState StateAfterReset() const override { return state(); }
 
  private:
+  static constexpr size_t kCpuWords = kFirstCounter;  // that the CPU's generator gave
+
   // The key that follows is in the journal when this returns.
   ChaCha20Stream NextStream() {
     VirtioRngState& state = ChangeState();
     if (state.seeded == 0)
       MixRandom(state.key, std::as_bytes(std::span(surroundings().start.seed)));
     state.seeded = 1;
+    std::array<uint64_t, 4> drawn;
+    for (uint64_t& word : drawn) word = cpu_.Next();
+    Count(kCpuWords, std::ranges::count_if(drawn, [](uint64_t word) { return word != 0; }));
     // The first word of the machine's PL031 is the time of day.
-    const std::array<uint64_t, 4> drawn = {
-        cpu_.Next() ^ surroundings().counter.Ticks(),
-        cpu_.Next() ^ *reinterpret_cast<const volatile uint32_t*>(clock_.data()), cpu_.Next(),
-        cpu_.Next()};
+    drawn[0] ^= surroundings().counter.Ticks();
+    drawn[1] ^= *reinterpret_cast<const volatile uint32_t*>(clock_.data());
     MixRandom(state.key, std::as_bytes(std::span(drawn)));
     ChaCha20Stream stream = NextRandom(state.key);
     CommitState();

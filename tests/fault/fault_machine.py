@@ -21,6 +21,7 @@ def arguments_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--build", required=True, help="native build folder")
     parser.add_argument("--timeout", type=float, default=150)
     parser.add_argument("--cpus", type=int, default=1, help="of the machine")
+    parser.add_argument("--cpu", default="neoverse-n1")
     parser.add_argument("--no-icount", dest="icount", action="store_false", help="in real time")
     return parser
 
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace, system: str, guests: dict[str, str], scri
 
     try:
         options = launch.Options(files={name: str(launch.TARGET / path) for name, path in guests.items()},
-                                 icount=arguments.icount, machine_cpus=arguments.cpus,
+                                 icount=arguments.icount, cpu=arguments.cpu, machine_cpus=arguments.cpus,
                                  services=[(ROOT / "tests/fault", launch.TARGET / "tests/fault")])
         with launch.Machine(options) as machine:
             description = machine.folder / "system.textproto"

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "tests/unit/device/register_machine.h"
 
 namespace atoll {
@@ -76,6 +79,16 @@ TEST(RegisterDevice, AccessesOfAllWidthsAndPlaces) {
   m.Store(0x800, 4, 3);
   EXPECT_EQ(m.Read("ID"), 0xe66u);
   EXPECT_EQ(m.Read("TURN"), 0u);
+}
+
+TEST(RegisterDevice, StoresThatNoRegisterTakesLeaveTheJournalAlone) {
+  EggMachine m;
+  const std::vector<std::byte> before(m.journal().begin(), m.journal().end());
+  m.Write("ID", 3);
+  m.Write("LEFT", 3);
+  m.Store(0x800, 4, 3);
+  m.device().OnSignals(8);  // a peer's, after which changes count
+  EXPECT_TRUE(std::ranges::equal(before, m.journal()));
 }
 
 TEST(RegisterDevice, TimerLineAndPeers) {

@@ -134,6 +134,22 @@ class Refused(unittest.TestCase):
         self.refuse(BUFFER_SERVICE + "message Ask { Inner inner = 1; }\nmessage Inner { bytes b = 1; }\n" + ANSWER,
                     "a.proto: message Inner: field b", kind="buffers")
 
+    def test_message_larger_than_the_page_names_the_field_and_by_how_much(self):
+        # 2 bytes of length and 1 of tag; "small" has 2 + 1 + 7.
+        self.refuse(BUFFER_SERVICE + "message Ask { string small = 1; bytes large = 2; }\n" + ANSWER,
+                    "a.proto: message Ask: field large", "4090 bytes", "max_size:4087", "4099", "4096", "by 3 bytes", "a.options",
+                    "rpc Do", kind="buffers", options="Ask.small max_size:8\nAsk.large max_size:4087\n")
+
+    def test_inner_message_that_is_too_large(self):
+        self.refuse(BUFFER_SERVICE + "message Ask { uint32 x = 1; repeated Inner many = 2; }\nmessage Inner { bytes b = 1; }\n" + ANSWER,
+                    "a.proto: message Ask: field many", "max_count:9", kind="buffers",
+                    options="Ask.many max_count:9\nInner.b max_size:500\n")
+
+    def test_reply_that_is_too_large(self):
+        self.refuse("service S { option (interface) = 9; rpc Do(Ask) returns (Answer); }\nmessage Ask {}\n"
+                    "message Answer { repeated uint64 words = 1; }\n", "message Answer: field words", "max_count:500",
+                    kind="buffers", options="Answer.words max_count:500\n")
+
     def test_message_containing_itself(self):
         self.refuse(BUFFER_SERVICE + "message Ask { Ask inner = 1; }\n" + ANSWER, "a.proto: message Ask", "itself",
                     kind="buffers")
@@ -156,6 +172,11 @@ class Accepted(unittest.TestCase):
                                        kind="buffers", options="# bounds\natoll.*.name max_size:8\n")
         self.assertEqual((status, message), (0, ""))
         self.assertIn("atoll_Ask_size <= abi::kIpcBytes", outputs["a.atoll.h"])
+
+    def test_message_as_large_as_the_page(self):
+        status, message, _ = run({"a.proto": BUFFER_SERVICE + "message Ask { bytes b = 1; oneof o { uint32 x = 2; uint64 y = 3; } }\n"
+                                  + ANSWER}, kind="buffers", options="Ask.b max_size:4082\n")
+        self.assertEqual((status, message), (0, ""))
 
     def test_register_header_needs_no_nanopb(self):
         status, _, outputs = run({"a.proto": SERVICE + "message Ask { uint32 x = 1; }\n" + ANSWER})
