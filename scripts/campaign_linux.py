@@ -12,7 +12,7 @@ from images import cpio, make_disk
 
 VMS = {"left": "10.0.2.15", "right": "10.0.2.16"}
 HOST = "10.0.2.2"
-WORK = ("disk", "net", "rtc", "vcpu", "console", "echo", "reset")
+WORK = ("disk", "net", "rtc", "vcpu", "console", "echo", "reset", *campaign_workloads.DEVICES)
 GAP_US, REST_US = 20_000, 300_000
 SETTLE_US = 3_000_000
 PRESSED_VM = "left"
@@ -26,8 +26,10 @@ LONGER, LONGER_S = 6, 300
 PORT, END_PORT, OUTSIDE_PORT = 5000, 4999, 5010
 STREAMS = 2  # of oracle_stream, each with a port of its own
 DISK_MIB, MEMORY_MIB = 64, 192
-PROGRAMS = ("oracle_disk", "oracle_stream", "oracle_machine")
-WORK_OF = {"disk": "disk", "net": "stream", "rtc": "rtc", "vcpu": "vcpu", "console": "console"}
+PROGRAMS = ("oracle_disk", "oracle_stream", "oracle_machine", "oracle_devices")
+WORK_OF = {"disk": "disk", "net": "stream", "rtc": "rtc", "vcpu": "vcpu", "console": "console",
+           **{name: name for name in campaign_workloads.DEVICES}}
+FIRST_CID = 3  # of the first VM that has sockets
 LISTENER = "left"  # has the keyboard
 FOLDER = launch.BUILD / "campaign"
 EXECUTABLE, REGULAR, DIRECTORY = 0o100755, 0o100644, 0o040755
@@ -47,12 +49,17 @@ def programs() -> list[tuple[str, int, bytes]]:
     return entries
 
 
-def exercise_loop(vm: str, command: str, seconds: int) -> str:
+def exercise_names(options: Options) -> list[str]:
+    """As their oracles report."""
+    return [f"exercise{number}" for number in range(1, len(options.exercises) + 1)]
+
+
+def exercise_loop(vm: str, name: str, command: str, seconds: int) -> str:
     """The user's command, which is to succeed each time, until the time is over."""
     return (f"end=$(($(cut -d. -f1 /proc/uptime) + {seconds})); n=0; bad=0; "
-            f"while [ $(cut -d. -f1 /proc/uptime) -lt $end ] && [ ! -e /tmp/stop ]; do if ( {command} ) >/tmp/exercise 2>&1; then n=$((n + 1)); "
-            f"else bad=$((bad + 1)); fi; done; if [ $bad = 0 ] && [ $n -gt 0 ]; then echo \"oracle: {vm}.exercise ok $n\"; "
-            f"else echo \"oracle: {vm}.exercise lost $bad\"; fi")
+            f"while [ $(cut -d. -f1 /proc/uptime) -lt $end ] && [ ! -e /tmp/stop ]; do if ( {command} ) >/tmp/{name} 2>&1; then n=$((n + 1)); "
+            f"else bad=$((bad + 1)); fi; done; if [ $bad = 0 ] && [ $n -gt 0 ]; then echo \"oracle: {vm}.{name} ok $n\"; "
+            f"else echo \"oracle: {vm}.{name} lost $bad\"; fi")
 
 
 def free_ports() -> int:
@@ -70,7 +77,7 @@ def free_ports() -> int:
                 pass
 
 
-def batch(vm: str, work: list[str], seconds: int, listens: bool, outside: int, exercise: str = "") -> str:
+def batch(vm: str, work: list[str], seconds: int, listens: bool, outside: int, exercises: dict[str, str]) -> str:
     """What the guest does after it has booted. `listens`: one of them is told when to end, and tells the other. `outside`:
     a port of the host's by which the left guest reaches the right one; 0: none."""
     commands = ["pids="]
@@ -102,12 +109,18 @@ def batch(vm: str, work: list[str], seconds: int, listens: bool, outside: int, e
               f"ping -c 1 -W 1 {HOST} >/dev/null && n=$((n + 1)); done; "
               f'if [ $n -gt 0 ] && ping -c 9 -W 2 {HOST} >/dev/null; then echo "oracle: {vm}.uplink ok $n"; '
               f'else echo "oracle: {vm}.uplink lost $n"; fi)')
-    if exercise:
-        start(f"({exercise_loop(vm, exercise, seconds)})")
+    for name, command in exercises.items():
+        start(f"({exercise_loop(vm, name, command, seconds)})")
+    if "vsock" in work:
+        start(f"./oracle_stream {vm}.vsock {seconds} {PORT} vsock {FIRST_CID if vm != 'left' else ''}")
+    for name in ("rng", "ports", "wdog", "gpio"):
+        if name in work:
+            start(f"./oracle_devices {vm} {seconds} {name}")
     for name in ("rtc", "vcpu", "console"):
         if name in work:
             start(f"./oracle_machine {vm} {seconds} {name}")
-    return "\n".join(["cd /batch", *commands, "wait $pids", f"echo 'oracle: {vm}.end ok 1'", "echo 'oracle: bye'", ""])
+    # init tells this shell of the power button.
+    return "\n".join(["trap '' TERM", "cd /batch", *commands, "wait $pids", f"echo 'oracle: {vm}.end ok 1'", "echo 'oracle: bye'", ""])
 
 
 def first_lines(work: list[str]) -> str:
@@ -132,7 +145,8 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
     for index, (vm, address) in enumerate(VMS.items()):
         initrd = FOLDER / f"{vm}.cpio"
         if duration_us != 0:
-            script = batch(vm, work, seconds, listens, outside, options.exercise if index == 0 else "")
+            exercises = dict(zip(exercise_names(options), options.exercises))
+            script = batch(vm, work, seconds, listens, outside, exercises if index == 0 else {})
             entries = [("batch", DIRECTORY, b""), ("batch/script", REGULAR, script.encode()),
                        ("batch/marker", REGULAR, f"atoll-campaign-{vm}\n".encode()), *programs()]
             initrd.write_bytes(pathlib.Path(images["initramfs"]).read_bytes() + cpio(entries))
@@ -141,17 +155,19 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         if options.icount:
             files["disk"] = images["disk"]
             disk = f"zero_mib: {DISK_MIB}" if vm == "left" else 'file: "disk"'
-        more = ""
+        kinds = [name for name in campaign_workloads.DEVICES if name in work]
+        more = campaign_workloads.device_texts(kinds, "", loop=False)
+        services += [f"{campaign_workloads.VM_SERVICES[kind][0]}.{vm}.{2 + slot}" for slot, kind in enumerate(kinds)]
         if index == 0:
-            more, tasks = campaign_workloads.further_devices(options, vm, 2)
-            services += tasks
+            text_of, tasks = campaign_workloads.further_devices(options, vm, 2 + len(kinds))
+            more, services = more + text_of, services + tasks
         text += (f'vm {{ name: "{vm}" vcpus: 2 memory_mib: {MEMORY_MIB} kernel: "linux" initrd: "{vm}.cpio" '
                  f'command_line: "console=ttyAMA0 atoll.address={address}/24" disk {{ {disk} }} network {{ }} {more}}}\n')
         services += [f"{name}.{vm}" for name in ("vmm", "vgic", "pl011", "pl031")]
         services += [f"virtio-blk.{vm}.0", f"virtio-net.{vm}.1"]
         expected[vm] = ["boot", *(WORK_OF[name] for name in WORK_OF if name in work), *(["uplink"] if "net" in work else []),
                         *(["outside"] if outside else []),
-                        *(["exercise"] if options.exercise and index == 0 else []), "end"]
+                        *(exercise_names(options) if index == 0 else []), "end"]
     if listens:
         expected[LISTENER].insert(1, "echo")
     if "reset" in work:
@@ -160,6 +176,8 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         files |= reset.files
         services += [name for name in reset.services if campaign_workloads.RESETTING_VM in name]
         expected |= reset.expected
+    services += [name for kind in campaign_workloads.DEVICES if kind in work
+                 for name in campaign_workloads.SYSTEM_SERVICES.get(kind, [])]
     services += ["vswitch", "net-driver", "console", "supervisor"] + ([] if options.icount else ["blk-driver"])
     disk = None if options.icount else machine_devices.Disk(str(machine_disk))
     forwards = [machine_devices.Forward(outside + i, VMS["right"], OUTSIDE_PORT + i) for i in range(STREAMS) if outside]

@@ -39,7 +39,7 @@ class Options:
     alone: bool = False       # one VM, if its work needs no peer: no other takes turns on the CPU
     icount: bool = False      # nothing of the host's
     devices: tuple[str, ...] = ()  # further ones of the first VM: NAME or NAME:CONFIG
-    exercise: str = ""        # of a Linux guest: a command that uses them, again and again
+    exercises: tuple[str, ...] = ()  # of a Linux guest: commands that use them, again and again
     machine_disk: bool = False  # a part of it is each VM's disk
 
 
@@ -56,8 +56,9 @@ class Workload:
     forwards: list[machine_devices.Forward] = dataclasses.field(default_factory=list)
 
 
-def first_lines(_: list[str]) -> str:
-    return ""
+def first_lines(work: list[str]) -> str:
+    """Of the script: a button is pressed when somebody looks."""
+    return f'expect {PRESSED_VM} "oracle: {PRESSED_VM}.gpio line 0"\n' if "gpio" in work else ""
 
 
 def describe(work: list[str], duration_us: int, options: Options) -> Workload:

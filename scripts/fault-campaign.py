@@ -69,8 +69,8 @@ def make_parser() -> argparse.ArgumentParser:
                         "once, or Debian's (default bare)")
     parser.add_argument("--device", metavar="NAME[:CONFIG]", action="append", default=[], help="one more device of the first "
                         "VM, whose service may be hit, too (repeatable)")
-    parser.add_argument("--exercise", metavar="COMMAND", default="", help="with --guests linux: a command that the first "
-                        "guest runs again and again, and that has to succeed each time")
+    parser.add_argument("--exercise", metavar="COMMAND", action="append", default=[], help="with --guests linux: a command that "
+                        "the first guest runs again and again, and that has to succeed each time (repeatable)")
     parser.add_argument("--count", type=int, default=300, metavar="N", help="of faults (default 300)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the faults; random by default, and printed")
     parser.add_argument("--gap", type=int, metavar="MICROSECONDS", help="between two faults, on average")
@@ -166,7 +166,7 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     options = campaign_workloads.Options(pause_us=PAUSE_US if arguments.pause is None else arguments.pause,
                                          span=arguments.span, alone=arguments.alone, icount=arguments.icount,
                                          machine_disk=arguments.machine_disk,
-                                         devices=tuple(arguments.device), exercise=arguments.exercise)
+                                         devices=tuple(arguments.device), exercises=tuple(arguments.exercise))
     services = campaign_workloads.chosen(guests.describe(work, 0, options).services,
                                          list(filter(None, arguments.services.split(","))))
     if not services:

@@ -104,6 +104,9 @@ def load(schemas: Schemas, path: pathlib.Path) -> Service:
     return Service(path, m, slots, addresses, handles)
 
 
+SIGNAL_MEANINGS = {"timer": "timer", "power_button": "power button", "pause": "pause", "resume": "resume"}
+
+
 def _check_signals(m, refuse):
     taken = {}
     for signal in m.signal:
@@ -121,11 +124,18 @@ def _check_signals(m, refuse):
     buttons = [s.name for s in m.signal if s.power_button]
     if len(buttons) > 1:
         refuse(f"signal {buttons[1]}.power_button", f'"{buttons[0]}" is the power button already: a VM has one')
+    for name in ("pause", "resume"):
+        told = [s.name for s in m.signal if getattr(s, name)]
+        if len(told) > 1:
+            refuse(f"signal {told[1]}.{name}", f'"{told[0]}" says so already')
+    if any(s.pause for s in m.signal) != any(s.resume for s in m.signal):
+        refuse("signal", "whoever is told of a VM's pause is told of its end, too: one bit says pause, one resume")
     for s in m.signal:
-        if (s.timer or s.power_button) and s.count > 1:
-            refuse(f"signal {s.name}.count", f"a {'timer' if s.timer else 'power button'} has one bit")
-        if s.timer and s.power_button:
-            refuse(f"signal {s.name}", "is the timer's, and not the power button's as well")
+        meanings = [text for name, text in SIGNAL_MEANINGS.items() if getattr(s, name)]
+        if meanings and s.count > 1:
+            refuse(f"signal {s.name}.count", f"a {meanings[0]} has one bit")
+        if len(meanings) > 1:
+            refuse(f"signal {s.name}", f"is the {meanings[0]}'s, and not the {meanings[1]}'s as well")
 
 
 def _place_handles(schemas, m, refuse):
@@ -295,7 +305,8 @@ def summary(service: Service) -> list:
     line = next((service.slots[h.name] for h in m.handle if h.kind == h.IRQ_LINE), 0)
     vm = next((service.slots[h.name] for h in m.handle if h.kind == h.VM), 0)
     keeper = next((service.slots[h.name] for h in m.handle if h.kind == h.ENDPOINT and h.peer == "vmm"), 0)
-    timer = next((service.signal_mask(s.name) for s in m.signal if s.timer), 0)
+    told = {name: next((service.signal_mask(s.name) for s in m.signal if getattr(s, name)), 0)
+            for name in ("timer", "pause", "resume")}
     doorbells = 0
     for bell in (bell for r in m.mmio for bell in r.doorbell):
         bits = service.signal(bell.bit)
@@ -307,7 +318,8 @@ def summary(service: Service) -> list:
             f"  static constexpr abi::Handle kLine{{{line}}};  // the first IRQ_LINE; 0: none",
             f"  static constexpr abi::Handle kVm{{{vm}}};  // of the VM, with the rights that the manifest names; 0: none",
             f"  static constexpr abi::Handle kKeeper{{{keeper}}};  // to the VM's vmm; 0: none",
-            f"  static constexpr uint64_t kTimer = {timer:#x};", f"  static constexpr uint64_t kDoorbells = {doorbells:#x};",
+            *(f"  static constexpr uint64_t k{name.capitalize()} = {mask:#x};" for name, mask in told.items()),
+            f"  static constexpr uint64_t kDoorbells = {doorbells:#x};",
             f"  static constexpr bool kGuestRam = {'true' if ram else 'false'};",
             *(config if own_config(service) else []), "};", ""]
 

@@ -139,7 +139,7 @@ class Planner:
                            b=self.supervisor.signal_mask("task_death"))
         self.task_slots[instance.label] = task
         config = self._config(instance)
-        power_button = sum(1 << s.bit for s in m.signal if s.power_button)
+        told = {name: sum(1 << s.bit for s in m.signal if getattr(s, name)) for name in ("power_button", "pause", "resume")}
         unlimited, never = m.restart.kind == m.restart.ALWAYS, m.restart.kind == m.restart.NEVER
         self.add("task", vm, slot=task, name=instance.label, elf=elf_name(m.name), vm=vm, image_slot=self.slot(),
                  private_slot=self.slot(), ipc_slot=self.slot(), stack_bytes=m.stack_bytes, config_bytes=len(config),
@@ -147,7 +147,7 @@ class Planner:
                  restart_seconds=m.restart.seconds or RESTART_SECONDS, vital=m.restart.vital,
                  deadline_ms=limit(m.limits.deadline_ms, DEADLINE_MS) * self.machine.patience,
                  answer_within_ms=limit(m.limits.answer_within_ms, ANSWER_WITHIN_MS) * self.machine.patience,
-                 effects=limit(m.limits.effects, EFFECTS), power_button=power_button)
+                 effects=limit(m.limits.effects, EFFECTS), **told)
         for offset in range(0, len(config), CONFIG_CHUNK):
             self.add("config", vm, task=task, offset=offset, data=config[offset:offset + CONFIG_CHUNK])
         if m.receive:

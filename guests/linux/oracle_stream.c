@@ -1,6 +1,6 @@
-// TCP streams both ways: oracle_stream VM[.NAME] SECONDS PORT [ADDRESS]
+// Streams both ways: oracle_stream VM[.NAME] SECONDS PORT [ADDRESS], over TCP; ... PORT vsock [CID]
 //
-// Without an address it waits for the peer. NAME: in reports, `stream` by default. Each side sends for so long and looks at each byte that it gets; the stream
+// Without an address or CID it waits for the peer. NAME: in reports, `stream` by default. Each side sends for so long and looks at each byte that it gets; the stream
 // says itself what byte is where. A connection that breaks, and a byte that is missing, doubled or another, is a loss.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -11,13 +11,16 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <linux/vm_sockets.h>  // needs sys/socket.h
+
 #include "oracle.h"
 
 enum { kStreams = 2, kChunk = 16384, kConnectTries = 600, kMicrosecondsBetween = 100000 };
 
 static double seconds;
 static int port;
-static const char* address;
+static int is_vsock;
+static const char* address;  // or CID; NULL: it waits
 static atomic_ulong sent_bytes;
 
 // Bytes at `at` (a multiple of 8) of stream `stream` in direction `direction`.
@@ -72,15 +75,34 @@ static void Receive(int socket_of, unsigned stream) {
   }
 }
 
+typedef union {
+  struct sockaddr any;
+  struct sockaddr_in internet;
+  struct sockaddr_vm vm;
+} Address;
+
+// Of the peer, or one's own.
+static socklen_t AddressOf(unsigned stream, Address* result) {
+  memset(result, 0, sizeof(*result));
+  if (is_vsock) {
+    result->vm = (struct sockaddr_vm){.svm_family = AF_VSOCK, .svm_port = port + stream,
+                                      .svm_cid = address != NULL ? strtoul(address, NULL, 0) : VMADDR_CID_ANY};
+    return sizeof(result->vm);
+  }
+  result->internet = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port + stream)};
+  if (address != NULL) inet_pton(AF_INET, address, &result->internet.sin_addr);
+  return sizeof(result->internet);
+}
+
 // Somebody on the way may have taken the connection before the peer listens: then it ends before the peer's first byte,
 // which comes without being asked for.
 static int Connect(unsigned stream) {
-  struct sockaddr_in peer = {.sin_family = AF_INET, .sin_port = htons(port + stream)};
-  inet_pton(AF_INET, address, &peer.sin_addr);
+  Address peer;
+  const socklen_t bytes = AddressOf(stream, &peer);
   for (int i = 0; i < kConnectTries; ++i) {
-    const int socket_of = socket(AF_INET, SOCK_STREAM, 0);
+    const int socket_of = socket(peer.any.sa_family, SOCK_STREAM, 0);
     char first;
-    if (connect(socket_of, (struct sockaddr*)&peer, sizeof(peer)) == 0 && recv(socket_of, &first, 1, MSG_PEEK) == 1) return socket_of;
+    if (connect(socket_of, &peer.any, bytes) == 0 && recv(socket_of, &first, 1, MSG_PEEK) == 1) return socket_of;
     close(socket_of);
     usleep(kMicrosecondsBetween);
   }
@@ -88,10 +110,11 @@ static int Connect(unsigned stream) {
 }
 
 static int Accept(unsigned stream) {
-  struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(port + stream)};
-  const int listener = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
+  Address own;
+  const socklen_t bytes = AddressOf(stream, &own);
+  const int listener = socket(own.any.sa_family, SOCK_STREAM, 0), yes = 1;
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-  if (bind(listener, (struct sockaddr*)&own, sizeof(own)) != 0 || listen(listener, 1) != 0) return -1;
+  if (bind(listener, &own.any, bytes) != 0 || listen(listener, 1) != 0) return -1;
   return accept(listener, NULL, NULL);
 }
 
@@ -117,7 +140,8 @@ int main(int count, char** arguments) {
   if (dot != NULL) *dot = '\0';
   seconds = atof(arguments[2]);
   port = atoi(arguments[3]);
-  address = count > 4 ? arguments[4] : NULL;
+  is_vsock = count > 4 && strcmp(arguments[4], "vsock") == 0;
+  address = count > 4 + is_vsock ? arguments[4 + is_vsock] : NULL;
   pthread_t threads[kStreams];
   for (uintptr_t i = 0; i < kStreams; ++i) pthread_create(&threads[i], NULL, Stream, (void*)i);
   for (int i = 0; i < kStreams; ++i) pthread_join(threads[i], NULL);

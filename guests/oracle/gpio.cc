@@ -19,6 +19,7 @@ void GpioOracle::Start(uint32_t slot) {
   Write(kBothEdges, kButton);
   Write(kLevelSensitive, kLevelPin);  // and active when it is low, which it always is
   Write(kEnable, kButton);
+  report_.Line(0);  // the button may be pressed from now on
 }
 
 void GpioOracle::Check(const char* what, uint32_t offset, uint32_t wanted) {

@@ -33,8 +33,8 @@ void WatchdogOracle::Check(const char* what, uint32_t offset, uint32_t wanted) {
 void WatchdogOracle::Feed() {
   feeding_ = bare::Counter();
   Write(kLoad, kLong);
+  Write(kControl, kInterrupts | kResets);  // if it did not run it counts from here
   fed_ = bare::Counter();
-  Write(kControl, kInterrupts | kResets);
 }
 
 // By how much it has fallen since it was fed: the store came between two known moments, and the load between two others.

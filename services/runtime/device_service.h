@@ -84,7 +84,9 @@ template <typename D, typename Manifest>
       .counter = counter,
       .peers = peers,
       .vm = vm,
-      .start = common};
+      .start = common,
+      .pause_signal = Manifest::kPause,
+      .resume_signal = Manifest::kResume};
   if constexpr (std::is_base_of_v<virtio::DeviceModel, D>) {
     using Journal = typename D::JournalType;
     static_assert(sizeof(Journal) <= Manifest::kJournalBytes,
@@ -110,7 +112,7 @@ template <typename D, typename Manifest>
     transport.OnSignals(~(Manifest::kDoorbells | Manifest::kTimer | kHeartbeat));
     Serve(transport);
   } else {
-    static_assert(D::Journal::kBytes <= Manifest::kJournalBytes,
+    static_assert(sizeof(typename D::Kept) <= Manifest::kJournalBytes,
                   "the manifest's journal_bytes: too few");
     if (start.failed) {
       FailedRegisterDevice<D> failed(line);

@@ -33,6 +33,7 @@
 #include "services/runtime/register_table.h"
 #include "services/runtime/statistics.h"
 #include "services/runtime/surroundings.h"
+#include "services/runtime/vm_clock.h"
 
 namespace atoll {
 
@@ -83,6 +84,10 @@ class RegisterDevice : public MmioDevice {
  public:
   using StateType = State;
   using Journal = Journalled<State>;
+  struct Kept {
+    typename Journal::Copies state;
+    VmClock::Copies clock;
+  };
   using Entry = DeviceRegister<Device, State>;
 
   // The registers of a region of kBytes. The reset value of one that is kept in a field is the field's default.
@@ -115,7 +120,8 @@ class RegisterDevice : public MmioDevice {
   // NOLINTNEXTLINE(bugprone-crtp-constructor-accessibility): devices take it over by `using`
   explicit RegisterDevice(const Surroundings& surroundings)
       : surroundings_(surroundings),
-        state_(*reinterpret_cast<typename Journal::Copies*>(surroundings.journal.data()), kFormat) {
+        state_(reinterpret_cast<Kept*>(surroundings.journal.data())->state, kFormat),
+        clock_(reinterpret_cast<Kept*>(surroundings.journal.data())->clock) {
     constexpr const char* kNames[] = {"loads", "stores", "reserved", "repeated", "deadlines"};
     for (size_t i = 0; i < kOwnCounters; ++i) NameCounter(i, kNames[i]);
   }
@@ -172,12 +178,19 @@ class RegisterDevice : public MmioDevice {
   }
 
   void OnSignals(uint64_t bits) final {
-    const uint64_t others = bits & ~surroundings_.timer_signal;
+    const uint64_t pauses = surroundings_.pause_signal | surroundings_.resume_signal;
+    if ((bits & surroundings_.resume_signal) != 0) {
+      clock_.Resume(surroundings_.counter.Ticks());
+    } else if ((bits & pauses) != 0) {
+      clock_.Pause(surroundings_.counter.Ticks());
+    }
+    const uint64_t others = bits & ~(surroundings_.timer_signal | pauses);
     if (others != 0) {
       OnPeerSignals(others);
       if (state_.changed()) state_.Commit();
     }
-    timer_set_ = DeadlineTimer::kNever;  // it has fired, or comes early: it is set again
+    // It has fired, or comes early: it is set again. After a pause it may have to be stopped.
+    timer_set_ = (bits & pauses) != 0 ? 0 : DeadlineTimer::kNever;
     CatchUp();
     Follow();
   }
@@ -186,7 +199,7 @@ class RegisterDevice : public MmioDevice {
   // ---- What follows from the state; each may be asked, or done, again and again.
   // The interrupt line.
   virtual bool Level() const { return false; }
-  // When OnDeadline is due, in ticks of the counter.
+  // When OnDeadline is due, in ticks of Now().
   virtual uint64_t Deadline() const { return DeadlineTimer::kNever; }
   // The deadline has come: changes the state so that there is a later one.
   virtual void OnDeadline() {}
@@ -217,7 +230,8 @@ class RegisterDevice : public MmioDevice {
     Follow();
   }
 
-  uint64_t Now() const { return surroundings_.counter.Ticks(); }
+  // Ticks of the VM's time: of the counter, but while the VM is paused (if the manifest asks to be told).
+  uint64_t Now() const { return clock_.Now(surroundings_.counter.Ticks()); }
   uint64_t TicksPerSecond() const { return surroundings_.counter.TicksPerSecond(); }
   Peers& peers() { return surroundings_.peers; }
   VmPower& vm() { return surroundings_.vm; }
@@ -256,15 +270,16 @@ class RegisterDevice : public MmioDevice {
     followed_ = true;
     surroundings_.line.Set(Level());
     deadline_ = Deadline();
-    if (deadline_ != timer_set_) {
-      timer_set_ = deadline_;
-      surroundings_.timer.Set(deadline_);
+    if (const uint64_t due = clock_.CounterAt(deadline_); due != timer_set_) {
+      timer_set_ = due;
+      surroundings_.timer.Set(due);
     }
     Act();
   }
 
   const Surroundings surroundings_;
   Journal state_;
+  VmClock clock_;
   uint64_t deadline_ = 0;
   uint64_t timer_set_ = DeadlineTimer::kNever;
   bool followed_ = true;

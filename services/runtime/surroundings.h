@@ -35,6 +35,8 @@ struct Surroundings {
   Peers& peers;
   VmPower& vm;               // its own, if the manifest has a VM handle with the right POWER
   const StartConfig& start;  // guest RAM, vCPUs, a random seed
+  uint64_t pause_signal = 0;   // the bits that say that the VM is paused, ...
+  uint64_t resume_signal = 0;  // ... and that it is not; 0: nobody says so
 };
 
 }  // namespace atoll

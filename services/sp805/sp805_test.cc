@@ -70,6 +70,23 @@ TEST(Sp805, each_offset_by_each_width) {
   EXPECT_EQ(m.resets(), 0);
 }
 
+// Else the guest would be reset as soon as it goes on.
+TEST(Sp805, stands_still_while_the_vm_is_paused) {
+  Watchdog m;
+  m.Set(10 * kOneSecond, kOn);
+  m.Pass(4 * kSecond);
+  m.Pause();
+  m.Pass(1000 * kSecond);
+  m.Resume();
+  EXPECT_EQ(m.Read(kRis), 0u);
+  EXPECT_EQ(m.Read(kValue), 6 * kOneSecond);
+  m.Pass(5 * kSecond);
+  EXPECT_EQ(m.Read(kRis), 0u);
+  m.Pass(2 * kSecond);
+  EXPECT_EQ(m.Read(kRis), 1u);
+  EXPECT_EQ(m.resets(), 0);
+}
+
 TEST(Sp805, read_only_registers_and_unused_bits) {
   Watchdog m;
   for (const char* index : {kValue, kRis, kMis, "WDOGPERIPHID0", "WDOGPCELLID3"}) {

@@ -312,9 +312,17 @@ Checked<void> ServiceOperations::SetPause(std::string_view name, bool pause) {
   if ((*vm)->state != VmEntry::State::kOn) {
     return std::unexpected(LogLine("VM ").Append(name).Append(" is not on"));
   }
+  const auto tell = [&](bool paused) {
+    (*vm)->paused = paused;
+    for (const TaskEntry& task : tasks_.entries()) {
+      if (task.plan.vm == (*vm)->plan.slot) recovery_.TellPause(task);
+    }
+  };
+  const bool was_paused = (*vm)->paused;
+  if (!pause) tell(false);  // before the guest looks at a clock
   const Status status = kernel_.PauseVm(abi::Handle{(*vm)->plan.slot}, pause);
+  tell(IsOk(status) ? pause : was_paused);
   if (IsOk(status)) {
-    (*vm)->paused = pause;
     const auto index = static_cast<size_t>(*vm - vms_.entries().data());
     JournalOf(kernel_).vms[index].paused = pause ? 1 : 0;
     return {};

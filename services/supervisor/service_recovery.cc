@@ -180,6 +180,7 @@ void ServiceRecovery::StartAgain(TaskEntry& task, LogLine& line) {
   history.restart_at = 0;
   task.state = TaskEntry::State::kRunning;
   RaisePowerButton(task);
+  TellPause(task);
   line.Append("; restarting as generation ").Decimal(history.generation);
   switch (history.mode) {
     case TaskMode::kNormal: record.outcome = Outcome::kRestarted; break;
@@ -234,6 +235,16 @@ void ServiceRecovery::RaisePowerButton(TaskEntry& task) {
     return;
   }
   (void)kernel_.RaiseTask(abi::Handle{task.plan.slot}, task.plan.power_button);
+}
+
+uint64_t ServiceRecovery::PauseBits(const TaskEntry& task) {
+  const VmEntry* const vm = vms_.Find(task.plan.vm);
+  return vm != nullptr && vm->paused ? task.plan.pause : task.plan.resume;
+}
+
+void ServiceRecovery::TellPause(const TaskEntry& task) {
+  const uint64_t bits = PauseBits(task);
+  if (bits != 0 && task.is_alive()) (void)kernel_.RaiseTask(abi::Handle{task.plan.slot}, bits);
 }
 
 // ---- orders ----------------------------------------------------------------------------------------------------
@@ -375,7 +386,7 @@ void ServiceRecovery::LookForSignsOfLife(TaskEntry& task, uint64_t now) {
   if ((progress->pending & kHeartbeatBits) == 0) {
     if (IsIgnorant(task, now)) return End(task, Cause::kHeartbeat);
     task.silent = false;
-    (void)kernel_.RaiseTask(handle, kHeartbeatBits);
+    (void)kernel_.RaiseTask(handle, kHeartbeatBits | PauseBits(task));
   } else if (const auto state = kernel_.InspectTask(handle); state.has_value()) {
     // Busy is not dead: whether one job takes too long is for the kernel to say.
     if (task.silent && state->ticks == task.silent_ticks) {

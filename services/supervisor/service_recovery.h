@@ -50,6 +50,8 @@ class ServiceRecovery {
   void Forgive(TaskEntry& task);
   // Of its VM, which it is.
   void PressPowerButton(TaskEntry& task);
+  // It is told whether its VM is paused, if its manifest wants that; as also after its death and with each heartbeat.
+  void TellPause(const TaskEntry& task);
 
   // The task is dead and goes on with this file of the archive, which is one for it; if it cannot have it, it keeps the
   // old one, and that is the error.
@@ -68,6 +70,7 @@ class ServiceRecovery {
   void Report(const TaskEntry& task, const LogLine& line);
   void StartAgain(TaskEntry& task, LogLine& line);
   void RaisePowerButton(TaskEntry& task);
+  uint64_t PauseBits(const TaskEntry& task);
   void StepOn(TaskEntry& task);
 
   // Until the next heartbeat: ticks.

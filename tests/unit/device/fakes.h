@@ -53,6 +53,8 @@ class FakeVmPower final : public VmPower {
 // Ports of one VM's device; instances of the service come and go in them.
 struct FakeSurroundings {
   static constexpr uint64_t kTimerSignal = uint64_t{1} << 63;
+  static constexpr uint64_t kPauseSignal = uint64_t{1} << 61;
+  static constexpr uint64_t kResumeSignal = uint64_t{1} << 60;
 
   Surroundings Of(std::span<std::byte> journal) {
     return {.journal = journal,
@@ -62,7 +64,9 @@ struct FakeSurroundings {
             .counter = counter,
             .peers = peers,
             .vm = vm,
-            .start = start};
+            .start = start,
+            .pause_signal = kPauseSignal,
+            .resume_signal = kResumeSignal};
   }
 
   atoll::FakeLine line;

@@ -81,6 +81,37 @@ TEST(RegisterDevice, AccessesOfAllWidthsAndPlaces) {
   EXPECT_EQ(m.Read("TURN"), 0u);
 }
 
+TEST(RegisterDevice, TimeStandsStillWhileTheVmIsPaused) {
+  EggMachine m;
+  m.Write("ENABLED", 1);
+  m.Write("TURN", 1);
+  const uint64_t second = m.ports.counter.TicksPerSecond();
+  m.Pass(20 * second);
+  m.Pause();
+  EXPECT_EQ(m.ports.timer.deadline, DeadlineTimer::kNever);
+  m.Pass(1000 * second);
+  m.Pause();  // it is said again and again
+  m.Restart();
+  m.Pass(1000 * second);
+  EXPECT_EQ(m.Read("LEFT"), 40u);
+  m.Resume();
+  m.Resume();
+  EXPECT_EQ(m.Read("LEFT"), 40u);
+  m.Restart();
+  m.Pass(40 * second - 1);
+  EXPECT_FALSE(m.ports.line.level);
+  m.Pass(1);
+  EXPECT_TRUE(m.ports.line.level);
+}
+
+TEST(RegisterDevice, WhoMissedThePauseGoesOn) {
+  EggMachine m;
+  m.Write("TURN", 1);
+  m.device().OnSignals(FakeSurroundings::kPauseSignal | FakeSurroundings::kResumeSignal);
+  m.Pass(10 * m.ports.counter.TicksPerSecond());
+  EXPECT_EQ(m.Read("LEFT"), 50u);
+}
+
 TEST(RegisterDevice, StoresThatNoRegisterTakesLeaveTheJournalAlone) {
   EggMachine m;
   const std::vector<std::byte> before(m.journal().begin(), m.journal().end());

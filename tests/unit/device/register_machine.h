@@ -62,6 +62,10 @@ class RegisterMachine {
     ports.counter.ticks = end;
   }
 
+  // The VM is paused, or goes on; the device is told, as the supervisor does it.
+  void Pause() { device_->OnSignals(FakeSurroundings::kPauseSignal); }
+  void Resume() { device_->OnSignals(FakeSurroundings::kResumeSignal); }
+
   // What a guest can see: all registers, and the line.
   std::vector<uint64_t> Seen() {
     std::vector<uint64_t> seen;
@@ -103,7 +107,7 @@ class RegisterMachine {
   }
 
   Make make_;
-  AlignedMemory<AlignUp(D::Journal::kBytes, kPageSize)> journal_;
+  AlignedMemory<AlignUp(sizeof(typename D::Kept), kPageSize)> journal_;
   std::unique_ptr<D> device_;
   uint64_t token_ = 0;
 };

@@ -488,6 +488,27 @@ TEST_F(ServiceRecoveryTest, vms_are_paused_and_stopped) {
   EXPECT_EQ(Why(operations().PowerOff("linux")), "VM linux does not run");
 }
 
+TEST_F(ServiceRecoveryTest, services_that_want_to_know_are_told_of_a_pause) {
+  constexpr uint64_t kPause = 1 << 6, kResume = 1 << 7, kBoth = kPause | kResume;
+  Start([](PlanBuilder& plan) {
+    FindTask(plan, kUart).pause = kPause;
+    FindTask(plan, kUart).resume = kResume;
+  });
+  kernel->deaf.insert(kUart);
+  const auto told = [&](auto action) {
+    kernel->raised[kUart] = 0;
+    EXPECT_TRUE(action());
+    return kernel->raised[kUart] & kBoth;
+  };
+  const auto dies = [&] { return operations().Kill("pl011.linux").has_value(); };
+  EXPECT_EQ(told(dies), kResume);
+  EXPECT_EQ(told([&] { return operations().Pause("linux").has_value(); }), kPause);
+  EXPECT_EQ(told(dies), kPause) << "its successor may not know";
+  EXPECT_EQ(told([&] { return operations().Resume("linux").has_value(); }), kResume);
+  EXPECT_EQ(told(dies), kResume);
+  EXPECT_EQ(kernel->raised[kVmm] & kBoth, 0u) << "it did not ask";
+}
+
 TEST_F(ServiceRecoveryTest, a_paused_vm_that_is_rebooted_runs) {
   Start();
   ASSERT_TRUE(operations().Pause("linux"));
