@@ -17,6 +17,7 @@ DEVICES = ("rng", "ports", "vsock", "wdog", "gpio")  # work with devices that a 
 IN_SLOTS = ("disk", "net", *DEVICES)  # of virtio slots, in this order
 REPORTING_ORDER = (*IN_SLOTS, "uart", "rtc", "gic", "vcpu", "console")
 WITH_PEER = ("net", "vsock")          # work that takes two VMs
+VARIANTS = 2                          # of work that is swept in turns: sweeps of even and odd seeds
 PRESS_EVERY_US = 3_000_000            # of the power button; what comes within two seconds is one press
 BARE_VMS = ("left", "right")
 PRESSED_VM = "left"
@@ -35,6 +36,7 @@ class Options:
     pause_us: int = 100       # between two rounds
     depth: int = 16           # requests of a disk at a time, or frames; 1: one after the other
     span: int = 8             # sectors of a request
+    variant: int | None = None  # of a sweep, whose seed says what is done beside what else; None: all of it
     until_key: bool = False   # they end when a `q` is typed, not only when the time is over
     alone: bool = False       # one VM, if its work needs no peer: no other takes turns on the CPU
     icount: bool = False      # nothing of the host's
@@ -72,7 +74,8 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
     for index, vm in enumerate(vms):
         line = (f"name={vm} work={','.join(kinds)} ms={milliseconds} pause={options.pause_us} "
                 f"own={index} peer={index if alone else 1 - index} "
-                f"depth={options.depth} span={options.span}{' until=key' if options.until_key else ''}")
+                f"depth={options.depth} span={options.span}{' until=key' if options.until_key else ''}"
+                f"{'' if options.variant is None else f' variant={options.variant}'}")
         content = (f"physical {{ first_mib: {DISK_MIB * index} mib: {DISK_MIB} }}" if options.machine_disk
                    else f"zero_mib: {DISK_MIB}")
         devices = device_texts(kinds, content, loop=alone)

@@ -123,7 +123,7 @@ def make_sweep(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
     faults = campaign_faults.sweep(found[1], range(first, int(found[3]) + 1, every))
     work = campaign_workloads.SWEEP_WORK[kind]
     workload = campaign_workloads.describe([work], SWEEP_LIMIT_US, campaign_workloads.Options(
-        pause_us=0, depth=1, span=arguments.span, until_key=True,
+        pause_us=0, depth=1, span=arguments.span, until_key=True, variant=arguments.seed % campaign_workloads.VARIANTS,
         machine_disk=arguments.machine_disk))
     if found[1] not in workload.services:
         parser.error(f"--sweep: {found[1]} is none of {', '.join(workload.services)}")

@@ -11,6 +11,7 @@
 //   peer=N         number of the VM that frames and streams go to
 //   own=N          number of this one; the peer's: what is sent comes back
 //   frames=answer  it only answers the peer's, which may begin anew
+//   variant=N      of wdog: 0 only feeds, 1 only waits for interrupts
 //   lives=N        with work=reset: how often it resets
 #include <algorithm>
 
@@ -31,6 +32,7 @@ inline constexpr uint32_t kDiskSlot = 0;
 inline constexpr uint32_t kRequestsPerRound = 12;
 inline constexpr uint32_t kFramesPerRound = 6;
 inline constexpr uint32_t kSentPerRound = 4;
+inline constexpr uint64_t kBothVariants = 2;
 inline constexpr uint32_t kRoundsPerLine = 16;
 inline constexpr uint64_t kSystemReset = 0x8400'0009;  // PSCI 1.1 (DEN0022)
 
@@ -112,6 +114,7 @@ class Work {
         depth_(static_cast<uint32_t>(line.Number("depth", DiskOracle::kDepthMax))),
         span_(static_cast<uint32_t>(line.Number("span", DiskOracle::kSpanMax))),
         end_(bare::Counter() + Ticks(line.Number("ms", 1000) * 1000)),
+        variant_(line.Number("variant", kBothVariants)),
         until_key_(line.Word("until") == "key"),
         follows_(line.Word("frames") == "answer") {
     const auto peer = static_cast<uint32_t>(line.Number("peer", 1));
@@ -188,7 +191,9 @@ class Work {
     if (has_sockets_) {
       Timed(sockets, [&] { depth_ == 1 ? sockets.SendAndWait() : sockets.Send(kSentPerRound); });
     }
-    if (Has("wdog")) Timed(watchdog, [] { watchdog.Round(); });
+    if (Has("wdog")) {
+      Timed(watchdog, [&] { watchdog.Round(static_cast<WatchdogOracle::What>(variant_)); });
+    }
     if (Has("gpio")) Timed(gpio, [] { gpio.Round(); });
     if (Has("uart")) Timed(uart, [] { uart.Round(); });
     if (Has("rtc")) Timed(rtc, [] { rtc.Round(); });
@@ -201,6 +206,7 @@ class Work {
   uint64_t pause_;
   uint32_t depth_, span_;
   uint64_t end_;
+  uint64_t variant_;
   bool until_key_, follows_;
   bool has_disk_ = false, has_network_ = false, has_rng_ = false, has_ports_ = false,
        has_sockets_ = false;

@@ -74,11 +74,14 @@ void WatchdogOracle::AwaitInterrupt() {
   Check("the interrupt stays when it is cleared", kRaw, 0);
 }
 
-void WatchdogOracle::Round() {
-  if (rounds_++ % kRoundsPerInterrupt == 0) {
+void WatchdogOracle::Round(What what) {
+  const bool is_turn = what == What::kBoth && rounds_++ % kRoundsPerInterrupt == 0;
+  if (what == What::kInterrupt || is_turn) {
     AwaitInterrupt();
     Feed();
+    report_.Done();
   }
+  if (what == What::kInterrupt) return;
   LookAtCount();
   Write(kLock, 0);
   Write(kLoad, kShort);

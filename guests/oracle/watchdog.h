@@ -11,7 +11,8 @@ namespace oracle {
 class WatchdogOracle final : public Device {
  public:
   void Start(uint32_t slot);
-  void Round();
+  enum class What { kFeed, kInterrupt, kBoth };  // kBoth: now and then an interrupt
+  void Round(What what);
   void Finish();
   void Acknowledge(uintptr_t) override;
   void OnInterrupt() override {}

@@ -22,7 +22,7 @@ def judge(cpu: str, status: int, text: str) -> list[str]:
         problems.append("the guest saw something wrong, or nothing")
     if len(fault_machine.DEATH.findall(text)) != DEATHS:
         problems.append(f"the service did not die {DEATHS} times")
-    counted = re.findall(r"cpu_words (\d+)", text)
+    counted = re.findall(r"cpu_words +(\d+)", text)
     if len(counted) != 2 or any((int(count) > 0) != (cpu == WITH_GENERATOR) for count in counted):
         problems.append(f"words of the CPU's generator: {counted}")
     return problems
