@@ -6,6 +6,7 @@ LOG = re.compile(r"\[(?:0|[1-9]\d*)\.\d{6}\] (.*)")  # Linux pads its seconds wi
 MONITOR = re.compile(r"monitor: (.*)")
 LABEL = re.compile(r"\[([a-z][a-z0-9_-]*)\] (.*)")
 WORD, GOODBYE = "oracle: ", "bye"
+BUTTON = "init: the power button was pressed"  # guests/linux/init, at some time between reports
 ECHO = "echo"  # the oracle that prints what is typed
 REPORT = re.compile(r"(?P<vm>[a-z][a-z0-9_-]*)\.(?P<oracle>\w+) (?:line (?P<line>\d+)(?: (?P<check>[0-9a-f]+))?|lost (?P<lost>.*)|"
                     r"(?P<word>ok|bad) (?P<count>\d+)(?P<pairs>(?: \w+=\d+)*))")
@@ -55,7 +56,7 @@ def parse(text: str, first_vm: str) -> Output:
     for vm, pieces in streams.items():
         # A line may have been broken for another's at any byte; its pieces together are what the guest printed.
         # Linux says more, before the first report and after the last.
-        for report in "".join(pieces).split(WORD)[1:]:
+        for report in "".join(pieces).replace(BUTTON, "").split(WORD)[1:]:
             if report.startswith(GOODBYE):
                 break
             _add(output, vm, report.rstrip())

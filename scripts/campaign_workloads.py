@@ -52,10 +52,10 @@ class Workload:
     services: list[str]       # tasks that may be hit
     expected: dict[str, list[str]]  # of each VM: the oracles that must say ok at the end, in that order
     machine_disk: machine_devices.Disk | None = None
-    numbers: dict[tuple[str, str], dict[str, int]] = dataclasses.field(default_factory=dict)  # that (VM, oracle) must report
     listener: str = ""        # VM whose oracle listens to the console, until it is told to end
     types: bool = False       # ... and prints what is typed there
     forwards: list[machine_devices.Forward] = dataclasses.field(default_factory=list)
+    numbers: dict[tuple[str, str], dict[str, int]] = dataclasses.field(default_factory=dict)  # that (VM, oracle) must report
 
 
 def first_lines(work: list[str]) -> str:

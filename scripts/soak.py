@@ -56,7 +56,9 @@ def campaign(*options: str) -> list[str]:
 
 # The last instruction of a sweep: each is beyond the end of what it is about.
 SWEEPS = {"virtio-blk.left.0": 6000, "virtio-net.left.0": 5000, "vswitch": 4000, "pl011.left": 2000, "pl031.left": 1500,
-          "vgic.left": 1500, "vmm.left": 2500, "console": 4000}
+          "vgic.left": 1500, "vmm.left": 2500, "console": 4000, "virtio-rng.left.0": 3000, "virtio-console.left.0": 3000,
+          "port-switch": 2000, "virtio-vsock.left.0": 3000, "vsock-switch": 3000, "sp805.left.0": 700, "pl061.left.0": 700}
+DEVICES = "virtio-rng,virtio-console,port-switch,virtio-vsock,vsock-switch,sp805,pl061"
 
 
 def steps(scratch: pathlib.Path) -> list[Step]:
@@ -86,6 +88,9 @@ def steps(scratch: pathlib.Path) -> list[Step]:
              [campaign("--icount", "--seed", str(seed), "--count", "1000") for seed in range(1, 11)]),
         Step("faults-linux", "2 times 1,000 of them with Debian guests, their machine's disk and network",
              [campaign("--guests", "linux", "--seed", str(seed), "--count", "1000") for seed in (1, 2)]),
+        Step("faults-devices", "1,000 of them over the devices that a description asks for, with bare guests and with Debian's",
+             [campaign("--icount", "--workload", "devices", "--services", DEVICES, "--seed", "21", "--count", "1000", *guests)
+              for guests in ((), ("--guests", "linux"))]),
         Step("corruptions", "1,000 corruptions, which one VM alone may notice",
              [campaign("--icount", "--seed", str(seed), "--count", "250", "--faults", "corruption") for seed in range(1, 5)]),
         Step("upgrades", "100 upgrades of each service of two guests under load",

@@ -5,8 +5,8 @@ namespace {
 
 // PL061 (DDI0190). A bit for each pin; bits 9:2 of an offset of GPIODATA say which pins an access is about.
 inline constexpr uint32_t kDirection = 0x400, kLevelSensitive = 0x404, kBothEdges = 0x408,
-                          kEnable = 0x410, kRaw = 0x414, kMasked = 0x418,
-                          kClear = 0x41c, kFunction = 0x420;
+                          kEnable = 0x410, kRaw = 0x414, kMasked = 0x418, kClear = 0x41c,
+                          kFunction = 0x420;
 inline constexpr uint32_t kButton = 1u << 3, kLevelPin = 1u << 0;
 inline constexpr uint32_t kOutputs = 0xff & ~(kButton | kLevelPin);
 constexpr uint32_t DataOf(uint32_t pins) { return pins << 2; }

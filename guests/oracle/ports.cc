@@ -88,8 +88,7 @@ void PortOracle::Hear(const uint8_t* bytes, uint32_t count) {
     case Event::kConsolePort:
       if (message.id == 0) return;
       break;
-    default:
-      break;
+    default: break;
   }
   if (!is_news) {
     report_.Lost("a control message that says nothing new: port, event, value", message.id,
@@ -99,7 +98,8 @@ void PortOracle::Hear(const uint8_t* bytes, uint32_t count) {
 }
 
 void PortOracle::OnInterrupt() {
-  heard.Take(transport_, report_, [this](const uint8_t* bytes, uint32_t count) { Hear(bytes, count); });
+  heard.Take(transport_, report_,
+             [this](const uint8_t* bytes, uint32_t count) { Hear(bytes, count); });
   received.Take(transport_, report_,
                 [this](const uint8_t* bytes, uint32_t count) { stream_.Take(bytes, count); });
 }

@@ -7,11 +7,11 @@ namespace {
 
 inline constexpr uint32_t kReceive = 0, kTransmit = 1, kEvents = 2;
 inline constexpr uint32_t kBuffers = 16, kPacketBytes = 1024;
-inline constexpr uint16_t kStream = 1;          // type
-inline constexpr uint32_t kShutBothWays = 3;    // flags of SHUTDOWN
-inline constexpr uint32_t kPort = 5000;         // of both ends
-inline constexpr uint32_t kAlloc = 8192;        // that the peer may have under way
-inline constexpr uint64_t kAskAgain = 20'000;   // nobody was there
+inline constexpr uint16_t kStream = 1;         // type
+inline constexpr uint32_t kShutBothWays = 3;   // flags of SHUTDOWN
+inline constexpr uint32_t kPort = 5000;        // of both ends
+inline constexpr uint32_t kAlloc = 8192;       // that the peer may have under way
+inline constexpr uint64_t kAskAgain = 20'000;  // nobody was there
 inline constexpr uint64_t kFirstCid = 3, kSecondCid = 4;
 
 ReceiveBuffers<kBuffers, kPacketBytes> received;
@@ -87,7 +87,8 @@ void SocketOracle::Say(Op op) {
 }
 
 void SocketOracle::OnInterrupt() {
-  received.Take(transport_, report_, [this](const uint8_t* bytes, uint32_t count) { Take(bytes, count); });
+  received.Take(transport_, report_,
+                [this](const uint8_t* bytes, uint32_t count) { Take(bytes, count); });
   events.Take(transport_, report_,
               [this](const uint8_t*, uint32_t) { report_.Lost("all connections were reset"); });
   if (is_open_ && taken_bytes_ - told_bytes_ > kAlloc / 2) Say(Op::kCreditUpdate);
@@ -132,10 +133,8 @@ void SocketOracle::Answer(const Packet& packet) {
     case Op::kShutdown:
       if (!stream_.peer_ended()) report_.Lost("the connection was shut down", stream_.taken());
       return Say(Op::kReset);
-    case Op::kCreditRequest:
-      return Say(Op::kCreditUpdate);
-    default:
-      return;
+    case Op::kCreditRequest: return Say(Op::kCreditUpdate);
+    default: return;
   }
 }
 

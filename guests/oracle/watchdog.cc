@@ -64,7 +64,8 @@ void WatchdogOracle::AwaitInterrupt() {
   Write(kLoad, kShort);
   const uint64_t began = bare::Counter();
   Write(kControl, kInterrupts);
-  if (!WaitFor([&] { return fired_ != before; })) return report_.Lost("no interrupt of the watchdog");
+  if (!WaitFor([&] { return fired_ != before; }))
+    return report_.Lost("no interrupt of the watchdog");
   if (fired_ != before + 1) report_.Lost("interrupts of the watchdog", fired_ - before);
   if (Clocks(fired_at_ - began) + kSlack < kShort) {
     report_.Lost("too early: clocks", Clocks(fired_at_ - began), kShort);

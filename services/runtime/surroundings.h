@@ -33,8 +33,8 @@ struct Surroundings {
   uint64_t timer_signal;  // the timer's bit among those of OnSignals; 0: no timer
   const Counter& counter;
   Peers& peers;
-  VmPower& vm;               // its own, if the manifest has a VM handle with the right POWER
-  const StartConfig& start;  // guest RAM, vCPUs, a random seed
+  VmPower& vm;                 // its own, if the manifest has a VM handle with the right POWER
+  const StartConfig& start;    // guest RAM, vCPUs, a random seed
   uint64_t pause_signal = 0;   // the bits that say that the VM is paused, ...
   uint64_t resume_signal = 0;  // ... and that it is not; 0: nobody says so
 };

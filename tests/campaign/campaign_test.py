@@ -70,6 +70,34 @@ class Faults(unittest.TestCase):
                          [f"-{fault.command}" for fault in faults])
         self.assertEqual(sum(line.startswith("crashes") for line in lines), 3)
 
+    def test_script_has_other_commands_at_their_times(self):
+        faults = self.plan(count=20)
+        events = campaign_workloads.presses("left", 2 * campaign_workloads.PRESS_EVERY_US + 1)
+        lines = campaign_faults.script(faults, 5000, 7000, 50, events).splitlines()
+        now, pressed = -5000, []
+        for line in lines:
+            if line.startswith("wait "):
+                now += int(line[5:-2])
+            elif line == "vm poweroff left":
+                pressed.append(now)
+        self.assertEqual(pressed, [0, campaign_workloads.PRESS_EVERY_US, 2 * campaign_workloads.PRESS_EVERY_US])
+        self.assertEqual([line[1:] for line in lines if line.startswith("-")], [fault.command for fault in faults])
+
+    def test_devices_lie_in_the_slots_that_guests_expect(self):
+        work = list(reversed(campaign_workloads.IN_SLOTS))  # in whatever order it is named
+        workload = campaign_workloads.describe(work, 1_000_000, campaign_workloads.Options())
+        slots = [name for name in workload.services if ".left." in name]
+        self.assertEqual(slots, [f"{campaign_workloads.VM_SERVICES[kind][0]}.left.{slot}"
+                                 for slot, kind in enumerate(campaign_workloads.IN_SLOTS)])
+        self.assertIn("port-switch", workload.services)
+        self.assertIn("vsock-switch", workload.services)
+
+    def test_a_port_without_a_peer_is_a_loop(self):
+        for alone in (False, True):
+            text = campaign_workloads.describe(["ports"], 1_000_000, campaign_workloads.Options(alone=alone)).text
+            self.assertEqual("loop: true" in text, alone)
+            self.assertEqual(text.count("vm {"), 1 if alone else 2)
+
     def test_script_is_as_long_as_the_supervisor_is_silent(self):
         fault = campaign_faults.Fault(1, 1000, "supervisor", "silent", "inject supervisor never-answer")
         self.assertEqual(campaign_faults.duration_us([fault]), 1000 + campaign_faults.silence_us("supervisor"))
@@ -121,6 +149,16 @@ class Output(unittest.TestCase):
     def test_frames_may_be_lost_or_doubled_only_by_deaths(self):
         self.assertNotEqual(self.problems(GOOD, 0), [])
         self.assertEqual(self.problems(GOOD.replace("doubled=0", "doubled=2"), 3), [])
+
+    def test_what_was_to_be_counted_is_compared(self):
+        output = campaign_output.parse(GOOD, "left")
+        for writes, found in ((20, False), (21, True)):
+            problems = campaign_output.problems(output, EXPECTED, 1, {("left", "disk"): {"writes": writes}})
+            self.assertEqual(problems != [], found)
+
+    def test_what_init_says_of_the_power_button_breaks_no_report(self):
+        said = GOOD.replace("oracle: left.console ok 2\n", "oracle: left.console ok 2\ninit: the power button was pressed\n")
+        self.assertEqual(self.problems(said), [])
 
     def test_numbers_as_ranges(self):
         self.assertEqual(campaign_output.ranges([0, 1, 2, 5, 7, 8]), "0-2, 5, 7-8")
