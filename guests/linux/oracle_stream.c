@@ -1,6 +1,7 @@
 // Streams both ways: oracle_stream VM[.NAME] SECONDS PORT [ADDRESS], over TCP; ... PORT vsock [CID]
 //
-// Without an address or CID it waits for the peer. NAME: in reports, `stream` by default. Each side sends for so long and looks at each byte that it gets; the stream
+// Without an address or CID it waits for the peer. NAME: in reports, `stream` by default. Each side sends for so long and
+// looks at each byte that it gets; the stream
 // says itself what byte is where. A connection that breaks, and a byte that is missing, doubled or another, is a loss.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
