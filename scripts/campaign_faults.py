@@ -60,7 +60,7 @@ class Fault:
 
 def rest_after(service: str, kind: str, rest_us: int, patience: int) -> int:
     """Until the next fault of a service: else it would hide whether this one is noticed."""
-    return max(rest_us * (patience if KINDS[kind].slow else 1), SUPERVISOR_REST_US if service == SUPERVISOR else 0,
+    return max(rest_us * (2 if KINDS[kind].slow and patience > 1 else 1), SUPERVISOR_REST_US if service == SUPERVISOR else 0,
                silence_us(service) * patience * 5 // 4 if kind == SILENT else 0)
 
 

@@ -16,6 +16,7 @@ WORK = ("disk", "net", "rtc", "vcpu", "console", "echo", "reset", *campaign_work
 GAP_US, REST_US = 20_000, 300_000
 SETTLE_US = 3_000_000
 PRESSED_VM = "left"
+HEARTBEAT_MS, REAL_HEARTBEAT_MS = 100, 200  # the latter where three VMs that are loaded at once keep each other waiting
 # From the left guest's `boot` on, which it says when the right one can be reached, until both work.
 BOOT_US = 4_000_000
 FIRST_LINES = 'expect left "oracle: left.boot ok" within 900s\nwait 3s\n'
@@ -137,7 +138,8 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
     listens = not options.icount  # what is typed comes when the host likes
     if listens:
         seconds = seconds * LONGER + LONGER_S
-    text, services, expected, files = "", [], {}, {"linux": images["linux"]}
+    text = f"heartbeat_ms: {HEARTBEAT_MS if options.icount else REAL_HEARTBEAT_MS}\n"
+    services, expected, files = [], {}, {"linux": images["linux"]}
     machine_disk = FOLDER / "machine-disk"
     outside = free_ports() if listens and "net" in work else 0
     if duration_us != 0 and not options.icount:
@@ -172,7 +174,7 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         expected[LISTENER].insert(1, "echo")
     if "reset" in work:
         reset = campaign_workloads.describe(["reset"], duration_us, options)
-        text += reset.text
+        text += reset.text.partition("\n")[2]  # behind the heartbeat
         files |= reset.files
         services += [name for name in reset.services if campaign_workloads.RESETTING_VM in name]
         expected |= reset.expected

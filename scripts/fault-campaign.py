@@ -40,6 +40,7 @@ LIMIT_SECONDS = 120          # of real time beside that of the guests
 SLOWNESS = 150               # real time by guest time, at most, with --icount on a busy host
 SEED_MAX = 1 << 31
 DENSITY = 5                  # with --icount hangs are noticed at once, and faults may come so much faster
+REAL_REST = 3                # without, a task may wait for a busy host, and a fault of it with it, until the next one takes its place
 SCRIPT_BYTES_MAX = 1 << 20   # of the monitor (services/supervisor/monitor.h)
 
 
@@ -175,7 +176,7 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         services = [name for name in services if name != "supervisor"]  # its image is the kernel's
     patience = 1 if arguments.icount else launch.EMULATION_PATIENCE
     density = DENSITY if arguments.icount and guests is campaign_workloads else 1
-    gap, rest = arguments.gap or guests.GAP_US // density, arguments.rest or guests.REST_US // density
+    gap, rest = arguments.gap or guests.GAP_US // density, arguments.rest or guests.REST_US * (1 if arguments.icount else REAL_REST) // density
     faults = campaign_faults.plan(services, kinds, arguments.count, arguments.seed, gap, rest, patience)
     length = WARM_UP_US + int(campaign_faults.duration_us(faults, patience) * (1 + (SLACK_SHARE if arguments.icount else REAL_SLACK_SHARE))) + SLACK_US + guests.BOOT_US
     workload = guests.describe(work, length, options)

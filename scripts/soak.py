@@ -97,9 +97,9 @@ def steps(scratch: pathlib.Path) -> list[Step]:
              [campaign("--icount", "--seed", str(seed), "--count", "400", "--faults", "upgrade", "--rest", "20000", "--workload",
                        "disk,net,uart,console,rtc,gic,vcpu") for seed in range(11, 15)]
              + [campaign("--seed", "5", "--count", "120", "--faults", "upgrade", "--machine-disk", "--services", "blk-driver",
-                         "--workload", "disk,uart"),
+                         "--workload", "disk,uart", "--rest", "300000"),
                 campaign("--guests", "linux", "--seed", "5", "--count", "120", "--faults", "upgrade", "--services", "net-driver",
-                         "--workload", "net")]),
+                         "--workload", "net", "--rest", "300000")]),
         Step("sweeps", "a kill after every instruction of each service's work",
              [campaign("--icount", "--seed", "0", "--sweep", f"{name}=1-{last}") for name, last in SWEEPS.items()]
              + [campaign("--seed", "0", "--sweep", f"{name}=1-3500", "--span", "1", "--machine-disk")

@@ -48,7 +48,7 @@ class Faults(unittest.TestCase):
             last[fault.service] = fault.at_us + (campaign_faults.silence_us(fault.service) if fault.kind == "silent" else 20_000)
 
     def test_leave_what_is_noticed_late_more_rest_where_time_is_the_hosts(self):
-        for kind, rest in (("hang", 1500), ("lines", 1500), ("crash", 300), ("kill", 300)):
+        for kind, rest in (("hang", 600), ("lines", 600), ("crash", 300), ("kill", 300)):
             self.assertEqual(campaign_faults.rest_after("pl011.vm0", kind, 300, 5), rest)
             self.assertEqual(campaign_faults.rest_after("pl011.vm0", kind, 300, 1), 300)
 
