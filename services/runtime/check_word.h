@@ -1,11 +1,12 @@
 // A check over words of a journal: tells whether they are what was written. Any change of one word, and any change of
 // a few bits, is noticed; random bytes pass once in 2^32.
 //
-// It is CRC-32C where the processor has an instruction for it, which the target has. Hosts have something else:
-// nobody reads what the other wrote.
+// It is CRC-32C, for which the target's processors have an instruction. Hosts compute the same: they read journals of the
+// target (scripts/replay).
 #ifndef ATOLL_SERVICES_RUNTIME_CHECK_WORD_H_
 #define ATOLL_SERVICES_RUNTIME_CHECK_WORD_H_
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <span>
@@ -16,6 +17,20 @@
 namespace atoll {
 
 class CheckWord {
+#if !defined(__ARM_FEATURE_CRC32)
+  // What a byte of the check becomes when it is shifted out; the polynomial has its lowest power in bit 31.
+  static constexpr std::array<uint32_t, 256> kTable = [] {
+    std::array<uint32_t, 256> table{};
+    for (uint32_t i = 0; i < table.size(); ++i) {
+      table[i] = i;
+      for (int bit = 0; bit < 8; ++bit) {
+        table[i] = table[i] >> 1 ^ ((table[i] & 1) != 0 ? 0x82f6'3b78 : 0);
+      }
+    }
+    return table;
+  }();
+#endif
+
  public:
   // The check of nothing is not 0, so that memory of zeros passes for nothing that was written.
   constexpr explicit CheckWord(uint32_t start = 0xa7011c3d) : value_(start) {}
@@ -25,7 +40,9 @@ class CheckWord {
 #if defined(__ARM_FEATURE_CRC32)
     value_ = __builtin_arm_crc32cd(value_, word);
 #else
-    value_ = static_cast<uint32_t>((value_ ^ word) * 0x9e37'79b9'7f4a'7c15 >> 32);
+    for (int byte = 0; byte < 8; ++byte, word >>= 8) {
+      value_ = kTable[(value_ ^ word) & 0xff] ^ value_ >> 8;
+    }
 #endif
   }
   // All bytes of an object whose size is a multiple of 8.
