@@ -35,11 +35,11 @@ def commands(build: pathlib.Path, pattern: str) -> dict[str, dict]:
     """What the build compiles, by file. A file that is compiled several times is of several programs, always with the same
     options but for names: read once."""
     # With main.cc files that the build made, through which device.h of a service is read.
-    wanted = re.compile(f"({ROOT}/({'|'.join(FOLDERS)})|{build.resolve()})/.*{pattern}.*\\.cc$")
+    folders = (*(f"{ROOT}/{folder}/" for folder in FOLDERS), f"{build.resolve()}/")
     found = {}
     for command in json.loads((build / "compile_commands.json").read_text(encoding="utf-8")):
         path = os.path.normpath(os.path.join(command["directory"], command["file"]))
-        if wanted.match(path):
+        if path.endswith(".cc") and path.startswith(folders) and re.search(pattern, os.path.relpath(path, ROOT)):
             found.setdefault(path, command)
     return found
 

@@ -56,6 +56,8 @@ inline constexpr uint32_t kStatusDriverOk = 4;
 inline constexpr uint32_t kStatusFeaturesOk = 8;
 inline constexpr uint32_t kStatusNeedsReset = 64;
 inline constexpr uint32_t kStatusFailed = 128;
+inline constexpr uint32_t kDriverStatusBits =  // those that a driver sets
+    kStatusAcknowledge | kStatusDriver | kStatusDriverOk | kStatusFeaturesOk | kStatusFailed;
 
 // 4.2.2 InterruptStatus.
 inline constexpr uint32_t kInterruptUsedBuffer = 1;
