@@ -66,6 +66,11 @@ class BadManifests(ToolCase):
         self.refuse(GOOD + button % ("a", 0, "") + button % ("b", 1, ""), "signal b.power_button", '"a" is the power button')
         self.refuse(GOOD + button % ("a", 0, "count: 2"), "signal a.count", "power button has one bit")
         self.refuse(GOOD + button % ("a", 0, "timer: true"), "signal a", "is the timer's")
+        pause, resume = 'signal { name: "p%d" bit: %d pause: true }', 'signal { name: "r" bit: 9 resume: true %s}'
+        self.refuse(GOOD + pause % (1, 1) + pause % (2, 2) + resume % "", "signal p2.pause", '"p1" says so')
+        self.refuse(GOOD + pause % (1, 1), "signal", "one bit says pause, one resume")
+        self.refuse(GOOD + pause % (1, 1) + resume % "timer: true ", "signal r", "is the timer's, and not the resume's")
+        self.refuse(GOOD + pause % (1, 1) + resume % "count: 2 ", "signal r.count", "resume has one bit")
 
     def test_handles(self):
         def handle(fields, *parts, text=GOOD):
