@@ -32,7 +32,7 @@ from schemas import InputError
 PAUSE_US = 100
 WARM_UP_US = 20_000
 # Guests work somewhat longer than faults come: the script itself takes time, too.
-SLACK_US, SLACK_SHARE, REAL_SLACK_SHARE = 500_000, 0.05, 0.6  # the last where the host decides when the script goes on
+SLACK_US, SLACK_SHARE, REAL_SLACK_SHARE = 500_000, 0.05, 0.6  # the last where the host, or a loaded guest, decides when the script goes on
 SWEEP_WITHIN, SWEEP_LIMIT_US = "20s", 3_600_000_000
 CRASHES_EVERY = 50           # records are asked for in time: the supervisor keeps 256
 PROGRESS_SECONDS = 10
@@ -178,7 +178,7 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     density = DENSITY if arguments.icount and guests is campaign_workloads else 1
     gap, rest = arguments.gap or guests.GAP_US // density, arguments.rest or guests.REST_US * (1 if arguments.icount else REAL_REST) // density
     faults = campaign_faults.plan(services, kinds, arguments.count, arguments.seed, gap, rest, patience)
-    length = WARM_UP_US + int(campaign_faults.duration_us(faults, patience) * (1 + (SLACK_SHARE if arguments.icount else REAL_SLACK_SHARE))) + SLACK_US + guests.BOOT_US
+    length = WARM_UP_US + int(campaign_faults.duration_us(faults, patience) * (1 + (SLACK_SHARE if arguments.icount and guests is campaign_workloads else REAL_SLACK_SHARE))) + SLACK_US + guests.BOOT_US
     workload = guests.describe(work, length, options)
     presses = campaign_workloads.presses(guests.PRESSED_VM, faults[-1].at_us) if "gpio" in work else []
     for vm in workload.expected if presses else ():
