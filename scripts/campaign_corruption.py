@@ -3,12 +3,13 @@
 The VM lives for a short while, tells what it saw, and begins anew, so each corruption meets a machine in order. What it
 may come to: missed (the VM was off, or there was nothing to corrupt); harmless; detected (the service died of it, or noticed it and went on); a device that fails visibly (errors,
 an external abort, the VM's end); wrong, if the guest got what is not so and nobody noticed; hung, if something never
-came.
+came. What a service keeps for itself it looks at with each heartbeat, so those of these machines come within a life.
 """
 import collections
 import random
 import re
 
+import campaign_output
 import campaign_workloads
 import launch
 from campaign_faults import KINDS, Fault
@@ -20,7 +21,8 @@ LIFE_MS, PATIENCE_MS = 130, 60
 NEIGHBOUR_PAUSE_US = 10_000  # it lives all the time
 PHASE_US = 100_000  # of a life when the fault comes, at most
 REST_US = 360_000  # the rest of the life, and time for what hangs; then the VM is made to begin anew, if it has not by itself
-GAP_US = PHASE_US // 2 + REST_US + 135_000  # on average: with the rest of a quarter of a second from start to start
+GAP_US = PHASE_US // 2 + REST_US + 110_000  # on average: with the rest of a quarter of a second from start to start
+HEARTBEAT_MS = 20
 WITHIN = "2s"  # until it is there: after a crash that takes a second
 OUTCOMES = ("missed", "harmless", "detected", "failed", "wrong", "hung")
 WEDGED = "the VM does nothing any more"
@@ -29,15 +31,21 @@ FAILED = re.compile(r"I/O error|not running|does not start|does not run|FAIL une
                     r"not under way|VM victim (?:crashed|is off)|is in failed mode|refus")
 NOTICED = re.compile(r"journal|damage|mended|torn|copies")
 REBOOT = f"vm reboot {VICTIM}"
+# Does nothing: its line says that the script is over. Then the neighbour is told to end, who knows how long it took.
+LAST_COMMAND = f"vm resume {NEIGHBOUR}"
+BROKEN = "console: "  # what its VM did not print
+VICTIMS = re.compile(rf"\[{VICTIM}\] ")
+OTHERS = re.compile(r"\[\d|monitor: ")  # log and monitor; what has no label is the neighbour's
 LIFE_ENDED = re.compile(rf"\] VM {VICTIM} (?:resets|crashed|is off)")
 COMMAND = re.compile(r"monitor: \d+\.\d{6} (\w+ \S+.*)")
 
 
 def describe(work: list[str], duration_us: int, pause_us: int) -> Workload:
     kinds = [name for name in REPORTING_ORDER if name in work]
-    text = ""
-    lines = ((VICTIM, f"ms={LIFE_MS} then=reset patience={PATIENCE_MS}", "when_off: START_AGAIN when_crashed: START_AGAIN"),
-             (NEIGHBOUR, f"ms={duration_us // 1000} frames=answer", ""))
+    text = f"heartbeat_ms: {HEARTBEAT_MS}\n"
+    # The first one has the keyboard.
+    lines = ((NEIGHBOUR, f"ms={duration_us // 1000} until=key frames=answer", ""),
+             (VICTIM, f"ms={LIFE_MS} then=reset patience={PATIENCE_MS}", "when_off: START_AGAIN when_crashed: START_AGAIN"))
     for index, (vm, line, fields) in enumerate(lines):
         devices = (f"disk {{ zero_mib: {DISK_MIB} }} " if "disk" in kinds else "") + ("network { } " if "net" in kinds else "")
         text += (f'vm {{ name: "{vm}" vcpus: 2 memory_mib: {MEMORY_MIB} kernel: "guest" command_line: "name={vm} '
@@ -47,8 +55,8 @@ def describe(work: list[str], duration_us: int, pause_us: int) -> Workload:
     return Workload(text, {"guest": str(launch.TARGET / "guests/oracle.bin")}, services, expected)
 
 
-def script(faults: list[Fault], seed: int, warm_up_us: int, settle_us: int, crashes_every: int) -> str:
-    """The monitor's commands: each fault comes in a life of its own."""
+def script(faults: list[Fault], work: list[str], seed: int, warm_up_us: int, settle_us: int, crashes_every: int) -> str:
+    """The monitor's commands: each fault comes in a life of its own, and at the end the neighbour says what it saw."""
     source, lines = random.Random(seed), [f"wait {warm_up_us}us"]
     for fault in faults:
         # A command before a line that begins with - may fail: a VM that resets just now cannot be rebooted.
@@ -56,23 +64,45 @@ def script(faults: list[Fault], seed: int, warm_up_us: int, settle_us: int, cras
                   f"wait {REST_US}us", f"-{REBOOT}", "wait 1ms"]
         if fault.number % crashes_every == 0:
             lines.append(f"crashes {2 * crashes_every}")
-    return "\n".join([*lines, f"wait {settle_us}us", f"crashes {2 * crashes_every}", ""])
+    last = next(name for name in reversed(REPORTING_ORDER) if name in work)
+    return "\n".join([*lines, f"wait {settle_us}us", f"crashes {2 * crashes_every}", f"-{LAST_COMMAND}",
+                      f'expect {NEIGHBOUR} "oracle: {NEIGHBOUR}.{last} ok" within 1000s', "wait 10ms", "power-off", ""])
 
 
 def judge(text: str, faults: list[Fault]) -> tuple[dict[int, str], list[str]]:
     """Each fault's outcome, and what it comes from: the victim's lines and deaths of its services until the next fault."""
     windows, current = collections.defaultdict(list), None
     commands = collections.deque(faults)
+    report = ""  # of the victim, as far as it has come: it may be in pieces, and is cut where its life ends
+
+    def end_report(cut: bool) -> None:
+        nonlocal report
+        if current is not None and report.strip():
+            if campaign_output.REPORT.fullmatch(report.rstrip()):
+                windows[current].append(campaign_output.WORD + report)
+            elif not cut:
+                windows[current].append(BROKEN + report)
+        report = ""
+
     for line in text.replace("\r", "").split("\n"):
         found = COMMAND.fullmatch(line)
         if found and commands and found[1] == commands[0].command:
             current = commands.popleft().number
+        elif piece := VICTIMS.match(line):
+            rest, *next_ones = line[piece.end():].split(campaign_output.WORD)
+            report += rest
+            for text_of_report in next_ones:
+                end_report(cut=False)
+                report = text_of_report
         elif found and found[1] == REBOOT:
+            end_report(cut=True)
             # By itself it does not begin anew, and has not ended either.
             if current is not None and not any(LIFE_ENDED.search(line) for line in windows[current]):
                 windows[current].append(WEDGED)
             current = None
-        elif current is not None and not line.startswith(f"[{NEIGHBOUR}]"):
+        elif current is not None and OTHERS.match(line):
+            if LIFE_ENDED.search(line):
+                end_report(cut=True)
             windows[current].append(line)
     outcomes, seen = {}, []
     for fault in faults:
@@ -105,9 +135,9 @@ def classify(lines: list[str], fault: Fault) -> tuple[str, str]:
         return "detected", line
     if (line := first(rf"oracle: {VICTIM}\.\w+ lost")) is not None:
         return "wrong", line
-    # Reports that are no reports: bytes of its console.
-    broken = [line for line in lines if line and not re.match(r"oracle: |\[|monitor: ", line)]
-    return ("wrong", broken[0]) if broken else ("harmless", "")
+    if (line := first(f"^{BROKEN}")) is not None:
+        return "wrong", line
+    return "harmless", ""
 
 
 def table(faults: list[Fault], outcomes: dict[int, str]) -> str:

@@ -34,6 +34,7 @@ WARM_UP_US = 20_000
 # Guests work somewhat longer than faults come: the script itself takes time, too.
 SLACK_US, SLACK_SHARE, REAL_SLACK_SHARE = 500_000, 0.05, 0.6  # the last where the host, or a loaded guest, decides when the script goes on
 SWEEP_WITHIN, SWEEP_LIMIT_US = "20s", 3_600_000_000
+CORRUPTION_PATIENCE = 3      # the neighbour ends by itself, if it is not told, after so many times the script's length
 CRASHES_EVERY = 50           # records are asked for in time: the supervisor keeps 256
 PROGRESS_SECONDS = 10
 LIMIT_SECONDS = 120          # of real time beside that of the guests
@@ -51,6 +52,7 @@ class Campaign:
     script: str
     seconds: float           # of guest time
     corrupts: bool = False
+    last_line: str = campaign_report.LAST_LINE  # of the monitor: then guests that wait for it are told to end
     until_key: bool = False  # guests work until a key is typed, which is at a time of the host: others repeat exactly
 
 
@@ -142,12 +144,11 @@ def make_corruption(parser: argparse.ArgumentParser, arguments: argparse.Namespa
         parser.error(f"--services {arguments.services}: corruptions hit services of VM {campaign_corruption.VICTIM} only")
     faults = campaign_faults.plan(services, kinds, arguments.count, arguments.seed,
                                   arguments.gap or campaign_corruption.GAP_US, 0)
-    length = WARM_UP_US + int(campaign_faults.duration_us(faults) * (1 + SLACK_SHARE)) + SLACK_US
-    workload = describe(length)
-    script = campaign_corruption.script(faults, arguments.seed, WARM_UP_US, campaign_workloads.SETTLE_US, CRASHES_EVERY)
-    vm, oracles = next(iter(workload.expected.items()))
-    script += f'expect {vm} "oracle: {vm}.{oracles[-1]} ok" within 1000s\nwait 10ms\npower-off\n'
-    return Campaign(faults, workload, script, length / 1e6, True)
+    length = WARM_UP_US + campaign_faults.duration_us(faults)
+    workload = describe(CORRUPTION_PATIENCE * (length + SLACK_US))
+    script = campaign_corruption.script(faults, work, arguments.seed, WARM_UP_US, campaign_workloads.SETTLE_US,
+                                        CRASHES_EVERY)
+    return Campaign(faults, workload, script, length / 1e6, True, campaign_corruption.LAST_COMMAND, until_key=True)
 
 
 def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Campaign:
@@ -231,7 +232,7 @@ def progress(process: subprocess.Popen, lines: list[str], campaign: Campaign, ke
         ordered += bool(campaign_report.ORDER_LINE.match(line))
         losses += " lost " in line and "oracle: " in line
         keyboard.see(line, lines)
-        if line.startswith(f"monitor: {campaign_report.LAST_LINE}"):
+        if line.startswith("monitor: ") and campaign.last_line in line and not keyboard.ended:
             keyboard.end()
         if time.monotonic() - said > PROGRESS_SECONDS:
             said = time.monotonic()
@@ -242,7 +243,7 @@ def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: 
     output = campaign_output.parse(text, next(iter(campaign.workload.expected)))
     deaths = campaign_report.parse(output.monitor)
     if campaign.corrupts:
-        return judge_corruption(campaign, arguments, status, text, deaths)
+        return judge_corruption(campaign, arguments, status, text, output, deaths)
     orders = campaign_report.orders(output.monitor, campaign.faults)
     unordered = campaign_report.match(deaths, campaign.faults, orders)
     frames = sum(death.service.split(".")[0] in campaign_report.FRAME_SERVICES for death in deaths)
@@ -273,11 +274,11 @@ def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: 
     return 1 if problems else 0
 
 
-def judge_corruption(campaign: Campaign, arguments: argparse.Namespace, status: int, text: str, deaths: list) -> int:
+def judge_corruption(campaign: Campaign, arguments: argparse.Namespace, status: int, text: str,
+                     output: campaign_output.Output, deaths: list) -> int:
     """Nobody but the victim may have seen anything."""
     outcomes, seen = campaign_corruption.judge(text, campaign.faults)
     own = campaign_corruption.VICTIM
-    output = campaign_output.parse(text, own)
     output.early.clear()  # it is the script that turns the machine off
     problems = [problem for problem in campaign_output.problems(output, campaign.workload.expected, 0)
                 if own not in problem]

@@ -3,7 +3,7 @@
 //   work=A,B,..    of disk, net, rng, ports, vsock, wdog, gpio, uart, console, rtc, gic, vcpu; or `reset`: the VM resets
 //                  `lives` times. Devices of the first seven are in virtio slots, in this order
 //   ms=N           for so long, then it reports and turns itself off; or sooner:
-//   until=key      ... when a `q` is typed, or the peer says that it ends
+//   until=key      ... when a `q` is typed, or the peer says that it ends (not with frames=answer)
 //   then=reset     ... instead of turning itself off it resets
 //   patience=N     milliseconds until something is taken for lost
 //   pause=N        microseconds between two rounds
@@ -159,9 +159,10 @@ class Work {
   }
 
   bool IsToldToEnd() const {
-    return until_key_ &&
-           (uart.IsTyped('q') || (has_network_ && network.peer_ended()) ||
-            (has_ports_ && ports.peer_ended()) || (has_sockets_ && sockets.peer_ended()));
+    if (!until_key_) return false;
+    const bool peer_ends = !follows_ && has_network_ && network.peer_ended();
+    return uart.IsTyped('q') || peer_ends || (has_ports_ && ports.peer_ended()) ||
+           (has_sockets_ && sockets.peer_ended());
   }
 
   template <typename Oracle, typename Action>

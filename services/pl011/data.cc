@@ -31,7 +31,7 @@ void Pl011::WriteData(uint8_t byte, uint64_t token) {
   if (const auto noted = Noted(token); noted.has_value() && IsDone(*noted)) {
     return AfterData(noted->kind, output_.capacity() - output_.Free());
   }
-  if (!loopback_) {
+  if (!derived_.loopback) {
     state_.Note(token, {.position = output_.position()});
     const size_t held = output_.Put(static_cast<std::byte>(byte));
     if (held != 0) AfterData(Kind::kSend, held);  // else it is dropped, as UARTFR.TXFF says
@@ -39,7 +39,7 @@ void Pl011::WriteData(uint8_t byte, uint64_t token) {
     state_.Note(token, {.position = state_.loop_write, .kind = Kind::kLoop});
     ReceiveLooped(byte);
     AfterData(Kind::kLoop, 0);
-  } else if (state_.held_entries() < depth_) {
+  } else if (state_.held_entries() < derived_.depth) {
     state_.Note(token, {.position = state_.held_write, .kind = Kind::kHold});
     state_.held[state_.held_write % state_.held.size()] = byte;
     StoreRelease(state_.held_write, state_.held_write + 1);
@@ -70,8 +70,8 @@ void Pl011::AfterWrite(size_t held) {
 
 // Whether the next byte may leave (UARTCR.CTSEn). Outside loopback CTS is always asserted.
 bool Pl011::IsClearToSend() const {
-  if (!loopback_ || (state_.registers[kCr] & kCrCtsFlow) == 0) return true;
-  return clear_to_send_;
+  if (!derived_.loopback || (state_.registers[kCr] & kCrCtsFlow) == 0) return true;
+  return derived_.clear_to_send;
 }
 
 // What waited for CTS goes on, as far as it may. Bytes wait only while CTS does not let them go: no other overtakes them.
@@ -79,12 +79,12 @@ void Pl011::SendHeld() {
   if (state_.held_entries() == 0) return;
   while (state_.held_entries() != 0 && IsClearToSend()) {
     const uint8_t byte = state_.held[state_.held_read % state_.held.size()];
-    const Pl011Change leaving = {.position = loopback_ ? state_.loop_write : output_.position(),
+    const Pl011Change leaving = {.position = derived_.loopback ? state_.loop_write : output_.position(),
                                  .value = 1,
                                  .detail = static_cast<uint8_t>(state_.held_read),
-                                 .kind = loopback_ ? Kind::kLoop : Kind::kSend};
+                                 .kind = derived_.loopback ? Kind::kLoop : Kind::kSend};
     StoreRelease(state_.leaving, std::bit_cast<uint64_t>(leaving));
-    if (loopback_) {
+    if (derived_.loopback) {
       ReceiveLooped(byte);
     } else if (const size_t held = output_.Put(static_cast<std::byte>(byte)); held != 0) {
       AfterWrite(held);
@@ -138,7 +138,7 @@ uint32_t Pl011::ReadData(uint64_t token) {
 
 // `level`: entries in the FIFO with this one.
 uint32_t Pl011::AfterRead(uint16_t entry, uint32_t level) {
-  loop_in_use_ = loopback_ || state_.loop_entries() != 0 || state_.break_waits != 0;
+  derived_.loop_in_use = derived_.loopback || state_.loop_entries() != 0 || state_.break_waits != 0;
   const uint32_t errors = state_.registers[kRsr] & kRsrOverrun;
   StoreRelease(state_.registers[kRsr], errors | entry >> kDrErrorShift);
   // The FIFO as it is before the next waiting byte moves up: falling below the level and rising to
@@ -157,7 +157,7 @@ uint32_t Pl011::AfterRead(uint16_t entry, uint32_t level) {
 // An entry comes into the receive FIFO from the transmitter.
 void Pl011::ReceiveLooped(uint16_t entry) {
   const uint32_t entries = state_.loop_entries();
-  if (entries >= depth_) {
+  if (entries >= derived_.depth) {
     // DDI0183 UARTRSR.OE: the FIFO's content stays valid, the new byte is lost.
     ++state_.overruns;
     state_.loop[(state_.loop_write - 1) % state_.loop.size()] |= kDrOverrun;
@@ -173,12 +173,12 @@ void Pl011::ReceiveLooped(uint16_t entry) {
 // The console puts a break into the input: an entry of its own, before the byte at its position. One that comes before
 // the last was read takes its place.
 void Pl011::NoticeBreak() {
-  if (!receiving_) return;
+  if (!derived_.receiving) return;
   const ByteRing::Mark mark = input_.LastMark();
   if (mark.count == state_.breaks) return;
   StoreRelease(state_.break_position, mark.position);
   StoreRelease(state_.break_waits, 1);
-  loop_in_use_ = true;
+  derived_.loop_in_use = true;
   Raise(kInterruptBreak);
   StoreRelease(state_.breaks, mark.count);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 
 namespace atoll {
 namespace {
@@ -54,8 +55,8 @@ Result<uint64_t> Pl011::Access(const RegisterAccess& access) {
   const size_t index = kTable.Find(access);
   if (index == kFr && !access.write) {
     // These flags fit any width: RI, the only one above bit 7, is 0 outside loopback.
-    if (!loop_in_use_ && input_.Available() == 0 && output_.Free() > output_half_) [[likely]] {
-      return idle_flags_;
+    if (!derived_.loop_in_use && input_.Available() == 0 && output_.Free() > output_half_) [[likely]] {
+      return derived_.idle_flags;
     }
   } else if (index == kDr && access.write) {
     if (write_is_announced_) [[likely]] {
@@ -137,7 +138,7 @@ void Pl011::Write(size_t index, uint32_t value, uint64_t token) {
     case kIfls: {
       const Pl011Change change = Change(index, value, token);
       Configure();
-      if (index == kLcrH && loopback_ && (value & ~change.value & kLcrHBreak) != 0) {
+      if (index == kLcrH && derived_.loopback && (value & ~change.value & kLcrHBreak) != 0) {
         Raise(kInterruptBreak);
         if (state_.loop_write == change.position) ReceiveLooped(kDrBreak);
       }
@@ -161,7 +162,7 @@ void Pl011::WriteControl(uint32_t old_control) {
   // In loopback the modem outputs are the modem inputs; their changes raise interrupts
   // (UARTCR.LBE).
   Configure();
-  if (loopback_) {
+  if (derived_.loopback) {
     const uint32_t changed = state_.registers[kCr] ^ old_control;
     uint32_t interrupts = 0;
     if ((changed & kCrRts) != 0) interrupts |= kInterruptCts;
@@ -177,59 +178,59 @@ void Pl011::WriteControl(uint32_t old_control) {
 // What follows from UARTCR and UARTLCR_H, so that the hot paths need not look at them.
 void Pl011::Configure() {
   const uint32_t control = state_.registers[kCr];
-  loopback_ = (control & kCrLoopback) != 0;
-  loop_in_use_ = loopback_ || state_.loop_entries() != 0 || state_.break_waits != 0;
+  derived_.loopback = (control & kCrLoopback) != 0;
+  derived_.loop_in_use = derived_.loopback || state_.loop_entries() != 0 || state_.break_waits != 0;
   write_is_announced_ = false;
   constexpr uint32_t kReceiving = kCrUartEnable | kCrReceiveEnable;
-  receiving_ = (control & kReceiving) == kReceiving;
-  depth_ = (state_.registers[kLcrH] & kLcrHFifoEnable) != 0 ? kFifoDepth : 1;
-  modem_flags_ = kFrCts | kFrDsr | kFrDcd;
-  if (loopback_) {
-    modem_flags_ = ((control & kCrRts) != 0 ? kFrCts : 0) | ((control & kCrDtr) != 0 ? kFrDsr : 0) |
+  derived_.receiving = (control & kReceiving) == kReceiving;
+  derived_.depth = (state_.registers[kLcrH] & kLcrHFifoEnable) != 0 ? kFifoDepth : 1;
+  derived_.modem_flags = kFrCts | kFrDsr | kFrDcd;
+  if (derived_.loopback) {
+    derived_.modem_flags = ((control & kCrRts) != 0 ? kFrCts : 0) | ((control & kCrDtr) != 0 ? kFrDsr : 0) |
                    ((control & kCrOut1) != 0 ? kFrDcd : 0) | ((control & kCrOut2) != 0 ? kFrRi : 0);
   }
-  rts_flow_ = loopback_ && (control & kCrRtsFlow) != 0;
-  if (!rts_flow_) clear_to_send_ = (modem_flags_ & kFrCts) != 0;
-  idle_flags_ = modem_flags_ | kFrTxFifoEmpty | kFrRxFifoEmpty;
+  derived_.rts_flow = derived_.loopback && (control & kCrRtsFlow) != 0;
+  if (!derived_.rts_flow) derived_.clear_to_send = (derived_.modem_flags & kFrCts) != 0;
+  derived_.idle_flags = derived_.modem_flags | kFrTxFifoEmpty | kFrRxFifoEmpty;
 }
 
 uint32_t Pl011::Flags() const {
-  uint32_t flags = modem_flags_;
-  if (rts_flow_) flags = clear_to_send_ ? flags | kFrCts : flags & ~kFrCts;
+  uint32_t flags = derived_.modem_flags;
+  if (derived_.rts_flow) flags = derived_.clear_to_send ? flags | kFrCts : flags & ~kFrCts;
   const uint32_t sending = TransmitLevel();
   if (sending == 0) {
     flags |= kFrTxFifoEmpty;
   } else {
-    flags |= sending == depth_ ? kFrBusy | kFrTxFifoFull : kFrBusy;
+    flags |= sending == derived_.depth ? kFrBusy | kFrTxFifoFull : kFrBusy;
   }
   const uint32_t received = ReceiveLevel();
   if (received == 0) return flags | kFrRxFifoEmpty;
-  return received == depth_ ? flags | kFrRxFifoFull : flags;
+  return received == derived_.depth ? flags | kFrRxFifoFull : flags;
 }
 
 uint32_t Pl011::ReceiveTrigger() const {
-  if (depth_ == 1) return 1;
+  if (derived_.depth == 1) return 1;
   const uint32_t select = (state_.registers[kIfls] >> kIflsReceiveShift) & kIflsMask;
   return kTriggerEighths[select] * kFifoDepth / 8;
 }
 
 uint32_t Pl011::TransmitTrigger() const {
-  if (depth_ == 1) return 0;
+  if (derived_.depth == 1) return 0;
   const uint32_t select = (state_.registers[kIfls] >> kIflsTransmitShift) & kIflsMask;
   return kTriggerEighths[select] * kFifoDepth / 8;
 }
 
 uint32_t Pl011::ReceiveLevel() const {
-  if (!receiving_) return 0;
+  if (!derived_.receiving) return 0;
   size_t entries = state_.loop_entries();
-  if (!loopback_) entries += input_.Available() + state_.break_waits;
-  return static_cast<uint32_t>(std::min<size_t>(entries, depth_));
+  if (!derived_.loopback) entries += input_.Available() + state_.break_waits;
+  return static_cast<uint32_t>(std::min<size_t>(entries, derived_.depth));
 }
 
 uint32_t Pl011::TransmitLevel() const {
-  if (state_.held_entries() != 0) return std::min(state_.held_entries(), depth_);
+  if (state_.held_entries() != 0) return std::min(state_.held_entries(), derived_.depth);
   const size_t room = output_.Free();
-  return room >= depth_ ? 0 : depth_ - static_cast<uint32_t>(room);
+  return room >= derived_.depth ? 0 : derived_.depth - static_cast<uint32_t>(room);
 }
 
 void Pl011::UpdateReceive() {
@@ -237,8 +238,8 @@ void Pl011::UpdateReceive() {
   const uint32_t before = state_.receive_level;
   const uint32_t level = ReceiveLevel();
   const uint32_t trigger = ReceiveTrigger();
-  if (rts_flow_ && clear_to_send_ != (level < trigger)) {
-    clear_to_send_ = level < trigger;
+  if (derived_.rts_flow && derived_.clear_to_send != (level < trigger)) {
+    derived_.clear_to_send = level < trigger;
     Raise(kInterruptCts);
   }
   if (level < trigger) {
@@ -308,6 +309,32 @@ void Pl011::ArmTimer() {
   if (deadline >= armed_deadline_) return;
   armed_deadline_ = deadline;
   ports_.timer.Set(deadline);
+}
+
+// What the registers and the rings say is derived once more; timer and line are set again, and the next byte looks at
+// everything.
+bool Pl011::IsIntact() {
+  const Derived before = derived_;
+  Configure();
+  const bool delays = output_half_ == output_.capacity() / 2 &&
+                      notify_delay_ == Microseconds(ports_.counter, kNotifyDelayMicroseconds) &&
+                      receive_timeout_ == Microseconds(ports_.counter, kReceiveTimeoutMicroseconds);
+  if (std::memcmp(&before, &derived_, sizeof(before)) != 0 || !delays || !output_.IsIntact() ||
+      !input_.IsIntact() || !IsSoon(notify_deadline_, notify_delay_) ||
+      !IsSoon(receive_deadline_, receive_timeout_)) {
+    return false;
+  }
+  line_level_ = (state_.registers[kRis] & state_.registers[kImsc]) != 0;
+  ports_.line.Set(line_level_);
+  armed_deadline_ = DeadlineTimer::kNever;
+  ArmTimer();
+  return true;
+}
+
+// A deadline that is set is at most so many ticks ahead.
+bool Pl011::IsSoon(uint64_t deadline, uint64_t ticks) const {
+  const uint64_t now = ports_.counter.Ticks();
+  return deadline == DeadlineTimer::kNever || deadline <= now || deadline - now <= ticks;
 }
 
 void Pl011::Raise(uint32_t interrupts) {

@@ -53,8 +53,24 @@ class Pl011 final : public MmioDevice {
 
   Result<uint64_t> Access(const RegisterAccess& access) override;
   void OnSignals(uint64_t bits) override;
+  bool IsIntact() override;
 
  private:
+  // From UARTCR and UARTLCR_H, so that the hot paths need not look at them.
+  struct Derived {
+    bool loopback = false;
+    // Something else than bytes of the input ring may be in the FIFOs: loopback, bytes of it not read
+    // yet, a break.
+    bool loop_in_use = false;
+    bool receiving = false;
+    bool rts_flow = false;  // CTS, which is RTS in loopback, follows the receive FIFO
+    bool clear_to_send = true;
+    uint8_t none[3] = {};
+    uint32_t depth = 1;
+    uint32_t modem_flags = 0;
+    uint32_t idle_flags = 0;  // UARTFR with empty FIFOs
+  };
+
   Result<uint64_t> OtherAccess(size_t index, const RegisterAccess& access);
   uint32_t Read(size_t index) const;
   void Write(size_t index, uint32_t value, uint64_t token);
@@ -88,6 +104,7 @@ class Pl011 final : public MmioDevice {
   void NotifyWithinDelay();
   void RestartReceiveTimeout();
   void ArmTimer();
+  bool IsSoon(uint64_t deadline, uint64_t ticks) const;
 
   void Raise(uint32_t interrupts);
   void Clear(uint32_t interrupts);
@@ -101,17 +118,7 @@ class Pl011 final : public MmioDevice {
   const uint64_t notify_delay_;  // ticks
   const uint64_t receive_timeout_;
 
-  // Derived from UARTCR and UARTLCR_H.
-  bool loopback_ = false;
-  // Something else than bytes of the input ring may be in the FIFOs: loopback, bytes of it not read
-  // yet, a break.
-  bool loop_in_use_ = false;
-  bool receiving_ = false;
-  uint32_t depth_ = 1;
-  bool rts_flow_ = false;  // CTS, which is RTS in loopback, follows the receive FIFO
-  bool clear_to_send_ = true;
-  uint32_t modem_flags_ = 0;
-  uint32_t idle_flags_ = 0;  // UARTFR with empty FIFOs
+  Derived derived_;
 
   // The next byte written to UARTDR changes nothing but the output ring: it leaves at once (no
   // loopback, room in the ring), the transmit interrupt is set already and the console is going to

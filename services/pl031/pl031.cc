@@ -13,51 +13,56 @@ void Pl031::Start() {
     NoteAlarm();
   }
   journal_.Store(state_);
-  line_level_ = (state_.interrupt & state_.mask) != 0;
-  ports_.line.Set(line_level_);
+  DriveLine();
   ArmTimer();
 }
 
+// The count changes, and an alarm falls due, only where a second begins: in between one comparison does.
 Result<uint64_t> Pl031::Access(const RegisterAccess& access) {
+  if (access.offset == kTable.offset(kDr) && access.size == sizeof(uint32_t) && !access.write)
+      [[likely]] {
+    const uint64_t now = ports_.counter.Ticks();
+    if (now - second_.start < second_.ticks && second_.Check() == second_.check) [[likely]]
+      return second_.count;
+  }
+  return OtherAccess(access);
+}
+
+Result<uint64_t> Pl031::OtherAccess(const RegisterAccess& access) {
   const size_t index = kTable.Find(access);
   if (index == Table::kReserved) return 0;
-  if (index == kDr && !access.write) {
-    const uint32_t count = CurrentCount();
-    return access.size == sizeof(count) ? count : kTable.Loaded(kDr, access, count);
-  }
+  if (!IsIntact()) return std::unexpected(Status::kDataLoss);
   // An alarm that is due is seen by this access, though the timer's signal may still be on its way.
   CheckAlarm();
   if (!access.write) return kTable.Loaded(index, access, Read(index));
+  if (kTable.writable(index) == 0) return 0;
   // A call that comes again, and whose change is in the journal. Setting the clock twice would not be the same as once.
   if (access.token != 0 && access.token == state_.token) return 0;
-  second_ticks_ = 0;
+  second_ = {};
   state_.token = access.token;
   Write(index, kTable.Stored(index, access, 0));
   return 0;
 }
 
 void Pl031::OnSignals(uint64_t bits) {
-  if ((bits & kTimerSignal) == 0) return;
+  if ((bits & kTimerSignal) == 0 || !IsIntact()) return;
   CheckAlarm();
   ArmTimer();  // early or stale signals set the same alarm again
 }
 
-// The count changes, and an alarm falls due, only where a second begins: in between one comparison does.
-uint32_t Pl031::CurrentCount() {
-  const uint64_t now = ports_.counter.Ticks();
-  if (now - second_start_ < second_ticks_) [[likely]]
-    return second_count_;
-  CheckAlarm();
+// RTCDR, for as long as it stays so.
+uint32_t Pl031::NextCount() {
   const uint64_t elapsed = SecondsSinceOrigin();
-  second_count_ = CountAt(elapsed);
-  second_ticks_ = ports_.counter.TicksPerSecond();
-  second_start_ = state_.origin_ticks + elapsed * second_ticks_;
-  if (now < second_start_) second_ticks_ = 0;  // a damaged origin ahead of the counter
-  return second_count_;
+  const uint64_t ticks = ports_.counter.TicksPerSecond();
+  second_ = {.start = state_.origin_ticks + elapsed * ticks, .ticks = ticks, .count = CountAt(elapsed)};
+  if (ports_.counter.Ticks() < second_.start) second_.ticks = 0;  // a damaged origin ahead of the counter
+  second_.check = second_.Check();
+  return second_.count;
 }
 
-uint32_t Pl031::Read(size_t index) const {
+uint32_t Pl031::Read(size_t index) {
   switch (index) {
+    case kDr: return NextCount();
     case kMr: return state_.match;
     case kLr: return state_.load;
     case kImsc: return state_.mask;
@@ -80,7 +85,7 @@ void Pl031::Write(size_t index, uint32_t value) {
       break;
     case kImsc: state_.mask = value; break;
     case kIcr: state_.interrupt &= ~value; break;
-    default: return;  // read-only
+    default: return;
   }
   // Before anybody sees a consequence.
   journal_.Store(state_);
@@ -137,10 +142,7 @@ void Pl031::ArmTimer() {
 }
 
 void Pl031::DriveLine() {
-  const bool level = (state_.interrupt & state_.mask) != 0;
-  if (level == line_level_) return;
-  line_level_ = level;
-  ports_.line.Set(level);
+  ports_.line.Set((state_.interrupt & state_.mask) != 0);
 }
 
 }  // namespace atoll

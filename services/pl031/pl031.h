@@ -6,6 +6,9 @@
 //   - RTCLR takes effect at once and keeps the phase of the second;
 //   - what RTCLR set survives a restart of the service, not a reset of the VM;
 //   - narrow stores are zero-extended.
+//
+// A clock that is wrong is noticed by nobody. So no answer comes from what only this instance has: the state is compared
+// with the journal's before each use, and the count that is kept for a second has a check.
 #ifndef ATOLL_SERVICES_PL031_PL031_H_
 #define ATOLL_SERVICES_PL031_PL031_H_
 
@@ -39,9 +42,23 @@ class Pl031 final : public MmioDevice {
 
   Result<uint64_t> Access(const RegisterAccess& access) override;
   void OnSignals(uint64_t bits) override;
+  bool IsIntact() override { return journal_.Holds(state_); }
 
  private:
-  uint32_t Read(size_t index) const;
+  // The count during one second of the counter.
+  struct Second {
+    uint64_t start = 0;
+    uint64_t ticks = 0;  // 0: it is not known
+    uint32_t count = 0;
+    uint32_t check = 0;  // of the others
+
+    [[gnu::always_inline]] uint32_t Check() const {
+      return static_cast<uint32_t>(start + ticks) + count;
+    }
+  };
+
+  [[gnu::noinline]] Result<uint64_t> OtherAccess(const RegisterAccess& access);
+  uint32_t Read(size_t index);
   void Write(size_t index, uint32_t value);
 
   uint64_t SecondsSinceOrigin() const;
@@ -51,17 +68,13 @@ class Pl031 final : public MmioDevice {
   void NoteAlarm();
   void SetAlarm(bool now_counts);
   void DriveLine();
-  uint32_t CurrentCount();
+  uint32_t NextCount();
   void ArmTimer();
 
   Ports ports_;
   Pl031Journal& journal_;
   Pl031State state_;
-  // The count during one second of the counter; second_ticks_ 0: not known.
-  uint64_t second_start_ = 0;
-  uint64_t second_ticks_ = 0;
-  uint32_t second_count_ = 0;
-  bool line_level_ = false;
+  Second second_;
 };
 
 }  // namespace atoll

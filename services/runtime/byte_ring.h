@@ -122,6 +122,11 @@ class ByteRingWriter : public ByteRing {
     return count;
   }
 
+  // This side's index is the ring's. A reader whose index makes no sense does not change that.
+  bool IsIntact() const {
+    return own_ - Load(kReaderIndex) <= capacity() || own_ == Load(kWriterIndex);
+  }
+
   // Free-running count of the bytes that were written.
   uint32_t written() const { return own_; }
 
@@ -177,6 +182,10 @@ class ByteRingReader : public ByteRing {
   size_t Available() const {
     const uint32_t used = Load(kWriterIndex) - own_;
     return used <= capacity() ? used : 0;
+  }
+
+  bool IsIntact() const {
+    return Load(kWriterIndex) - own_ <= capacity() || own_ == Load(kReaderIndex);
   }
 
   Mark LastMark() const {

@@ -43,6 +43,7 @@ class DeviceAsServer final : public DeviceServer, public SignalHandler {
     return MmioAccessReply{.value = *value};
   }
   void OnSignals(uint64_t bits) override { device_.OnSignals(bits); }
+  bool IsIntact() override { return device_.IsIntact(); }
 
  private:
   MmioDevice& device_;

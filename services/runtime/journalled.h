@@ -42,11 +42,15 @@ class Journalled {
     refused_ = record_.format != 0 && record_.format != format;
     if (refused_) record_ = {};
     record_.format = format;
+    stored_ = found_ == atoll::Copies::kGood || found_ == atoll::Copies::kRepaired;
   }
 
   atoll::Copies found() const { return found_; }
   // It is of another layout: nothing may be stored.
   bool refused() const { return refused_; }
+
+  // What is kept here is what was stored last, if anything was. Not between Change and Commit.
+  bool IsIntact() const { return !stored_ || copies_.Holds(record_); }
 
   const State& operator*() const { return record_.state; }
   const State* operator->() const { return &record_.state; }
@@ -64,6 +68,7 @@ class Journalled {
     record_.token = token;
     record_.written = written;
     copies_.Store(record_);
+    stored_ = true;
     changed_ = false;
   }
   // A change that no call and no request asked for.
@@ -74,6 +79,7 @@ class Journalled {
   Record record_;
   atoll::Copies found_ = atoll::Copies::kFresh;
   bool refused_ = false;
+  bool stored_ = false;
   bool changed_ = false;
 };
 

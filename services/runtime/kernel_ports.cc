@@ -15,9 +15,12 @@ void LogFailure(const char* call, abi::Handle handle, Status status) {
 }  // namespace
 
 void KernelInterruptLine::Set(bool level) {
-  if (level_ == level) return;
-  level_ = level;
-  LogFailure("SetIrqLine", line_, kernel::SetIrqLine(line_, {.level = level}));
+  const uint64_t word = level ? kHigh : kLow;
+  if (level_ == word) return;
+  level_ = word;
+  const Status status = kernel::SetIrqLine(line_, {.level = level});
+  if (!IsOk(status) && line_.slot != again_.slot) Panic("the interrupt line's handle was written over");
+  LogFailure("SetIrqLine", line_, status);
 }
 
 void KernelNotifier::Notify() {

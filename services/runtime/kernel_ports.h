@@ -3,7 +3,6 @@
 #define ATOLL_SERVICES_RUNTIME_KERNEL_PORTS_H_
 
 #include <cstdint>
-#include <optional>
 
 #include "ipc/abi.h"
 #include "services/runtime/ports.h"
@@ -13,12 +12,17 @@ namespace atoll {
 // Drives one IrqLine. The service is its only driver, so a level that does not change costs no kernel call.
 class KernelInterruptLine final : public InterruptLine {
  public:
-  constexpr explicit KernelInterruptLine(abi::Handle line) : line_(line) {}
+  constexpr explicit KernelInterruptLine(abi::Handle line) : line_(line), again_(line) {}
   void Set(bool level) override;
 
  private:
+  // Words of which hardly any is a level: if this one is written over, the kernel is told again.
+  static constexpr uint64_t kLow = 0xaaaa'aaaa'aaaa'aaaa;
+  static constexpr uint64_t kHigh = ~kLow;
+
   abi::Handle line_;
-  std::optional<bool> level_;  // nullopt: what an earlier instance left, which nobody knows
+  uint64_t level_ = 0;  // what an earlier instance left, which nobody knows
+  abi::Handle again_;   // the same: a line that cannot be driven is to be noticed
 };
 
 // Sets the bits of a handle's badge in another task's signal. Nothing happens when the handle is empty: the peer's VM is

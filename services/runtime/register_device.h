@@ -195,6 +195,15 @@ class RegisterDevice : public MmioDevice {
     Follow();
   }
 
+  // Line and timer are set again: what was set last may be what was written over.
+  bool IsIntact() final {
+    if (!state_.IsIntact()) return false;
+    surroundings_.line.Set(Level());
+    timer_set_ = deadline_ = Deadline();
+    if (deadline_ != DeadlineTimer::kNever) surroundings_.timer.Set(deadline_);
+    return true;
+  }
+
  protected:
   // ---- What follows from the state; each may be asked, or done, again and again.
   // The interrupt line.

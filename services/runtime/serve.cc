@@ -31,6 +31,7 @@ class HeldAccesses {
         any_ = true;
         continue;
       }
+      if (!value.has_value() && value.error() == Status::kDataLoss) PanicOfDamage();
       // A caller that is gone needs no reply.
       (void)abi::Reply(held.token,
                        value.has_value() ? Answer(*value) : StatusMessage(value.error()));
@@ -52,6 +53,7 @@ class HeldAccesses {
 // The token to be answered now: none if the access is held. By value, so that it stays in a register.
 [[gnu::noinline]] uint64_t TokenOfFailed(Status status, const RegisterAccess& access,
                                          HeldAccesses& held) {
+  if (status == Status::kDataLoss) PanicOfDamage();
   return status == Status::kUnavailable && held.Add(access) ? 0 : access.token;
 }
 
@@ -121,6 +123,8 @@ struct FirstAnswer {
 }  // namespace
 
 void PanicOfReplyWait(Status status) { Panic("reply_wait: ", status); }
+
+void PanicOfDamage() { Panic("this instance's own data were written over"); }
 
 void Serve(MmioDevice& device) {
   HeldAccesses held;

@@ -15,6 +15,8 @@ class SignalHandler {
  public:
   // Bits of the task's signal that were set. Names: the service's manifest.
   virtual void OnSignals(uint64_t bits) = 0;
+  // As MmioDevice::IsIntact.
+  virtual bool IsIntact() { return true; }
 
  protected:
   ~SignalHandler() = default;
@@ -25,6 +27,8 @@ class SignalHandler {
 
 // Neither a call nor signals came: the service lacks an endpoint or answered with a token of its own making.
 [[noreturn]] void PanicOfReplyWait(Status status);
+// What this instance keeps for itself was written over.
+[[noreturn]] void PanicOfDamage();
 
 // Gives the request to the server whose interface it names; UNIMPLEMENTED if none does.
 template <typename... Servers>
@@ -44,6 +48,7 @@ template <typename Handler>
 [[gnu::always_inline]] inline void GiveSignals(Handler& handler, uint64_t bits) {
   if ((bits & kHeartbeat) != 0) [[unlikely]] {
     NoteHeartbeat();
+    if (!handler.IsIntact()) PanicOfDamage();
     if (bits == kHeartbeat) return;
   }
   const uint64_t begin = StatisticsTicks();

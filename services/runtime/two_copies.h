@@ -4,11 +4,12 @@
 // after a death at any store one of the two is whole: the second as it was before the change, or the first as it is
 // after it. One copy that was scribbled over is mended from the other; that both were is noticed.
 //
-// The owner works on its private value and reads the copies once, when it starts: what happens to them later reaches
-// it only if it dies before its next change.
+// The owner works on its private value and takes the copies' once, when it starts: what happens to them later reaches
+// it only if it dies before its next change. It may ask whether its own is still what it stored (Holds).
 #ifndef ATOLL_SERVICES_RUNTIME_TWO_COPIES_H_
 #define ATOLL_SERVICES_RUNTIME_TWO_COPIES_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <type_traits>
@@ -35,6 +36,20 @@ class TwoCopies {
     uint64_t number = Newest() + 1;
     if (number == 0) number = 1;
     for (Copy& copy : copies_) Write(copy, number, value);
+  }
+
+  // Whether this is what was stored last: one whole copy that says so is enough.
+  bool Holds(const T& value) const {
+    if constexpr (!kWritesJournal) return true;
+    return std::ranges::any_of(copies_, [&value](const Copy& copy) {
+      return IsWhole(copy) && __builtin_memcmp(&copy.value, &value, sizeof(T)) == 0;
+    });
+  }
+
+  // A whole copy's value; null if there is none.
+  const T* Stored() const {
+    const auto whole = std::ranges::find_if(copies_, IsWhole);
+    return whole != std::end(copies_) ? &whole->value : nullptr;
   }
 
   // Fills `value` if there is one, and makes both copies alike.
@@ -94,7 +109,9 @@ template <typename T>
 class Kept {
  public:
   explicit Kept(TwoCopies<T>& copies) : copies_(copies) {
-    lost_ = copies_.Load(value_) == Copies::kLost;
+    const Copies found = copies_.Load(value_);
+    lost_ = found == Copies::kLost;
+    stored_ = found == Copies::kGood || found == Copies::kRepaired;
     if (lost_) value_ = {};
   }
 
@@ -102,11 +119,14 @@ class Kept {
   const T* operator->() const { return &value_; }
   // Nothing could be read, and nothing was stored since.
   bool lost() const { return lost_; }
+  // The value is what was stored last, if anything was.
+  bool IsIntact() const { return !stored_ || copies_.Holds(value_); }
 
   void Set(const T& value) {
     value_ = value;
     copies_.Store(value_);
     lost_ = false;
+    stored_ = true;
   }
   // `change(T&)` makes the next value of the present one.
   template <typename Make>
@@ -119,6 +139,7 @@ class Kept {
   TwoCopies<T>& copies_;
   T value_ = {};
   bool lost_ = false;
+  bool stored_ = false;
 };
 
 }  // namespace atoll

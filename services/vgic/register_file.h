@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <span>
 
+#include "services/runtime/check_word.h"
 #include "services/runtime/device.h"
 #include "services/vgic/interrupt_state.h"
 #include "services/vgic/registers.h"
@@ -24,7 +25,10 @@ class RegisterFile final : public MmioDevice {
   // `affinities`: MPIDR_EL1 of each vCPU in the order of their indices ([39:32] and [23:0]); must outlive
   // this. `intids`: a multiple of 32 in 64..1024.
   RegisterFile(InterruptState& state, uint32_t intids, std::span<const uint64_t> affinities)
-      : state_(state), typer_(Typer(intids)), affinities_(affinities) {}
+      : state_(state),
+        typer_(Typer(intids)),
+        affinities_(affinities),
+        check_(CheckOfConstants()) {}
 
   // access.offset counts from the distributor. Never an error.
   Result<uint64_t> Access(const RegisterAccess& access) override {
@@ -34,10 +38,18 @@ class RegisterFile final : public MmioDevice {
     return Dispatch(access);
   }
   void OnSignals(uint64_t) override {}
+  bool IsIntact() override { return CheckOfConstants() == check_; }
 
  private:
   static constexpr uint32_t Typer(uint32_t intids) {
     return gic::kTyperIdBits | gic::kTyperAffinity3 | gic::kTyperNo1N | (intids / 32 - 1);
+  }
+
+  uint32_t CheckOfConstants() const {
+    CheckWord check(typer_);
+    check.Add(affinities_.size());
+    for (const uint64_t affinity : affinities_) check.Add(affinity);
+    return check.value();
   }
 
   uint64_t Dispatch(const RegisterAccess& access);
@@ -54,6 +66,7 @@ class RegisterFile final : public MmioDevice {
   InterruptState& state_;
   const uint32_t typer_;
   const std::span<const uint64_t> affinities_;
+  const uint32_t check_;
 };
 
 }  // namespace atoll

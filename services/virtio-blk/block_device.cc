@@ -66,19 +66,8 @@ BlockDevice::BlockDevice(RequestExecutor& executor, BlockJournal& journal, std::
   NameCounters();
   std::memcpy(id_.data(), id.data(), std::min(id.size(), id_.size()));
   queue_sizes_.fill(kQueueSize);
-  config_ = {
-      .seg_max = kQueueSize - 2,  // header and status take one descriptor each
-      .blk_size = kSectorBytes,
-      .writeback = 1,
-      .num_queues = static_cast<uint16_t>(queues_),
-      .max_discard_sectors = kMaxRangeSectors,
-      .max_discard_seg = kMaxRanges,
-      .discard_sector_alignment = 1,
-      .max_write_zeroes_sectors = kMaxRangeSectors,
-      .max_write_zeroes_seg = kMaxRanges,
-      .write_zeroes_may_unmap = 0,
-  };
-  RefreshCapacity();
+  config_ = MakeConfig();
+  check_ = CheckOfConstants();
   for (uint32_t request = 0; request < kRequests; ++request) {
     const virtio::HeldChain& held = Record(request).held;
     if (virtio::IsFree(held)) {
@@ -94,6 +83,67 @@ BlockDevice::BlockDevice(RequestExecutor& executor, BlockJournal& journal, std::
       ((free_ | lingering_ | damaged_) & Bit(static_cast<uint32_t>(executing - 1))) == 0) {
     blamed_ = static_cast<uint32_t>(executing - 1);
   }
+}
+
+virtio_blk::Config BlockDevice::MakeConfig() const {
+  return {
+      .capacity = executor_.limits().sectors,
+      .seg_max = kQueueSize - 2,  // header and status take one descriptor each
+      .blk_size = kSectorBytes,
+      .writeback = 1,
+      .num_queues = static_cast<uint16_t>(queues_),
+      .max_discard_sectors = kMaxRangeSectors,
+      .max_discard_seg = kMaxRanges,
+      .discard_sector_alignment = 1,
+      .max_write_zeroes_sectors = kMaxRangeSectors,
+      .max_write_zeroes_seg = kMaxRanges,
+      .write_zeroes_may_unmap = 0,
+  };
+}
+
+uint32_t BlockDevice::CheckOfConstants() const {
+  std::array<uint64_t, (kIdBytes + sizeof(uint64_t) - 1) / sizeof(uint64_t)> id = {};
+  std::memcpy(id.data(), id_.data(), id_.size());
+  CheckWord check(queues_);
+  check.AddObject(id);
+  return check.value();
+}
+
+bool BlockDevice::IsIntact() const {
+  if constexpr (!kWritesJournal) return true;
+  const virtio_blk::Config config = MakeConfig();
+  return CheckOfConstants() == check_ && AreSetsSound() && executor_.IsIntact() &&
+         std::memcmp(&config, &config_, sizeof(config)) == 0 &&
+         std::ranges::count(queue_sizes_, kQueueSize) == std::ssize(queue_sizes_);
+}
+
+// Each request is in one set, and in the one that its record says.
+bool BlockDevice::AreSetsSound() const {
+  uint64_t all = free_, held = 0;
+  bool apart = true;
+  const auto add = [&](uint64_t set) {
+    apart = apart && (all & set) == 0;
+    all |= set;
+  };
+  add(lingering_);
+  add(damaged_);
+  for (const uint64_t set : held_) {
+    add(set);
+    held |= set;
+  }
+  if (!apart || all != ~uint64_t{0} || pushed_ != 0 || ((runnable_ | doomed_) & ~held) != 0 ||
+      starved_ >> queues_ != 0) {
+    return false;
+  }
+  for (uint32_t request = 0; request < kRequests; ++request) {
+    const virtio::HeldChain& chain = journal_.device.requests[request].held;
+    if (((held | damaged_) & Bit(request)) == 0 && !virtio::IsFree(chain)) return false;
+    if ((held & Bit(request)) == 0) continue;
+    if (virtio::IsFree(chain) || (held_[StateOf(chain).queue % kMaxQueues] & Bit(request)) == 0) {
+      return false;
+    }
+  }
+  return true;
 }
 
 virtio::Description BlockDevice::Describe() const {

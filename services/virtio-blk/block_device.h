@@ -48,6 +48,7 @@ class BlockDevice final : public virtio::DeviceModel {
   bool StopQueue(uint32_t index) override;
   virtio::PeerWork OnPeerSignals(uint64_t bits) override;
   void Reset() override;
+  bool IsIntact() const override;
 
   // Requests that ended with an error because instances died of them.
   uint32_t given_up() const { return given_up_; }
@@ -73,6 +74,10 @@ class BlockDevice final : public virtio::DeviceModel {
     virtio::StoreRelease(journal_.device.executing, request_or_none);
   }
   bool NothingLingers();
+  virtio_blk::Config MakeConfig() const;
+  // Of what stays as it is until the instance ends.
+  uint32_t CheckOfConstants() const;
+  bool AreSetsSound() const;
   void RefreshCapacity() { config_.capacity = executor_.limits().sectors; }
 
   RequestExecutor& executor_;
@@ -96,6 +101,7 @@ class BlockDevice final : public virtio::DeviceModel {
   bool fails_ever_ = false;         // ... after a reset, too
   std::optional<uint32_t> blamed_;  // at which the instance before was at work
   uint32_t given_up_ = 0;
+  uint32_t check_ = 0;  // CheckOfConstants
 };
 
 }  // namespace atoll::virtio_blk

@@ -45,6 +45,7 @@ class DriverExecutor final : public RequestExecutor {
   void EndPass() override;
   BackendNews Collect() override;
   void Reset() override;
+  bool IsIntact() const override { return disk_.IsIntact(); }
 
  private:
   // A part of a request as a slot holds it.

@@ -44,6 +44,8 @@ class RequestExecutor {
   virtual BackendNews Collect() { return {}; }
   // The driver reset the device.
   virtual void Reset() {}
+  // As DeviceModel::IsIntact.
+  virtual bool IsIntact() const { return true; }
 
  protected:
   ~RequestExecutor() = default;

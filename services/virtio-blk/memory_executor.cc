@@ -30,7 +30,7 @@ Progress MemoryExecutor::Execute(uint32_t index, const Chain& chain, RequestReco
 // `bytes` of the disk at `offset`, the data of which begins at request.done().
 Status MemoryExecutor::ExecutePart(const Chain& chain, const RequestRecord& request,
                                    uint64_t offset, uint64_t bytes) {
-  if (!has_content_) return Status::kOk;
+  if (!backend_.has_content()) return Status::kOk;
   switch (request.type) {
     case kIn:
       return chain.VisitWritable(request.done(), bytes, [&](std::span<std::byte> piece) {

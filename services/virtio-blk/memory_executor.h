@@ -17,7 +17,6 @@ class MemoryExecutor final : public RequestExecutor {
   MemoryExecutor(BlockBackend& backend, BlockState& state)
       : backend_(backend),
         disk_(state.disk),
-        has_content_(backend.has_content()),
         limits_{.sectors = backend.size() / kSectorBytes, .read_only = backend.read_only()} {}
 
   DiskLimits limits() const override { return limits_; }
@@ -30,6 +29,10 @@ class MemoryExecutor final : public RequestExecutor {
   Progress Execute(uint32_t index, const virtio::Chain& chain, RequestRecord& request,
                    bool flush_after, uint64_t& budget) override;
   void Reset() override;
+  bool IsIntact() const override {
+    return disk_.IsIntact() && limits_.sectors == backend_.size() / kSectorBytes &&
+           limits_.read_only == backend_.read_only();
+  }
 
  private:
   Status ExecutePart(const virtio::Chain& chain, const RequestRecord& request, uint64_t offset,
@@ -38,7 +41,6 @@ class MemoryExecutor final : public RequestExecutor {
 
   BlockBackend& backend_;
   Kept<DiskRecord> disk_;
-  const bool has_content_;
   const DiskLimits limits_;
 };
 

@@ -145,6 +145,15 @@ void NetDevice::RefreshMac() {
   for (size_t i = 0; i < kMacBytes; ++i) config_.mac[i] = static_cast<uint8_t>(mac() >> 8 * i);
 }
 
+bool NetDevice::IsIntact() const {
+  bool same_mac = true;
+  for (size_t i = 0; i < kMacBytes; ++i) {
+    same_mac = same_mac && config_.mac[i] == static_cast<uint8_t>(mac() >> 8 * i);
+  }
+  return chosen_.IsIntact() && same_mac && config_.max_virtqueue_pairs == settings_.pairs &&
+         config_.mtu == settings_.mtu;
+}
+
 Work NetDevice::ProcessQueue(uint32_t index, SplitQueue& queue, uint64_t features) {
   const Work work = Serve(index, queue, features);
   ShowCounters();

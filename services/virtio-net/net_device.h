@@ -58,6 +58,7 @@ class NetDevice final : public virtio::DeviceModel {
   bool StopQueue(uint32_t index) override;
   virtio::PeerWork OnPeerSignals(uint64_t bits) override;
   void Reset() override;
+  bool IsIntact() const override;
 
   // There is a switch, it does not say that the link is down, and this device does not fail.
   bool link_up() const { return to_switch_.has_value() && from_switch_.has_value(); }

@@ -204,6 +204,7 @@ class Device : public DeviceModel {
     failing_ = true;
     fails_ever_ = fails_ever_ || !until_reset;
   }
+  bool IsIntact() const override { return state_.IsIntact(); }
   bool SkipNext(uint32_t, SplitQueue& queue) override {
     queue.Skip();
     Count(kDropped);

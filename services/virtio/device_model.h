@@ -78,6 +78,8 @@ class DeviceModel {
   // A driver's write to the configuration space, within 8 bytes of any offset. Most devices have no
   // writable field. token: of the access, which comes again after a death (RegisterAccess).
   virtual void WriteConfig(uint64_t offset, std::span<const std::byte> bytes, uint64_t token) {}
+  // As MmioDevice::IsIntact, between two calls of the others.
+  virtual bool IsIntact() const { return true; }
   // The driver reset the device, and all queues are stopped: device-specific state returns to its
   // defaults.
   virtual void Reset() {}

@@ -61,6 +61,8 @@ struct Cursor {
   uint16_t avail = 0;      // next avail ring position to take
   uint16_t used = 0;       // next used ring position to fill; used idx is this, or about to be
   uint16_t signalled = 0;  // used idx up to which the driver was interrupted or did not want to be
+
+  bool operator==(const Cursor&) const = default;
 };
 
 class CursorWord {

@@ -149,6 +149,27 @@ void MmioTransport::OnSignals(uint64_t bits) {
   RunQueues(queues);
 }
 
+// The journal says it all; what is derived from it is derived once more.
+bool MmioTransport::IsIntact() {
+  if constexpr (!kWritesJournal) return true;
+  const uint32_t live_mask = registers_.failing != 0 ? kLiveMask & ~kStatusNeedsReset : kLiveMask;
+  if (!state_.registers.Holds(registers_) || !IsPlausible() || live_mask_ != live_mask ||
+      state_.interrupt_status != WithComplement(interrupt_status_)) {
+    return false;
+  }
+  if (registers_.resetting != 0) return true;  // not everything follows from them yet
+  const auto readable = readable_;
+  RefreshReadable();
+  if (readable != readable_) return false;
+  line_.Set(interrupt_status_ != 0);
+  if (!live() || registers_.failing != 0) return model_.IsIntact();
+  for (uint32_t i = 0; i < registers_.queue_count; ++i) {
+    if (!queues_[i].IsIntact() || queues_[i].max_size() != description_.queue_sizes[i]) return false;
+    if (!queues_[i].HasFeatures(registers_.driver_features)) return false;
+  }
+  return model_.IsIntact();
+}
+
 void MmioTransport::RunQueues(uint64_t queues) {
   for (; queues != 0; queues &= queues - 1) {
     const auto index = static_cast<uint32_t>(std::countr_zero(queues));

@@ -70,6 +70,7 @@ class MmioTransport final : public MmioDevice {
     return AccessOther(access);
   }
   void OnSignals(uint64_t bits) override;
+  bool IsIntact() override;
 
   // The model changed its configuration space: a new generation, and a notification if live.
   void ConfigChanged();

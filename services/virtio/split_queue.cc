@@ -120,25 +120,44 @@ void SplitQueue::SetFeatures(uint64_t features) {
   event_idx_ = (features & kFeatureEventIdx) != 0;
 }
 
-bool SplitQueue::ResolveAreas() {
+std::optional<SplitQueue::Areas> SplitQueue::FindAreas() const {
   const uint32_t size = setup_.size;
-  if (!IsPowerOfTwo(size) || size > max_size_) return false;
+  if (!IsPowerOfTwo(size) || size > max_size_) return std::nullopt;
   const GuestPhys descriptors(setup_.descriptor_area);
   const GuestPhys avail(setup_.driver_area);
   const GuestPhys used(setup_.device_area);
   if (!descriptors.IsAligned(kDescriptorAlignment) || !avail.IsAligned(kAvailAlignment) ||
       !used.IsAligned(kUsedAlignment)) {
-    return false;
+    return std::nullopt;
   }
   const auto descriptor_bytes = memory_->Range(descriptors, DescriptorBytes(size));
   const auto avail_bytes = memory_->Range(avail, AvailBytes(size));
   const auto used_bytes = memory_->Range(used, UsedBytes(size));
-  if (!descriptor_bytes || !avail_bytes || !used_bytes) return false;
-  descriptors_ = descriptor_bytes->data();
-  avail_ = avail_bytes->data();
-  used_ = used_bytes->data();
-  size_ = size;
+  if (!descriptor_bytes || !avail_bytes || !used_bytes) return std::nullopt;
+  return Areas{descriptor_bytes->data(), avail_bytes->data(), used_bytes->data()};
+}
+
+bool SplitQueue::ResolveAreas() {
+  const std::optional<Areas> areas = FindAreas();
+  if (!areas.has_value()) return false;
+  descriptors_ = areas->descriptors;
+  avail_ = areas->avail;
+  used_ = areas->used;
+  size_ = setup_.size;
   return true;
+}
+
+bool SplitQueue::IsIntact() const {
+  if constexpr (!kWritesJournal) return true;
+  const QueueSetup* const stored = state_->setup.Stored();
+  // Nothing stored: the journal was damaged, and the driver has to set the queue up again.
+  if (!ready()) return stored == nullptr || stored->ready == 0;
+  Cursor cursor;
+  const bool has_cursor = CursorWord::Unpack(state_->cursor, cursor) ||
+                          CursorWord::Unpack(state_->cursor_backup, cursor);
+  return state_->setup.Holds(setup_) && has_cursor && cursor == cursor_ && size_ == setup_.size &&
+         FindAreas() == Areas{descriptors_, avail_, used_} && next_ == cursor_.avail &&
+         pushed_ == 0 && static_cast<uint16_t>(known_avail_ - next_) <= size_;
 }
 
 SplitQueue::Attached SplitQueue::Attach() {

@@ -19,6 +19,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "services/runtime/guest_memory.h"
 #include "services/virtio/chain.h"
@@ -119,6 +120,13 @@ class SplitQueue {
   // Asks for notifications again. True: buffers arrived meanwhile, look once more.
   bool ResumeNotifications();
 
+  bool HasFeatures(uint64_t features) const {
+    return indirect_ == ((features & kFeatureIndirectDesc) != 0) &&
+           event_idx_ == ((features & kFeatureEventIdx) != 0);
+  }
+  // Whether the queue is as the journal says, after Publish: then it does what the driver set up.
+  bool IsIntact() const;
+
   // Something was used since MarkSignalled.
   bool unsignalled() const { return cursor_.used != cursor_.signalled; }
   // Whether the driver wants an interrupt for what was used since MarkSignalled.
@@ -136,6 +144,15 @@ class SplitQueue {
   Attached AttachSetup(Attached found);
   Attached LoadCursor();
   bool MayBeIn(const ChainRecord& chain) const;
+  struct Areas {
+    const std::byte* descriptors = nullptr;
+    const std::byte* avail = nullptr;
+    std::byte* used = nullptr;
+
+    bool operator==(const Areas&) const = default;
+  };
+  // Where setup_ says that the areas are; nothing: it cannot be.
+  std::optional<Areas> FindAreas() const;
   bool ResolveAreas();
   bool ParseChain(uint16_t head, ChainRecord& chain) const;
   // The same for a chain of more than one descriptor, or of an indirect one; this is its first.

@@ -1,6 +1,7 @@
 // vmm: brings one VM up and answers its PSCI and SMCCC calls.
 #include "ipc/abi.h"
 #include "proto/vmm_config.atoll.h"
+#include "services/runtime/check_word.h"
 #include "services/runtime/guest_memory.h"
 #include "services/runtime/log.h"
 #include "services/runtime/serve.h"
@@ -19,10 +20,21 @@ namespace {
 
 constinit VmmConfig config{};  // too large for the stack
 
-// The manifest grants no signal.
+// The manifest grants no signal but the heartbeat's.
 class NoSignals final : public SignalHandler {
  public:
   void OnSignals(uint64_t) override {}
+  // What the guest is told follows from the configuration.
+  bool IsIntact() override { return CheckOf(config) == check_; }
+
+ private:
+  static uint32_t CheckOf(const VmmConfig& value) {
+    CheckWord check;
+    check.AddObject(value);
+    return check.value();
+  }
+
+  const uint32_t check_ = CheckOf(config);
 };
 
 std::optional<ErrorText> Start(const StartInfo& start, VmControl& vm) {
