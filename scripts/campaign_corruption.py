@@ -33,9 +33,10 @@ NOTICED = re.compile(r"journal|damage|mended|torn|copies")
 REBOOT = f"vm reboot {VICTIM}"
 # Does nothing: its line says that the script is over. Then the neighbour is told to end, who knows how long it took.
 LAST_COMMAND = f"vm resume {NEIGHBOUR}"
+LAST_KEYS = b"\x012q"  # the keyboard for the second VM, and the key that ends it
+FOCUS = f"[console] {NEIGHBOUR}"  # from here on it is the victim's lines that have a label
 BROKEN = "console: "  # what its VM did not print
-VICTIMS = re.compile(rf"\[{VICTIM}\] ")
-OTHERS = re.compile(r"\[\d|monitor: ")  # log and monitor; what has no label is the neighbour's
+OTHERS = re.compile(rf"\[(?:\d|{NEIGHBOUR}\] )|monitor: ")  # than the victim's
 LIFE_ENDED = re.compile(rf"\] VM {VICTIM} (?:resets|crashed|is off)")
 COMMAND = re.compile(r"monitor: \d+\.\d{6} (\w+ \S+.*)")
 
@@ -43,9 +44,9 @@ COMMAND = re.compile(r"monitor: \d+\.\d{6} (\w+ \S+.*)")
 def describe(work: list[str], duration_us: int, pause_us: int) -> Workload:
     kinds = [name for name in REPORTING_ORDER if name in work]
     text = f"heartbeat_ms: {HEARTBEAT_MS}\n"
-    # The first one has the keyboard.
-    lines = ((NEIGHBOUR, f"ms={duration_us // 1000} until=key frames=answer", ""),
-             (VICTIM, f"ms={LIFE_MS} then=reset patience={PATIENCE_MS}", "when_off: START_AGAIN when_crashed: START_AGAIN"))
+    # The first one has the keyboard, and what it prints comes at once.
+    lines = ((VICTIM, f"ms={LIFE_MS} then=reset patience={PATIENCE_MS}", "when_off: START_AGAIN when_crashed: START_AGAIN"),
+             (NEIGHBOUR, f"ms={duration_us // 1000} until=key frames=answer", ""))
     for index, (vm, line, fields) in enumerate(lines):
         devices = (f"disk {{ zero_mib: {DISK_MIB} }} " if "disk" in kinds else "") + ("network { } " if "net" in kinds else "")
         text += (f'vm {{ name: "{vm}" vcpus: 2 memory_mib: {MEMORY_MIB} kernel: "guest" command_line: "name={vm} '
@@ -85,25 +86,27 @@ def judge(text: str, faults: list[Fault]) -> tuple[dict[int, str], list[str]]:
         report = ""
 
     for line in text.replace("\r", "").split("\n"):
+        if line == FOCUS:
+            break
         found = COMMAND.fullmatch(line)
         if found and commands and found[1] == commands[0].command:
             current = commands.popleft().number
-        elif piece := VICTIMS.match(line):
-            rest, *next_ones = line[piece.end():].split(campaign_output.WORD)
-            report += rest
-            for text_of_report in next_ones:
-                end_report(cut=False)
-                report = text_of_report
         elif found and found[1] == REBOOT:
             end_report(cut=True)
             # By itself it does not begin anew, and has not ended either.
             if current is not None and not any(LIFE_ENDED.search(line) for line in windows[current]):
                 windows[current].append(WEDGED)
             current = None
-        elif current is not None and OTHERS.match(line):
+        elif OTHERS.match(line):
             if LIFE_ENDED.search(line):
                 end_report(cut=True)
             windows[current].append(line)
+        else:
+            rest, *next_ones = line.split(campaign_output.WORD)
+            report += rest
+            for text_of_report in next_ones:
+                end_report(cut=False)
+                report = text_of_report
     outcomes, seen = {}, []
     for fault in faults:
         lines = windows[fault.number]
@@ -112,6 +115,19 @@ def judge(text: str, faults: list[Fault]) -> tuple[dict[int, str], list[str]]:
         if outcome not in ("harmless",):
             seen.append(f"{fault.number} {fault.command}: {outcome}: {why}")
     return outcomes, seen
+
+
+def with_labels(text: str) -> str:
+    """The output as if the keyboard had stayed where it was."""
+    before, found, after = text.replace("\r", "").partition(f"\n{FOCUS}\n")
+
+    def swap(line: str) -> str:
+        own = f"[{VICTIM}] "
+        if line.startswith(own):
+            return line.removeprefix(own)
+        return line if not line or OTHERS.match(line) else f"[{NEIGHBOUR}] {line}"
+
+    return "\n".join([before, *map(swap, after.split("\n"))]) if found else before
 
 
 def classify(lines: list[str], fault: Fault) -> tuple[str, str]:

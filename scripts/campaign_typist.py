@@ -17,8 +17,8 @@ def line(number: int) -> str:
 class Typist:
     """The machine's keyboard: a pipe."""
 
-    def __init__(self, pipe, workload: campaign_workloads.Workload, until_key: bool = False):
-        self.pipe, self.vm, self.types, self.until_key = pipe, workload.listener, workload.types, until_key
+    def __init__(self, pipe, workload: campaign_workloads.Workload, last_keys: bytes = b""):
+        self.pipe, self.vm, self.types, self.last_keys = pipe, workload.listener, workload.types, last_keys
         self.typed, self.come, self.said, self.ended = 0, -1, 0, False
         self.pattern = re.compile(rf"oracle: {self.vm}\.{campaign_output.ECHO} line (\d+)")
 
@@ -42,8 +42,8 @@ class Typist:
     def end(self) -> None:
         """Tells guests that wait for it that the script is over."""
         self.ended = True
-        if self.vm or self.until_key:
-            self._write(b"end\n" if self.vm else b"q")
+        if self.vm or self.last_keys:
+            self._write(b"end\n" if self.vm else self.last_keys)
 
     def _came(self, output: campaign_output.Output) -> list[int]:
         return output.lines.get((self.vm, campaign_output.ECHO), [])

@@ -53,7 +53,7 @@ class Campaign:
     seconds: float           # of guest time
     corrupts: bool = False
     last_line: str = campaign_report.LAST_LINE  # of the monitor: then guests that wait for it are told to end
-    until_key: bool = False  # guests work until a key is typed, which is at a time of the host: others repeat exactly
+    last_keys: bytes = b""   # that end it: guests work until these are typed, at a time of the host; others repeat exactly
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -131,7 +131,7 @@ def make_sweep(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
     if found[1] not in workload.services:
         parser.error(f"--sweep: {found[1]} is none of {', '.join(workload.services)}")
     script = campaign_faults.sweep_script(faults, WARM_UP_US, campaign_workloads.SETTLE_US, CRASHES_EVERY, SWEEP_WITHIN)
-    return Campaign(faults, workload, script, len(faults) / 1000, until_key=True)
+    return Campaign(faults, workload, script, len(faults) / 1000, last_keys=b"q")
 
 
 def make_corruption(parser: argparse.ArgumentParser, arguments: argparse.Namespace, work: list[str],
@@ -148,7 +148,8 @@ def make_corruption(parser: argparse.ArgumentParser, arguments: argparse.Namespa
     workload = describe(CORRUPTION_PATIENCE * (length + SLACK_US))
     script = campaign_corruption.script(faults, work, arguments.seed, WARM_UP_US, campaign_workloads.SETTLE_US,
                                         CRASHES_EVERY)
-    return Campaign(faults, workload, script, length / 1e6, True, campaign_corruption.LAST_COMMAND, until_key=True)
+    return Campaign(faults, workload, script, length / 1e6, True, campaign_corruption.LAST_COMMAND,
+                    campaign_corruption.LAST_KEYS)
 
 
 def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Campaign:
@@ -214,7 +215,7 @@ def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str, ca
             limit = LIMIT_SECONDS + campaign.seconds * SLOWNESS
             lines = []
             with session.Deadline(process, limit) as deadline:
-                keyboard = campaign_typist.Typist(process.stdin, campaign.workload, campaign.until_key)
+                keyboard = campaign_typist.Typist(process.stdin, campaign.workload, campaign.last_keys)
                 with (arguments.console or pathlib.Path(os.devnull)).open("w", encoding="utf-8") as console:
                     progress(process, lines, campaign, keyboard, console)
                 status = process.wait()
@@ -240,10 +241,10 @@ def progress(process: subprocess.Popen, lines: list[str], campaign: Campaign, ke
 
 
 def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: str, keyboard: campaign_typist.Typist) -> int:
+    if campaign.corrupts:
+        return judge_corruption(campaign, arguments, status, text)
     output = campaign_output.parse(text, next(iter(campaign.workload.expected)))
     deaths = campaign_report.parse(output.monitor)
-    if campaign.corrupts:
-        return judge_corruption(campaign, arguments, status, text, output, deaths)
     orders = campaign_report.orders(output.monitor, campaign.faults)
     unordered = campaign_report.match(deaths, campaign.faults, orders)
     frames = sum(death.service.split(".")[0] in campaign_report.FRAME_SERVICES for death in deaths)
@@ -274,11 +275,12 @@ def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: 
     return 1 if problems else 0
 
 
-def judge_corruption(campaign: Campaign, arguments: argparse.Namespace, status: int, text: str,
-                     output: campaign_output.Output, deaths: list) -> int:
+def judge_corruption(campaign: Campaign, arguments: argparse.Namespace, status: int, text: str) -> int:
     """Nobody but the victim may have seen anything."""
     outcomes, seen = campaign_corruption.judge(text, campaign.faults)
     own = campaign_corruption.VICTIM
+    output = campaign_output.parse(campaign_corruption.with_labels(text), own)
+    deaths = campaign_report.parse(output.monitor)
     output.early.clear()  # it is the script that turns the machine off
     problems = [problem for problem in campaign_output.problems(output, campaign.workload.expected, 0)
                 if own not in problem]
