@@ -79,10 +79,11 @@ void Pl011::SendHeld() {
   if (state_.held_entries() == 0) return;
   while (state_.held_entries() != 0 && IsClearToSend()) {
     const uint8_t byte = state_.held[state_.held_read % state_.held.size()];
-    const Pl011Change leaving = {.position = derived_.loopback ? state_.loop_write : output_.position(),
-                                 .value = 1,
-                                 .detail = static_cast<uint8_t>(state_.held_read),
-                                 .kind = derived_.loopback ? Kind::kLoop : Kind::kSend};
+    const Pl011Change leaving = {
+        .position = derived_.loopback ? state_.loop_write : output_.position(),
+        .value = 1,
+        .detail = static_cast<uint8_t>(state_.held_read),
+        .kind = derived_.loopback ? Kind::kLoop : Kind::kSend};
     StoreRelease(state_.leaving, std::bit_cast<uint64_t>(leaving));
     if (derived_.loopback) {
       ReceiveLooped(byte);

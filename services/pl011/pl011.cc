@@ -55,7 +55,8 @@ Result<uint64_t> Pl011::Access(const RegisterAccess& access) {
   const size_t index = kTable.Find(access);
   if (index == kFr && !access.write) {
     // These flags fit any width: RI, the only one above bit 7, is 0 outside loopback.
-    if (!derived_.loop_in_use && input_.Available() == 0 && output_.Free() > output_half_) [[likely]] {
+    if (!derived_.loop_in_use && input_.Available() == 0 && output_.Free() > output_half_)
+        [[likely]] {
       return derived_.idle_flags;
     }
   } else if (index == kDr && access.write) {
@@ -186,8 +187,9 @@ void Pl011::Configure() {
   derived_.depth = (state_.registers[kLcrH] & kLcrHFifoEnable) != 0 ? kFifoDepth : 1;
   derived_.modem_flags = kFrCts | kFrDsr | kFrDcd;
   if (derived_.loopback) {
-    derived_.modem_flags = ((control & kCrRts) != 0 ? kFrCts : 0) | ((control & kCrDtr) != 0 ? kFrDsr : 0) |
-                   ((control & kCrOut1) != 0 ? kFrDcd : 0) | ((control & kCrOut2) != 0 ? kFrRi : 0);
+    derived_.modem_flags =
+        ((control & kCrRts) != 0 ? kFrCts : 0) | ((control & kCrDtr) != 0 ? kFrDsr : 0) |
+        ((control & kCrOut1) != 0 ? kFrDcd : 0) | ((control & kCrOut2) != 0 ? kFrRi : 0);
   }
   derived_.rts_flow = derived_.loopback && (control & kCrRtsFlow) != 0;
   if (!derived_.rts_flow) derived_.clear_to_send = (derived_.modem_flags & kFrCts) != 0;

@@ -54,8 +54,10 @@ void Pl031::OnSignals(uint64_t bits) {
 uint32_t Pl031::NextCount() {
   const uint64_t elapsed = SecondsSinceOrigin();
   const uint64_t ticks = ports_.counter.TicksPerSecond();
-  second_ = {.start = state_.origin_ticks + elapsed * ticks, .ticks = ticks, .count = CountAt(elapsed)};
-  if (ports_.counter.Ticks() < second_.start) second_.ticks = 0;  // a damaged origin ahead of the counter
+  second_ = {
+      .start = state_.origin_ticks + elapsed * ticks, .ticks = ticks, .count = CountAt(elapsed)};
+  if (ports_.counter.Ticks() < second_.start)
+    second_.ticks = 0;  // a damaged origin ahead of the counter
   second_.check = second_.Check();
   return second_.count;
 }
@@ -141,8 +143,6 @@ void Pl031::ArmTimer() {
   ports_.timer.Set(state_.mask != 0 ? state_.alarm_ticks : DeadlineTimer::kNever);
 }
 
-void Pl031::DriveLine() {
-  ports_.line.Set((state_.interrupt & state_.mask) != 0);
-}
+void Pl031::DriveLine() { ports_.line.Set((state_.interrupt & state_.mask) != 0); }
 
 }  // namespace atoll

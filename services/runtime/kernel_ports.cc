@@ -19,7 +19,8 @@ void KernelInterruptLine::Set(bool level) {
   if (level_ == word) return;
   level_ = word;
   const Status status = kernel::SetIrqLine(line_, {.level = level});
-  if (!IsOk(status) && line_.slot != again_.slot) Panic("the interrupt line's handle was written over");
+  if (!IsOk(status) && line_.slot != again_.slot)
+    Panic("the interrupt line's handle was written over");
   LogFailure("SetIrqLine", line_, status);
 }
 

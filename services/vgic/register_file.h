@@ -25,10 +25,7 @@ class RegisterFile final : public MmioDevice {
   // `affinities`: MPIDR_EL1 of each vCPU in the order of their indices ([39:32] and [23:0]); must outlive
   // this. `intids`: a multiple of 32 in 64..1024.
   RegisterFile(InterruptState& state, uint32_t intids, std::span<const uint64_t> affinities)
-      : state_(state),
-        typer_(Typer(intids)),
-        affinities_(affinities),
-        check_(CheckOfConstants()) {}
+      : state_(state), typer_(Typer(intids)), affinities_(affinities), check_(CheckOfConstants()) {}
 
   // access.offset counts from the distributor. Never an error.
   Result<uint64_t> Access(const RegisterAccess& access) override {

@@ -164,7 +164,8 @@ bool MmioTransport::IsIntact() {
   line_.Set(interrupt_status_ != 0);
   if (!live() || registers_.failing != 0) return model_.IsIntact();
   for (uint32_t i = 0; i < registers_.queue_count; ++i) {
-    if (!queues_[i].IsIntact() || queues_[i].max_size() != description_.queue_sizes[i]) return false;
+    if (!queues_[i].IsIntact() || queues_[i].max_size() != description_.queue_sizes[i])
+      return false;
     if (!queues_[i].HasFeatures(registers_.driver_features)) return false;
   }
   return model_.IsIntact();

@@ -56,6 +56,7 @@ class Session {
     FuzzRequire(m_.Pump(), "work ends");
     FuzzRequire(m_.line.high == (m_.Read(virtio::kInterruptStatus) != 0),
                 "the line follows InterruptStatus");
+    FuzzRequire(m_.device().IsIntact(), "no driver damages what the instance keeps for itself");
   }
 
   // Whatever happened, a reset makes the device usable, in both directions.

@@ -73,6 +73,7 @@ class Session {
         break;
     }
     Check(m_);
+    if ((a ^ b) % 8 == 0) Require(m_.device->IsIntact());
   }
 
   // Everything arrives, once and in order.

@@ -86,6 +86,7 @@ class Session {
     Require(Read(kMis) == (Read(kRis) & Read(kImsc)));
     Require(Read(kCr) == 1 && Read(kPeriphId0) == 0x31);
     Require(timer_.deadline > counter_.ticks);
+    Require(device_->IsIntact());
   }
 
   Pl031Journal& copies() { return *reinterpret_cast<Pl031Journal*>(journal_.bytes); }

@@ -18,7 +18,10 @@ class RegisterDeviceFuzz {
   explicit RegisterDeviceFuzz(RegisterMachine<D>& machine) : m_(machine) {}
 
   void Run(FuzzInput input) {
-    while (!input.empty()) Step(input);
+    while (!input.empty()) {
+      Step(input);
+      FuzzRequire(m_.device().IsIntact(), "nobody damages what the instance keeps for itself");
+    }
   }
 
  private:

@@ -182,6 +182,7 @@ class Session {
     FuzzRequire((m_.DeviceStatus() & ~0xcfu) == 0, "undefined status bits are 0");
     FuzzRequire(m_.Read(virtio::kMagicValue) == virtio::kMagic && m_.Read(virtio::kDeviceId) == 2,
                 "identity is constant");
+    FuzzRequire(m_.device().IsIntact(), "no driver damages what the instance keeps for itself");
   }
 
   TestDisk disk_{kDiskBytes};  // throws, and so ends the run, when asked for what is beyond its end

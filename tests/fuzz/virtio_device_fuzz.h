@@ -146,6 +146,7 @@ class VirtioDeviceFuzz {
     FuzzRequire(m_.line.high == (causes != 0), "the line follows InterruptStatus");
     FuzzRequire((causes & ~3u) == 0, "InterruptStatus has two bits");
     FuzzRequire((m_.DeviceStatus() & ~0xcfu) == 0, "undefined status bits are 0");
+    FuzzRequire(m_.device().IsIntact(), "no driver damages what the instance keeps for itself");
     FuzzRequire(m_.Read(kMagicValue) == kMagic && m_.Read(kDeviceId) == D::kDeclared.device_id,
                 "identity is constant");
   }

@@ -85,8 +85,7 @@ TEST(Pl031Damage, a_damaged_instance_answers_nothing_and_changes_nothing) {
   Prepare(m);
   const Pl031State before = m.Stored();
   uint64_t word = 0;  // the state's first
-  std::byte* const place =
-      reinterpret_cast<std::byte*>(m.device.get()) + kFirstWord * sizeof(word);
+  std::byte* const place = reinterpret_cast<std::byte*>(m.device.get()) + kFirstWord * sizeof(word);
   std::memcpy(place, &word, sizeof(word));
   EXPECT_FALSE(m.device->IsIntact());
   const Result<uint64_t> store = m.device->Access(

@@ -24,6 +24,7 @@ class FakeDevice : public MmioDevice {
   Result<uint64_t> Access(const RegisterAccess& access) override {
     accesses.push_back(access);
     if (access.offset < busy_below) return std::unexpected(Status::kUnavailable);
+    if (access.offset == kDamaged) return std::unexpected(Status::kDataLoss);
     if (access.offset >= 0x1000) return std::unexpected(Status::kOutOfRange);
     return access.write ? 0 : access.offset + 1;
   }
@@ -34,6 +35,10 @@ class FakeDevice : public MmioDevice {
 
   std::vector<RegisterAccess> accesses;
   std::vector<uint64_t> signals;
+  bool IsIntact() override { return is_intact; }
+
+  static constexpr uint64_t kDamaged = 0x2000;
+  bool is_intact = true;
   uint64_t busy_below = 0;  // accesses below this offset cannot be finished now
 };
 
@@ -223,6 +228,23 @@ TEST_F(ServeInterfaces, heartbeat_is_not_the_services) {
   EXPECT_EQ(vmm_.signals, (std::vector<uint64_t>{5}));
   EXPECT_EQ(host_statistics.heartbeats, 2u);
   EXPECT_NE(host_statistics.first_answer, 0u);
+}
+
+TEST_F(ServeDevice, that_is_damaged_ends_with_the_next_heartbeat) {
+  kernel_.incoming = {SignalsOf(kHeartbeat)};
+  Run();
+  device_.is_intact = false;
+  kernel_.incoming = {SignalsOf(8), CallOf(77, DeviceInterface::kMmioAccess, {0x18, 4, 0, 0}),
+                      SignalsOf(kHeartbeat | 16)};
+  EXPECT_THROW(Serve(device_), Exited);
+  EXPECT_EQ(device_.signals, (std::vector<uint64_t>{8}));
+}
+
+// The call stays open: the successor answers it.
+TEST_F(ServeDevice, that_finds_itself_damaged_ends_without_an_answer) {
+  kernel_.incoming = {CallOf(77, DeviceInterface::kMmioAccess, {FakeDevice::kDamaged, 4, 0, 0})};
+  EXPECT_THROW(Serve(device_), Exited);
+  for (const auto& reply : kernel_.replies) EXPECT_EQ(reply.token, 0u);
 }
 
 TEST_F(ServeInterfaces, declined_reply_is_not_sent) {
