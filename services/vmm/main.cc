@@ -24,17 +24,19 @@ constinit VmmConfig config{};  // too large for the stack
 class NoSignals final : public SignalHandler {
  public:
   void OnSignals(uint64_t) override {}
-  // What the guest is told follows from the configuration.
-  bool IsIntact() override { return CheckOf(config) == check_; }
+  // What PSCI answers follows from these parts of the configuration.
+  bool IsIntact() override { return CheckOfConfig() == check_; }
 
  private:
-  static uint32_t CheckOf(const VmmConfig& value) {
-    CheckWord check;
-    check.AddObject(value);
+  static uint32_t CheckOfConfig() {
+    CheckWord check(config.vcpu_affinity_count);
+    check.Add(config.ram_base);
+    check.Add(config.ram_bytes);
+    for (const uint64_t affinity : config.vcpu_affinity) check.Add(affinity);
     return check.value();
   }
 
-  const uint32_t check_ = CheckOf(config);
+  const uint32_t check_ = CheckOfConfig();
 };
 
 std::optional<ErrorText> Start(const StartInfo& start, VmControl& vm) {
