@@ -197,10 +197,11 @@ class RegisterDevice : public MmioDevice {
 
   // Line and timer are set again: what was set last may be what was written over.
   bool IsIntact() final {
-    if (!state_.IsIntact()) return false;
+    if (!state_.IsIntact() || !clock_.IsIntact()) return false;
     surroundings_.line.Set(Level());
-    timer_set_ = deadline_ = Deadline();
-    if (deadline_ != DeadlineTimer::kNever) surroundings_.timer.Set(deadline_);
+    deadline_ = Deadline();
+    timer_set_ = clock_.CounterAt(deadline_);
+    if (timer_set_ != DeadlineTimer::kNever) surroundings_.timer.Set(timer_set_);
     return true;
   }
 

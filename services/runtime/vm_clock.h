@@ -22,6 +22,8 @@ class VmClock {
   // Takes up what lies in `copies`.
   explicit VmClock(Copies& copies) : pauses_(copies) {}
 
+  bool IsIntact() const { return pauses_.IsIntact(); }
+
   uint64_t Now(uint64_t counter) const {
     return (pauses_->since != 0 ? pauses_->since : counter) - pauses_->over;
   }
