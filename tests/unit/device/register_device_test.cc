@@ -89,6 +89,8 @@ TEST(RegisterDevice, TimeStandsStillWhileTheVmIsPaused) {
   m.Pass(20 * second);
   m.Pause();
   EXPECT_EQ(m.ports.timer.deadline, DeadlineTimer::kNever);
+  EXPECT_TRUE(m.device().IsIntact());  // a heartbeat sets no timer, either
+  EXPECT_EQ(m.ports.timer.deadline, DeadlineTimer::kNever);
   m.Pass(1000 * second);
   m.Pause();  // it is said again and again
   m.Restart();
