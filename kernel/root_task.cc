@@ -24,7 +24,6 @@ namespace {
 inline constexpr uint32_t kHandles = 2048;
 inline constexpr uint32_t kTablePages =
     160;  // the archive (4 KiB pages if it is not block aligned) needs most
-inline constexpr uint32_t kPriority = 20;
 inline constexpr uint32_t kTimerBit = 63;
 inline constexpr uint32_t kAllRights = 511;
 
@@ -128,7 +127,7 @@ Task& CreateRootTask(BootPages& pages, const PhysRange& archive) {
   task.ttbr0 = TranslationBase(task.root, task.asid);
   task.hcr = kHostHcr;
   task.token = uint64_t{pools.callers.Take()} << 48;
-  task.schedule.priority = kPriority;
+  task.schedule.priority = kRootPriority;
   task.port = &task.signal_port;
   task.timer.expired = OnTaskTimer;  // not a function of this file, which is gone after boot
   task.timer.owner = &task;

@@ -44,13 +44,15 @@ inline constexpr uint64_t kMostAhead = 20;  // ticks
 
 // The priority of a task that works on signals: its own, or that of the vCPUs of the VM that favours it, if all for
 // whom it works have had more than their part. Until the next tick a little more is no harm, and lets short work be
-// done at once.
+// done at once. The root ends and recovers services of all VMs: it waits for none, whoever gave it work.
 [[gnu::noinline]] uint32_t PriorityForSignals(const Thread& task) ATOLL_KERNEL_LOCKED {
   const Shares& shares = task.ready_on->shares;
   const uint64_t slack = task.ready_on->turn_ended ? 0 : TickLength() / 8;
   const uint32_t priority = task.schedule.priority;
-  if (!shares.Owes(task.payers.favoured, slack) || !shares.Owes(task.next_payers.favoured, slack))
+  if (priority == kRootPriority || !shares.Owes(task.payers.favoured, slack) ||
+      !shares.Owes(task.next_payers.favoured, slack)) {
     return priority;
+  }
   return std::min<uint32_t>(priority, vcpu_priorities[task.payers.favoured]);
 }
 

@@ -81,6 +81,7 @@ struct Payers {
 };
 
 inline constexpr uint32_t kPriorities = 32;
+inline constexpr uint32_t kRootPriority = 20;  // above all services
 
 struct alignas(64) Thread {
   explicit Thread(bool is_vcpu) : vcpu(is_vcpu) {}

@@ -20,6 +20,7 @@ RESTART_SECONDS = 1
 RESTART_UNLIMITED = 0xffff_ffff
 NO_LIMIT = 0xffff_ffff
 DEADLINE_MS = 8
+START_MS = 50
 ANSWER_WITHIN_MS = 2000
 EFFECTS = 4096
 SUPERVISOR_DEADLINE_MS = 9   # its pieces of work are below 1 ms; many deaths at once take longer
@@ -147,7 +148,7 @@ class Planner:
                  restart_seconds=m.restart.seconds or RESTART_SECONDS, vital=m.restart.vital,
                  deadline_ms=limit(m.limits.deadline_ms, DEADLINE_MS) * self.machine.patience,
                  answer_within_ms=limit(m.limits.answer_within_ms, ANSWER_WITHIN_MS) * self.machine.patience,
-                 effects=limit(m.limits.effects, EFFECTS), **told)
+                 effects=limit(m.limits.effects, EFFECTS), start_ms=limit(m.limits.start_ms, START_MS) * self.machine.patience, **told)
         for offset in range(0, len(config), CONFIG_CHUNK):
             self.add("config", vm, task=task, offset=offset, data=config[offset:offset + CONFIG_CHUNK])
         if m.receive:

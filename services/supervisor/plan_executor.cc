@@ -6,8 +6,6 @@
 namespace atoll {
 namespace {
 
-constexpr uint32_t kStartMilliseconds = 2000;
-
 // A kernel's refusal with the kind of the record and the object that it was
 // about.
 Checked<void> Check(Status status, std::string_view kind, uint32_t slot) {
@@ -231,7 +229,7 @@ Checked<void> PlanExecutor::Start(const atoll_PlanStart& start) {
   const abi::Handle handle{start.task};
   // What it does at first, loading a guest perhaps, may take longer than its jobs: those are limited after the first one
   // (ServiceRecovery).
-  const uint32_t deadline = task->plan.deadline_ms == 0 ? 0 : kStartMilliseconds;
+  const uint32_t deadline = task->plan.deadline_ms == 0 ? 0 : task->plan.start_ms;
   if (auto limited =
           Check(kernel_.SetLimits(handle, deadline, task->plan.effects), "limits", start.task);
       !limited) {

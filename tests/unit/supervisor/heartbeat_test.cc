@@ -11,6 +11,7 @@ class HeartbeatTest : public ServiceRecoveryTest {
       plan.heartbeat_ms = 1000;
       FindTask(plan, kUart).answer_within_ms = 2000;
       FindTask(plan, kUart).deadline_ms = 8;
+      FindTask(plan, kUart).start_ms = 50;
       FindTask(plan, kUart).effects = 4096;
     });
   }
@@ -24,7 +25,7 @@ TEST_F(HeartbeatTest, tasks_that_take_it_live_on) {
 
 TEST_F(HeartbeatTest, jobs_are_limited_when_the_first_is_done) {
   using Limits = std::pair<uint32_t, uint32_t>;
-  EXPECT_EQ(kernel->limits[kUart], (Limits{2000, 4096}));
+  EXPECT_EQ(kernel->limits[kUart], (Limits{50, 4096}));
   EXPECT_EQ(kernel->limits[kConsole], (Limits{0, 0}));
   EXPECT_EQ(kernel->timers.back(), kernel->now + 10);
   Tick(10);
