@@ -113,7 +113,7 @@ def problems(output: Output, expected: dict[str, list[str]], frame_deaths: int,
                 found.append(f"{vm}.{oracle}: lines are {ranges(numbers)}")
             if oracle in ("console", "reset", ECHO) and ends and len(numbers) != ends[0].count + (oracle == "reset"):
                 found.append(f"{vm}.{oracle}: {len(numbers)} lines came of {ends[0].count}")
-    frames = {key: sum(end.numbers.get(key, 0) for (_, oracle), ends in output.ends.items() if oracle == "net"
+    frames = {key: sum(end.numbers.get(key, 0) for (vm, oracle), ends in output.ends.items() if oracle == "net" and vm in expected
                        for end in ends) for key in ("lost", "doubled")}
     if sum(frames.values()) > frame_deaths:
         found.append(f"{frames['lost']} frames lost and {frames['doubled']} doubled by {frame_deaths} deaths")

@@ -8,6 +8,8 @@ namespace bare {
 namespace {
 
 inline constexpr uint64_t kPhaseMilliseconds = 60;
+// Frames come in as many as fit into a turn: of the 30 turns of a phase one or two would be 3 to 6 %.
+inline constexpr uint64_t kNetworkMilliseconds = 480;
 inline constexpr uint64_t kWarmUpMilliseconds = 20;
 inline constexpr uint64_t kSleepMicroseconds = 500;
 
@@ -117,7 +119,7 @@ void SendFrames() {
     network.Take();
   };
   Phase("", kWarmUpMilliseconds, step);
-  Phase("network", kPhaseMilliseconds, step);
+  Phase("network", kNetworkMilliseconds, step);
   Phase("compute", kPhaseMilliseconds, Compute);
   CountWakes();
 }

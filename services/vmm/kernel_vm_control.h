@@ -8,13 +8,11 @@
 
 namespace atoll {
 
+// Slots of the VM and of vCPU 0; the other vCPUs follow in the order of their indices. The kernel refuses a handle that is
+// not there. They are part of the code, so that a stray store cannot make vmm mean another object.
+template <uint32_t kVm, uint32_t kFirstVcpu>
 class KernelVmControl final : public VmControl {
  public:
-  // Handles of the VM and of vCPU 0; the others follow in the order of their indices. The kernel
-  // refuses a handle that is not there.
-  constexpr KernelVmControl(abi::Handle vm, abi::Handle first_vcpu)
-      : vm_(vm), first_vcpu_(first_vcpu) {}
-
   Status StartVcpu(uint32_t vcpu, GuestPhys entry, uint64_t context) override {
     return kernel::StartVcpu(Vcpu(vcpu), {.entry = entry.value, .context = context});
   }
@@ -25,26 +23,25 @@ class KernelVmControl final : public VmControl {
     if (!reply.has_value()) return std::unexpected(reply.error());
     return reply->state;
   }
-  Status StopVm(VmState state) override { return kernel::StopVm(vm_, {.state = state}); }
+  Status StopVm(VmState state) override {
+    return kernel::StopVm(abi::Handle{kVm}, {.state = state});
+  }
   Result<VmState> GetVmState() override {
-    const auto reply = kernel::GetVmState(vm_);
+    const auto reply = kernel::GetVmState(abi::Handle{kVm});
     if (!reply.has_value()) return std::unexpected(reply.error());
     return reply->state;
   }
   Result<uint64_t> GetIdRegister(uint32_t crm, uint32_t op2) override {
-    const auto reply = kernel::GetIdRegister(vm_, {.crm = crm, .op2 = op2});
+    const auto reply = kernel::GetIdRegister(abi::Handle{kVm}, {.crm = crm, .op2 = op2});
     if (!reply.has_value()) return std::unexpected(reply.error());
     return reply->value;
   }
   Status SetIdRegister(uint32_t crm, uint32_t op2, uint64_t value) override {
-    return kernel::SetIdRegister(vm_, {.crm = crm, .op2 = op2, .value = value});
+    return kernel::SetIdRegister(abi::Handle{kVm}, {.crm = crm, .op2 = op2, .value = value});
   }
 
  private:
-  constexpr abi::Handle Vcpu(uint32_t index) const { return {first_vcpu_.slot + index}; }
-
-  abi::Handle vm_;
-  abi::Handle first_vcpu_;
+  static constexpr abi::Handle Vcpu(uint32_t index) { return {kFirstVcpu + index}; }
 };
 
 }  // namespace atoll

@@ -56,7 +56,7 @@ std::optional<ErrorText> Start(const StartInfo& start, VmControl& vm) {
 }  // namespace
 
 void ServiceMain(const StartInfo& start) {
-  KernelVmControl vm(vmm_manifest::kVm, vmm_manifest::kVcpu);
+  KernelVmControl<vmm_manifest::kVm.slot, vmm_manifest::kVcpu.slot> vm;
   const auto error = Start(start, vm);
   if (error.has_value()) {
     // Trying again would fail again: the VM is given up, and this task stays as a server without

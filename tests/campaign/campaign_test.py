@@ -150,6 +150,9 @@ class Output(unittest.TestCase):
         self.assertNotEqual(self.problems(GOOD, 0), [])
         self.assertEqual(self.problems(GOOD.replace("doubled=0", "doubled=2"), 3), [])
 
+    def test_frames_that_a_vm_loses_which_may_lose_them_do_not_count(self):
+        self.assertEqual(self.problems(GOOD + "[victim] oracle: victim.net ok 26 sent=46 lost=7 doubled=0\n"), [])
+
     def test_what_was_to_be_counted_is_compared(self):
         output = campaign_output.parse(GOOD, "left")
         for writes, found in ((20, False), (21, True)):
