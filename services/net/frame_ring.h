@@ -87,6 +87,15 @@ class FrameRing {
   // This side's index: where the next record is written, or read.
   uint32_t position() const { return own_; }
 
+  // This side still means the memory and the frames that it was attached for. An index that was written over is a fault
+  // when it is next used.
+  bool IsIntact(std::span<std::byte> memory, uint32_t max_bytes = kMaxFrameBytes) const {
+    return header_.data() == memory.data() && header_.size() == kHeaderBytes &&
+           data_.data() == memory.data() + kHeaderBytes &&
+           data_.size() == std::min(std::bit_floor(memory.size() - kHeaderBytes), kMaxCapacity) &&
+           max_bytes_ == max_bytes;
+  }
+
   // How often the peer's words made no sense and the ring was emptied.
   uint32_t faults() const { return faults_; }
 

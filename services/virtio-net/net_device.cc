@@ -150,8 +150,12 @@ bool NetDevice::IsIntact() const {
   for (size_t i = 0; i < kMacBytes; ++i) {
     same_mac = same_mac && config_.mac[i] == static_cast<uint8_t>(mac() >> 8 * i);
   }
-  return chosen_.IsIntact() && same_mac && config_.max_virtqueue_pairs == settings_.pairs &&
-         config_.mtu == settings_.mtu;
+  const bool same_rings =
+      (!to_switch_.has_value() || to_switch_->IsIntact(port_.first(net::kRingBytes))) &&
+      (!from_switch_.has_value() ||
+       from_switch_->IsIntact(port_.subspan(net::kRingBytes, net::kRingBytes)));
+  return chosen_.IsIntact() && same_rings && same_mac &&
+         config_.max_virtqueue_pairs == settings_.pairs && config_.mtu == settings_.mtu;
 }
 
 Work NetDevice::ProcessQueue(uint32_t index, SplitQueue& queue, uint64_t features) {

@@ -388,6 +388,44 @@ TEST_F(Ring, memory_that_cannot_hold_a_ring_is_refused) {
 }
 
 // Two threads that sleep whenever the ring tells them to: a lost wake-up hangs here.
+// In how many words of its own a side notices damage.
+template <typename Side>
+int DamagedWords(const Side& good, std::span<std::byte> memory) {
+  static_assert(sizeof(Side) % sizeof(uint32_t) == 0);
+  EXPECT_TRUE(good.IsIntact(memory));
+  int damaged = 0;
+  for (size_t i = 0; i < sizeof(Side) / sizeof(uint32_t); ++i) {
+    Side side = good;
+    uint32_t word;
+    std::memcpy(&word, reinterpret_cast<std::byte*>(&side) + i * sizeof word, sizeof word);
+    word ^= 0x4000'0010;
+    std::memcpy(reinterpret_cast<std::byte*>(&side) + i * sizeof word, &word, sizeof word);
+    damaged += !side.IsIntact(memory);
+  }
+  return damaged;
+}
+
+TEST_F(Ring, a_side_whose_own_words_were_written_over_is_not_intact) {
+  constexpr int kOfSpans = 8;
+  FrameWriter writer = Writer();
+  FrameReader reader = Reader();
+  Send(writer, 100, 1);
+  Send(writer, 100, 2);
+  Receive(reader, 100, 1);
+  EXPECT_EQ(DamagedWords(writer, memory()), kOfSpans + 1);
+  EXPECT_EQ(DamagedWords(reader, memory()), kOfSpans + 1);
+}
+
+TEST_F(Ring, no_peer_makes_a_side_look_damaged) {
+  FrameWriter writer = Writer();
+  FrameReader reader = Reader();
+  Send(writer, 100, 1);
+  Set(kReader, 0x1234'5678);
+  Set(kWriter, 0x8765'4321);
+  EXPECT_TRUE(writer.IsIntact(memory()));
+  EXPECT_TRUE(reader.IsIntact(memory()));
+}
+
 TEST_F(Ring, two_threads_lose_neither_frames_nor_wake_ups) {
   constexpr uint32_t kFrames = 20000;
   std::atomic<uint32_t> frames_came{0}, room_came{0};
