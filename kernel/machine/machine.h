@@ -44,8 +44,8 @@ struct Device {
 };
 
 inline constexpr uint32_t kVirtioNetworkDevice = 1;  // VIRTIO 1.2, 5
-inline constexpr uint32_t kVirtioConsoleDevice = 3;
 inline constexpr uint32_t kVirtioBlockDevice = 2;
+inline constexpr uint32_t kVirtioConsoleDevice = 3;
 
 // Private interrupts of the timers, INTIDs 16 to 31.
 struct TimerInterrupts {

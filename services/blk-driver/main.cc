@@ -1,7 +1,6 @@
 // The blk-driver service.
 #include <optional>
 #include <span>
-#include <string_view>
 
 #include "ipc/dma.h"
 #include "services/blk-driver/block_driver.h"
@@ -11,6 +10,7 @@
 #include "services/runtime/log.h"
 #include "services/runtime/serve.h"
 #include "services/runtime/service.h"
+#include "services/virtio_driver/driver_service.h"
 #include "services/virtio_driver/mmio_port.h"
 
 namespace atoll {
@@ -27,31 +27,6 @@ static_assert(manifest::kClientHandleCount == blk_driver::kMaxClients);
 static_assert(manifest::kDiskRingCount == blk_driver::kMaxClients);
 static_assert(manifest::kDiskRingBytes == block::kRingBytes);
 static_assert(manifest::kDmaBytes >= PhysicalDisk::kDmaBytes);
-
-namespace {
-
-class ServiceLog final : public virtio_driver::EventLog {
- public:
-  void Line(std::string_view text) override { Log(text); }
-};
-
-class SignalLoop final : public SignalHandler {
- public:
-  SignalLoop(BlockDriver& driver, KernelIrq& irq) : driver_(driver), irq_(irq) {}
-
-  void OnSignals(uint64_t bits) override {
-    // The interrupt is an edge: one that comes from here on is kept and delivered later, and what
-    // came before is looked at now.
-    if ((bits & manifest::kIrqSignal) != 0) irq_.Acknowledge();
-    driver_.OnSignals(bits);
-  }
-
- private:
-  BlockDriver& driver_;
-  KernelIrq& irq_;
-};
-
-}  // namespace
 
 void ServiceMain(const StartInfo& start) {
   atoll_BlockDriverConfig config{};
@@ -74,7 +49,7 @@ void ServiceMain(const StartInfo& start) {
   const SystemCounter counter;
   KernelTimer timer;
   KernelNotifier dma_closed(manifest::kDmaClosed);
-  ServiceLog log;
+  virtio_driver::ServiceLog log;
   BlockDriver driver(
       {windows, counter, timer, dma_closed, log, Journal<Quarantine<blk_driver::kMaxClients>>()},
       disk.has_value() ? &*disk : nullptr);
@@ -101,7 +76,7 @@ void ServiceMain(const StartInfo& start) {
   }
   KernelIrq irq(manifest::kIrq);
   if (disk.has_value()) irq.Acknowledge();  // an earlier instance may have ended before it did
-  SignalLoop loop(driver, irq);
+  virtio_driver::SignalLoop<BlockDriver, manifest::kIrqSignal> loop(driver, irq);
   Serve(loop);
 }
 

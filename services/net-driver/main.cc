@@ -1,6 +1,5 @@
 // The net-driver service.
 #include <optional>
-#include <string_view>
 
 #include "ipc/dma.h"
 #include "services/net-driver/manifest.h"
@@ -9,6 +8,7 @@
 #include "services/runtime/log.h"
 #include "services/runtime/serve.h"
 #include "services/runtime/service.h"
+#include "services/virtio_driver/driver_service.h"
 #include "services/virtio_driver/mmio_port.h"
 
 namespace atoll {
@@ -22,30 +22,6 @@ static_assert(manifest::kTimerSignal == net_driver::kTimerSignal);
 static_assert(manifest::kSwitchSignal == net_driver::kSwitchSignal);
 static_assert(manifest::kUplinkRingBytes == net::kPortBytes);
 static_assert(manifest::kDmaBytes >= NetworkInterface::kDmaBytes);
-
-namespace {
-
-class ServiceLog final : public virtio_driver::EventLog {
- public:
-  void Line(std::string_view text) override { Log(text); }
-};
-
-class SignalLoop final : public SignalHandler {
- public:
-  SignalLoop(NetDriver& driver, KernelIrq& irq) : driver_(driver), irq_(irq) {}
-
-  void OnSignals(uint64_t bits) override {
-    // As in blk-driver: an edge from here on is kept and delivered later.
-    if ((bits & manifest::kIrqSignal) != 0) irq_.Acknowledge();
-    driver_.OnSignals(bits);
-  }
-
- private:
-  NetDriver& driver_;
-  KernelIrq& irq_;
-};
-
-}  // namespace
 
 void ServiceMain(const StartInfo& start) {
   auto& windows = *TaskPointer<DmaTable>(manifest::kDmaTableAddress);
@@ -68,13 +44,13 @@ void ServiceMain(const StartInfo& start) {
   const SystemCounter counter;
   KernelTimer timer;
   KernelNotifier vswitch(manifest::kSwitch);
-  ServiceLog log;
+  virtio_driver::ServiceLog log;
   NetDriver driver({*to_switch, *from_switch, vswitch, counter, timer, log},
                    interface.has_value() ? &*interface : nullptr);
   start.failed ? driver.Fail() : driver.Start();
   KernelIrq irq(manifest::kIrq);
   if (interface.has_value()) irq.Acknowledge();  // an earlier instance may have ended before it did
-  SignalLoop loop(driver, irq);
+  virtio_driver::SignalLoop<NetDriver, manifest::kIrqSignal> loop(driver, irq);
   Serve(loop);
 }
 

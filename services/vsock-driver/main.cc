@@ -1,12 +1,12 @@
 // The vsock-driver service.
 #include <optional>
-#include <string_view>
 
 #include "ipc/dma.h"
 #include "services/runtime/kernel_ports.h"
 #include "services/runtime/log.h"
 #include "services/runtime/serve.h"
 #include "services/runtime/service.h"
+#include "services/virtio_driver/driver_service.h"
 #include "services/virtio_driver/mmio_port.h"
 #include "services/vsock-driver/manifest.h"
 #include "services/vsock-driver/vsock_driver.h"
@@ -26,26 +26,6 @@ static_assert(manifest::kDmaBytes >= SerialPort::kDmaBytes);
 static_assert(manifest::kJournalBytes >= sizeof(vsock_driver::LinkJournal));
 
 namespace {
-
-class ServiceLog final : public virtio_driver::EventLog {
- public:
-  void Line(std::string_view text) override { Log(text); }
-};
-
-class SignalLoop final : public SignalHandler {
- public:
-  SignalLoop(VsockDriver& driver, KernelIrq& irq) : driver_(driver), irq_(irq) {}
-
-  void OnSignals(uint64_t bits) override {
-    // As in blk-driver: an edge from here on is kept and delivered later.
-    if ((bits & manifest::kIrqSignal) != 0) irq_.Acknowledge();
-    driver_.OnSignals(bits);
-  }
-
- private:
-  VsockDriver& driver_;
-  KernelIrq& irq_;
-};
 
 constinit std::optional<HostLink> host_link;  // 64 KiB: too much for the stack
 
@@ -73,7 +53,7 @@ void ServiceMain(const StartInfo& start) {
   const SystemCounter counter;
   KernelTimer timer;
   KernelNotifier vsock_switch(manifest::kSwitch);
-  ServiceLog log;
+  virtio_driver::ServiceLog log;
   host_link.emplace(
       HostLink::Ports{*to_switch, *from_switch, counter, Journal<vsock_driver::LinkJournal>()});
   VsockDriver driver({*host_link, vsock_switch, counter, timer, log},
@@ -81,7 +61,7 @@ void ServiceMain(const StartInfo& start) {
   start.failed ? driver.Fail() : driver.Start();
   KernelIrq irq(manifest::kIrq);
   if (port.has_value()) irq.Acknowledge();  // an earlier instance may have ended before it did
-  SignalLoop loop(driver, irq);
+  virtio_driver::SignalLoop<VsockDriver, manifest::kIrqSignal> loop(driver, irq);
   Serve(loop);
 }
 
