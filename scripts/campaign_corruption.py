@@ -26,9 +26,12 @@ HEARTBEAT_MS = 20
 WITHIN = "2s"  # until it is there: after a crash that takes a second
 OUTCOMES = ("missed", "harmless", "detected", "failed", "wrong", "hung")
 WEDGED = "the VM does nothing any more"
-HUNG = re.compile(r"does nothing any more|never completed|interrupt of completed|does not turn off|does not answer")
+EARLY = "the VM resets before it has said what it saw"
+HUNG = re.compile(r"does nothing any more|never completed|interrupt of completed|does not turn off|does not answer|no interrupt of|"
+                  r"does not end|are not taken|is not opened|there never was|nobody answers|did not follow")
 FAILED = re.compile(r"I/O error|not running|does not start|does not run|FAIL unexpected exception|used index|"
-                    r"not under way|VM victim (?:crashed|is off)|is in failed mode|refus")
+                    r"not under way|VM victim (?:crashed|is off)|is in failed mode|refus|connection broke|was shut down|"
+                    r"connections were reset")
 NOTICED = re.compile(r"journal|damage|mended|torn|copies")
 REBOOT = f"vm reboot {VICTIM}"
 # Does nothing: its line says that the script is over. Then the neighbour is told to end, who knows how long it took.
@@ -37,8 +40,9 @@ LAST_KEYS = b"\x012q"  # the keyboard for the second VM, and the key that ends i
 FOCUS = f"[console] {NEIGHBOUR}"  # from here on it is the victim's lines that have a label
 BROKEN = "console: "  # what its VM did not print
 OTHERS = re.compile(rf"\[(?:\d|{NEIGHBOUR}\] )|monitor: ")  # than the victim's
-LIFE_ENDED = re.compile(rf"\] VM {VICTIM} (?:resets|crashed|is off)")
-COMMAND = re.compile(r"monitor: \d+\.\d{6} (\w+ \S+.*)")
+LOG = re.compile(r"\[(\d+\.\d{6})\] ")
+LIFE_ENDED = re.compile(rf"\[(\d+\.\d+)\] VM {VICTIM} (?:(resets)|crashed|is off)")
+COMMAND = re.compile(r"monitor: (\d+\.\d{6}) (\w+ \S+.*)")
 
 
 def describe(work: list[str], duration_us: int, pause_us: int) -> Workload:
@@ -48,9 +52,10 @@ def describe(work: list[str], duration_us: int, pause_us: int) -> Workload:
     lines = ((VICTIM, f"ms={LIFE_MS} then=reset patience={PATIENCE_MS}", "when_off: START_AGAIN when_crashed: START_AGAIN"),
              (NEIGHBOUR, f"ms={duration_us // 1000} until=key frames=answer", ""))
     for index, (vm, line, fields) in enumerate(lines):
-        devices = (f"disk {{ zero_mib: {DISK_MIB} }} " if "disk" in kinds else "") + ("network { } " if "net" in kinds else "")
+        # A neighbour cannot judge what comes from the victim: ports are loops, sockets and frames come back.
+        devices = campaign_workloads.device_texts(kinds, f"zero_mib: {DISK_MIB}", loop=True)
         text += (f'vm {{ name: "{vm}" vcpus: 2 memory_mib: {MEMORY_MIB} kernel: "guest" command_line: "name={vm} '
-                 f'work={",".join(kinds)} pause={pause_us if vm == VICTIM else NEIGHBOUR_PAUSE_US} peer={1 - index} {line}" {devices}{fields} cpu: 0 }}\n')
+                 f'work={",".join(kinds)} pause={pause_us if vm == VICTIM else NEIGHBOUR_PAUSE_US} own={1 - index} peer={1 - index} {line}" {devices}{fields} cpu: 0 }}\n')
     services = campaign_workloads.service_names(VICTIM, kinds)
     expected = {NEIGHBOUR: kinds}
     return Workload(text, {"guest": str(launch.TARGET / "guests/oracle.bin")}, services, expected)
@@ -75,10 +80,15 @@ def judge(text: str, faults: list[Fault]) -> tuple[dict[int, str], list[str]]:
     windows, current = collections.defaultdict(list), None
     commands = collections.deque(faults)
     report = ""  # of the victim, as far as it has come: it may be in pieces, and is cut where its life ends
+    has_said = False  # how many it has done of something: that comes at the end of its life
+    ends = []  # of lives since the fault: when, and whether it was too early
+    logged = []  # since the last reboot: (time, line). What came of an order may be told before the order is
 
     def end_report(cut: bool) -> None:
-        nonlocal report
-        if current is not None and report.strip():
+        nonlocal report, has_said
+        if report.strip():
+            begun = campaign_output.REPORT.match(report)
+            has_said = has_said or bool(begun and begun["word"])
             if campaign_output.REPORT.fullmatch(report.rstrip()):
                 windows[current].append(campaign_output.WORD + report)
             elif not cut:
@@ -89,18 +99,27 @@ def judge(text: str, faults: list[Fault]) -> tuple[dict[int, str], list[str]]:
         if line == FOCUS:
             break
         found = COMMAND.fullmatch(line)
-        if found and commands and found[1] == commands[0].command:
-            current = commands.popleft().number
-        elif found and found[1] == REBOOT:
+        if found and commands and found[2] == commands[0].command:
+            current, ordered = commands.popleft().number, float(found[1])
+            ends = [end for end in ends if end[0] >= ordered]
+            windows[current] += [line for at, line in logged if at >= ordered]
+        elif found and found[2] == REBOOT:
             end_report(cut=True)
-            # By itself it does not begin anew, and has not ended either.
-            if current is not None and not any(LIFE_ENDED.search(line) for line in windows[current]):
-                windows[current].append(WEDGED)
-            current = None
+            has_said = False
+            own = [early for at, early in ends if at < float(found[1])]  # not that of this order
+            if not own:
+                windows[current].append(WEDGED)  # by itself it does not begin anew, and has not ended either
+            elif any(own):
+                windows[current].append(EARLY)
+            current, logged = None, []
         elif OTHERS.match(line):
-            if LIFE_ENDED.search(line):
-                end_report(cut=True)
+            if current is None and (at := LOG.match(line)):
+                logged.append((float(at[1]), line))
             windows[current].append(line)
+            if ended := LIFE_ENDED.search(line):
+                end_report(cut=True)
+                ends.append((float(ended[1]), bool(ended[2]) and not has_said))
+                has_said = False
         else:
             rest, *next_ones = line.split(campaign_output.WORD)
             report += rest
@@ -153,6 +172,8 @@ def classify(lines: list[str], fault: Fault) -> tuple[str, str]:
         return "wrong", line
     if (line := first(f"^{BROKEN}")) is not None:
         return "wrong", line
+    if (line := first(EARLY)) is not None:
+        return "failed", line
     return "harmless", ""
 
 

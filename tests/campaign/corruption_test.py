@@ -35,6 +35,34 @@ class Judgement(unittest.TestCase):
             with self.subTest(text):
                 self.assertEqual(self.outcome(BEGIN + text + END), outcome)
         self.assertEqual(self.outcome(BEGIN + REPORT + "monitor: 1.500000 vm reboot victim\n"), "hung")
+        # The reboot's own line is no end of the life: it may come before the order's.
+        self.assertEqual(self.outcome(BEGIN + REPORT + "[1.500010] VM victim resets\nmonitor: 1.500000 vm reboot victim\n"), "hung")
+
+    def test_what_came_of_an_order_may_be_told_before_it(self):
+        died = "[1.000010] vmm.victim died: exit pc 0x1\n"
+        crashed = "[1.000020] VM victim crashed\n"
+        order = f"monitor: 1.000000 {COMMAND}\n"
+        rebooted = "monitor: 1.500000 vm reboot victim\n"
+        self.assertEqual(self.outcome("oracle: victim.console line 0\n" + died + crashed + order + rebooted), "detected")
+        self.assertEqual(self.outcome(crashed + order + rebooted), "failed")
+        before = died.replace("1.000010", "0.999999")
+        self.assertEqual(self.outcome(before + order + REPORT + END), "harmless")
+
+    def test_of_devices_that_not_every_machine_has(self):
+        for text, outcome in (("rng lost requests for random bytes never completed 1 0 0", "hung"), ("gpio lost the mask 1 8 0", "wrong"),
+                              ("wdog lost no interrupt of the watchdog 0 0 0", "hung"), ("rng lost the same random bytes came twice 1 2 0", "wrong"),
+                              ("ports lost the stream is not the peer's: record, its number, its kind 1 2 0", "wrong"),
+                              ("ports lost the stream does not end: given, taken, under way 5 4 0", "hung"),
+                              ("vsock lost the connection broke 3 0 0", "failed"), ("vsock lost a connection is refused 0 0 0", "failed"),
+                              ("vsock lost there never was a connection 0 0 0", "hung")):
+            with self.subTest(text):
+                self.assertEqual(self.outcome(f"{BEGIN}oracle: victim.{text}\n{REPORT}{END}"), outcome)
+
+    def test_a_reset_that_the_guest_did_not_ask_for_is_seen(self):
+        reset = "[1.100000] VM victim resets\n"  # a watchdog's
+        self.assertEqual(self.outcome(BEGIN + reset + REPORT + END), "failed")
+        self.assertEqual(self.outcome(BEGIN + REPORT + END.replace("monitor", reset + "monitor")), "failed")
+        self.assertEqual(self.outcome(REPORT + BEGIN + reset + REPORT + END), "harmless")  # it was at its end
 
     def test_lines_that_were_broken_for_others_are_put_together(self):
         broken = "oracle: victim.r\n[1.1] VM right is there\n[right] oracle: right.net ok 1\ntc ok 60 slowest_us=1\n"
@@ -47,7 +75,7 @@ class Judgement(unittest.TestCase):
         self.assertEqual(self.outcome(BEGIN + REPORT + "ora\n" + END), "harmless")
         next_life = "[1.3] VM victim starts afresh: start 2\noracle: victim.console line 0\nora\n"
         cut = END.replace("monitor", next_life + "[1.5] VM victim resets\nmonitor")
-        self.assertEqual(self.outcome(BEGIN + cut), "harmless")
+        self.assertEqual(self.outcome(BEGIN + REPORT + cut), "harmless")
 
     def test_what_no_guest_prints_is_wrong(self):
         for text in ("oracle: victim.rtcok 60\n", "oracle: left.rtc ok 60x\n", "\x01\x02\n"):
@@ -76,6 +104,15 @@ class Script(unittest.TestCase):
                                       'expect right "oracle: right.console ok" within 1000s', "wait 10ms", "power-off"])
         text = campaign_corruption.describe(work, 10**6, 100).text
         self.assertIn("until=key frames=answer", text.split("vm {")[2])  # the second one, as its key says
+
+    def test_a_victim_needs_nobody_but_one_who_sends_back(self):
+        workload = campaign_corruption.describe(list(campaign_workloads.DEVICES), 10**6, 100)
+        for vm, numbers in zip(workload.text.split("vm {")[1:], ("own=1 peer=1", "own=0 peer=0")):
+            self.assertIn(numbers, vm)
+            self.assertIn("name: 'link' loop: true", vm)
+            self.assertIn("work=rng,ports,vsock,wdog,gpio ", vm)
+        self.assertEqual(workload.services, ["virtio-rng.victim.0", "virtio-console.victim.1", "virtio-vsock.victim.2", "sp805.victim.3",
+                                             "pl061.victim.4"])
 
 
 if __name__ == "__main__":
