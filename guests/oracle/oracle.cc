@@ -9,8 +9,8 @@
 //   pause=N        microseconds between two rounds
 //   depth=N span=N requests at a time, and sectors of one, of the disk; depth 1: write and read back
 //   peer=N         number of the VM that frames and streams go to
-//   own=N          number of this one; the peer's: what is sent comes back
-//   frames=answer  it only answers the peer's, which may begin anew
+//   own=N          number of this one; the peer's: what is sent through ports and sockets comes back
+//   frames=answer  it only answers the peer's, which may begin anew, and sends back what comes through a socket
 //   variant=N      of wdog: 0 only feeds, 1 only waits for interrupts
 //   lives=N        with work=reset: how often it resets
 #include <algorithm>
@@ -125,7 +125,8 @@ class Work {
     if (follows_) network.Follow();
     if (Has("rng")) has_rng_ = rng.Start(slot++);
     if (Has("ports")) has_ports_ = ports.Start(slot++, own, peer);
-    if (Has("vsock")) has_sockets_ = sockets.Start(slot++);
+    if (follows_) sockets.Follow();
+    if (Has("vsock")) has_sockets_ = sockets.Start(slot++, own == peer);
     if (Has("wdog")) watchdog.Start(slot++);
     if (Has("gpio")) gpio.Start(slot++);
     if (Has("rtc")) rtc.Start();

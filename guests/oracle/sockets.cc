@@ -1,5 +1,7 @@
 #include "guests/oracle/sockets.h"
 
+#include <algorithm>
+
 #include "guests/oracle/buffers.h"
 
 namespace oracle {
@@ -17,10 +19,11 @@ inline constexpr uint64_t kFirstCid = 3, kSecondCid = 4;
 ReceiveBuffers<kBuffers, kPacketBytes> received;
 SendBuffers<kBuffers, kPacketBytes> sent;
 ReceiveBuffers<4, 8> events;
+uint8_t kept[kAlloc];  // of a follower: a ring of what goes back
 
 }  // namespace
 
-bool SocketOracle::Start(uint32_t slot) {
+bool SocketOracle::Start(uint32_t slot, bool echoed) {
   transport_ = Transport(slot);
   if (transport_.device_id() != Transport::kSocket || !transport_.Negotiate(0)) {
     report_.Lost("the socket device does not start", slot);
@@ -28,7 +31,7 @@ bool SocketOracle::Start(uint32_t slot) {
   }
   own_ = transport_.Read(0x100);
   peer_ = own_ == kFirstCid ? kSecondCid : kFirstCid;
-  stream_.Start(own_, peer_);
+  stream_.Start(own_, echoed ? own_ : peer_);
   received.Attach(transport_, kReceive);
   sent.Attach(transport_, kTransmit);
   events.Attach(transport_, kEvents);
@@ -39,8 +42,8 @@ bool SocketOracle::Start(uint32_t slot) {
   }
   received.Notify(transport_);
   events.Notify(transport_);
-  if (Connect()) return true;
-  report_.Lost("there is no connection");
+  if (follows_ || Connect()) return true;
+  report_.Lost(is_refused_ ? "a connection is refused" : "there never was a connection");
   return false;
 }
 
@@ -91,6 +94,7 @@ void SocketOracle::OnInterrupt() {
                 [this](const uint8_t* bytes, uint32_t count) { Take(bytes, count); });
   events.Take(transport_, report_,
               [this](const uint8_t*, uint32_t) { report_.Lost("all connections were reset"); });
+  if (follows_) return SendBack();
   if (is_open_ && taken_bytes_ - told_bytes_ > kAlloc / 2) Say(Op::kCreditUpdate);
 }
 
@@ -98,6 +102,7 @@ void SocketOracle::Take(const uint8_t* bytes, uint32_t count) {
   Packet packet;
   if (count < sizeof(packet)) return report_.Lost("a packet without a header", count);
   memcpy(&packet, bytes, sizeof(packet));
+  if (follows_) return AnswerAsFollower(packet, bytes + sizeof(packet), count - sizeof(packet));
   if (packet.src_cid != peer_ || packet.dst_cid != own_ || packet.src_port != kPort ||
       packet.dst_port != kPort || packet.type != kStream ||
       packet.bytes != count - sizeof(packet)) {
@@ -112,6 +117,47 @@ void SocketOracle::Take(const uint8_t* bytes, uint32_t count) {
   stream_.Take(bytes + sizeof(packet), packet.bytes);
   taken_bytes_ += packet.bytes;
   if (taken_bytes_ - told_bytes_ > kAlloc) report_.Lost("more came than there is room for");
+}
+
+// Whatever the peer sends, be it more than it has credit for: what makes no sense ends the connection.
+void SocketOracle::AnswerAsFollower(const Packet& packet, const uint8_t* payload, uint32_t came) {
+  if (packet.src_cid != peer_ || packet.src_port != kPort || packet.dst_port != kPort) return;
+  peer_alloc_ = packet.buf_alloc;
+  peer_taken_ = packet.fwd_cnt;
+  switch (packet.op) {
+    case Op::kRequest:
+      is_open_ = true;
+      sent_bytes_ = taken_bytes_ = told_bytes_ = came_bytes_ = 0;
+      return Say(Op::kResponse);
+    case Op::kReset: is_open_ = false; return;
+    case Op::kData: {
+      const uint32_t room = kAlloc - (came_bytes_ - taken_bytes_);
+      if (!is_open_ || packet.bytes != came || came > room) break;
+      for (uint32_t i = 0; i < came; ++i) kept[came_bytes_++ % kAlloc] = payload[i];
+      return;
+    }
+    case Op::kCreditRequest: return Say(Op::kCreditUpdate);
+    case Op::kCreditUpdate: return;
+    default: break;
+  }
+  is_open_ = false;
+  Say(Op::kReset);
+}
+
+void SocketOracle::SendBack() {
+  while (is_open_) {
+    const uint32_t bytes =
+        std::min({came_bytes_ - sent_bytes_, Credit(), kPacketBytes - uint32_t{sizeof(Packet)}});
+    uint8_t* const buffer = bytes != 0 ? sent.Free(report_) : nullptr;
+    if (buffer == nullptr) return;
+    for (uint32_t i = 0; i < bytes; ++i) {
+      buffer[sizeof(Packet) + i] = kept[(sent_bytes_ + i) % kAlloc];
+    }
+    sent_bytes_ += bytes;
+    taken_bytes_ = sent_bytes_;
+    Put(buffer, Op::kData, bytes);
+    report_.Done();
+  }
 }
 
 void SocketOracle::Answer(const Packet& packet) {
@@ -158,6 +204,7 @@ bool SocketOracle::SendEnd(Stream::Kind kind) {
 }
 
 void SocketOracle::Send(uint32_t packets) {
+  if (follows_) return SendBack();
   for (uint32_t i = 0; i < packets && SendBytes(1 + random_.Below(kPacketBytes - sizeof(Packet)));
        ++i) {
   }
@@ -172,6 +219,14 @@ void SocketOracle::SendAndWait() {
 }
 
 void SocketOracle::Finish() {
+  if (!follows_) EndStream();
+  if (!transport_.is_running()) report_.Lost("the socket device is not running any more");
+  report_.Begin();
+  report_.Pair("sent", stream_.given());
+  report_.End();
+}
+
+void SocketOracle::EndStream() {
   const auto finish = [this](Stream::Kind kind, auto is_there) {
     const bool done = WaitFor([&] { return Credit() >= Stream::kEndBytes; }) && SendEnd(kind) &&
                       WaitFor([&] { return is_there() || stream_.is_broken() || is_over_; });
@@ -188,10 +243,6 @@ void SocketOracle::Finish() {
   // The answer to it is RST; the peer waits for the question.
   if (!WaitFor([&] { return is_over_ || own_ > peer_; })) report_.Lost("nobody answers SHUTDOWN");
   WaitFor([&] { return is_over_; }, kAskAgain);
-  if (!transport_.is_running()) report_.Lost("the socket device is not running any more");
-  report_.Begin();
-  report_.Pair("sent", stream_.given());
-  report_.End();
 }
 
 }  // namespace oracle

@@ -1,5 +1,6 @@
 // A connection over virtio-vsock (VIRTIO 1.2, 5.10) with the other VM that does the same: a stream both ways, within the
-// credit that the receiver gives. The VM with the lower CID asks.
+// credit that the receiver gives. The VM with the lower CID asks. Or one of them only sends back what comes: then the other
+// one's stream has both directions.
 #ifndef ATOLL_GUESTS_ORACLE_SOCKETS_H_
 #define ATOLL_GUESTS_ORACLE_SOCKETS_H_
 
@@ -15,9 +16,11 @@ class SocketOracle final : public Device {
  public:
   explicit constexpr SocketOracle(uint64_t seed) : random_(seed) {}
 
-  // False: there is no such device, it does not start, or nobody is at the other end.
-  bool Start(uint32_t slot);
-  // Sends up to so many packets, as far as credit and buffers last.
+  // From now on, which is before the start: sends back what comes, to a peer that may begin anew. What comes is not judged.
+  void Follow() { follows_ = true; }
+  // `echoed`: the peer follows. False: there is no such device, it does not start, or nobody is at the other end.
+  bool Start(uint32_t slot, bool echoed);
+  // Sends up to so many packets, as far as credit and buffers last; one that follows, what it has.
   void Send(uint32_t packets);
   // A record, and waits for one.
   void SendAndWait();
@@ -53,17 +56,22 @@ class SocketOracle final : public Device {
   void Say(Op op);
   void Take(const uint8_t* bytes, uint32_t count);
   void Answer(const Packet& packet);
+  void AnswerAsFollower(const Packet& packet, const uint8_t* payload, uint32_t came);
+  void SendBack();
   uint32_t Credit() const { return peer_alloc_ - (sent_bytes_ - peer_taken_); }
   bool SendBytes(uint32_t bytes);
   bool SendEnd(Stream::Kind kind);
+  void EndStream();
 
   Report report_{"vsock"};
   Random random_;
   Stream stream_{report_};
   Transport transport_{0};
   uint64_t own_ = 0, peer_ = 0;  // CIDs
+  bool follows_ = false;
   bool is_open_ = false, is_refused_ = false, is_over_ = false;
-  uint32_t sent_bytes_ = 0, taken_bytes_ = 0, told_bytes_ = 0;  // of the stream; told: to the peer
+  // Of the stream. Told: to the peer. A follower takes what it sends back, so what came it may still have.
+  uint32_t sent_bytes_ = 0, taken_bytes_ = 0, told_bytes_ = 0, came_bytes_ = 0;
   uint32_t peer_alloc_ = 0, peer_taken_ = 0;
 };
 
