@@ -16,8 +16,8 @@
 // wake-up is lost, and who is not asleep is not signalled. Whoever sees the flag clears it and must signal; if it
 // dies between the two, its next instance must signal the peer at its start.
 //
-// Trust. Everything here may change at any time. Each side keeps its own index in private memory (the shared copy
-// serves a restart), reads each shared field once, and checks what it read. Where the peer's words make no sense, the
+// Trust. Everything here may change at any time. Each side keeps its own index in private memory (own_index.h; the
+// shared copy serves a restart), reads each shared field once, and checks what it read. Where the peer's words make no sense, the
 // ring is emptied and the fault is counted: so rings whose memory was zeroed, or whose peer went mad and was started
 // anew, work again by themselves, and a hostile peer spoils its own frames and nothing else.
 #ifndef ATOLL_SERVICES_NET_FRAME_RING_H_
@@ -34,6 +34,7 @@
 #include <type_traits>
 
 #include "ipc/status.h"
+#include "services/net/own_index.h"
 
 namespace atoll::net {
 
@@ -85,15 +86,14 @@ class FrameRing {
   uint32_t capacity() const { return static_cast<uint32_t>(data_.size()); }
 
   // This side's index: where the next record is written, or read.
-  uint32_t position() const { return own_; }
+  uint32_t position() const { return own_.value(); }
 
-  // This side still means the memory and the frames that it was attached for. An index that was written over is a fault
-  // when it is next used.
+  // This side still means the memory and the frames that it was attached for, and knows its place there.
   bool IsIntact(std::span<std::byte> memory, uint32_t max_bytes = kMaxFrameBytes) const {
     return header_.data() == memory.data() && header_.size() == kHeaderBytes &&
            data_.data() == memory.data() + kHeaderBytes &&
            data_.size() == std::min(std::bit_floor(memory.size() - kHeaderBytes), kMaxCapacity) &&
-           max_bytes_ == max_bytes;
+           max_bytes_ == max_bytes && own_.IsWhole();
   }
 
   // How often the peer's words made no sense and the ring was emptied.
@@ -134,7 +134,7 @@ class FrameRing {
   uint32_t Offset(uint32_t index) const { return index & (capacity() - 1); }
 
   void Publish(size_t line, uint32_t index) {
-    own_ = index;
+    own_.Set(index);
     Field(line).store(index, std::memory_order_seq_cst);
   }
 
@@ -152,7 +152,7 @@ class FrameRing {
   std::span<std::byte> header_;
   std::span<std::byte> data_;
   uint32_t max_bytes_;  // of a frame
-  uint32_t own_ = 0;    // this side's index
+  OwnIndex own_;        // this side's
   uint32_t faults_ = 0;
 };
 
@@ -166,7 +166,8 @@ class FrameWriter : public FrameRing {
     if (const Status status = Check(memory); !IsOk(status)) return std::unexpected(status);
     FrameWriter ring(memory, max_bytes);
     const uint32_t read = ring.Field(kReader).load(std::memory_order_acquire);
-    if (ring.own_ % kUnit != 0 || ring.own_ - read > ring.capacity()) ring.Empty(read);
+    const uint32_t own = ring.position();
+    if (own % kUnit != 0 || own - read > ring.capacity()) ring.Empty(read);
     return ring;
   }
 
@@ -200,7 +201,7 @@ class FrameWriter : public FrameRing {
 
   // Bytes that are free, in two pieces perhaps.
   uint32_t Free() const {
-    const uint32_t used = own_ - reader_index();
+    const uint32_t used = position() - reader_index();
     return used <= capacity() ? capacity() - used : 0;
   }
 
@@ -223,17 +224,19 @@ class FrameWriter : public FrameRing {
   std::span<std::byte> ReserveAt(uint32_t bytes, uint32_t read) {
     reserved_bytes_ = 0;
     if (!IsFrame(bytes)) return {};
-    uint32_t used = own_ - read;
+    uint32_t own = position();
+    uint32_t used = own - read;
     if (used > capacity()) [[unlikely]] {
       ++faults_;
       Empty(read);
-      used = own_ - read;
+      own = position();
+      used = own - read;
     }
     const uint32_t free = capacity() - used;
-    const uint32_t offset = Offset(own_);
+    const uint32_t offset = Offset(own);
     const uint32_t to_end = capacity() - offset;
     const uint32_t record = RecordBytes(bytes);
-    uint32_t at = own_;
+    uint32_t at = own;
     if (record > to_end) {
       if (free < to_end || free - to_end < record) return {};
       // Not visible before the frame's record is published.
@@ -261,15 +264,16 @@ class FrameReader : public FrameRing {
     if (const Status status = Check(memory); !IsOk(status)) return std::unexpected(status);
     FrameReader ring(memory, max_bytes);
     const uint32_t written = ring.Field(kWriter).load(std::memory_order_acquire);
-    if (ring.own_ % kUnit != 0 || written - ring.own_ > ring.capacity()) ring.Empty(written);
-    ring.next_ = ring.own_;
+    const uint32_t own = ring.position();
+    if (own % kUnit != 0 || written - own > ring.capacity()) ring.Empty(written);
+    ring.next_ = ring.position();
     return ring;
   }
 
   // The oldest frame, which stays in the ring until it is consumed.
   std::optional<Frame> Next() {
     const uint32_t written = Field(kWriter).load(std::memory_order_acquire);
-    uint32_t at = own_;
+    uint32_t at = position();
     next_ = at;
     if (written == at) return std::nullopt;
     if (written - at > capacity()) [[unlikely]]
@@ -297,9 +301,12 @@ class FrameReader : public FrameRing {
   // For a reader whose frames stay in the ring until somebody else has them. Pass: Next shows the frame behind the one
   // that it returned last, whose room is not given back. GiveBack: that of all frames before `index`. Rewind: Next goes
   // on at `index`. Whoever calls them knows that a frame begins there.
-  void Pass() { own_ = next_; }
+  void Pass() { own_.Set(next_); }
   void GiveBack(uint32_t index) { Field(kReader).store(index, std::memory_order_seq_cst); }
-  void Rewind(uint32_t index) { own_ = next_ = index; }
+  void Rewind(uint32_t index) {
+    next_ = index;
+    own_.Set(index);
+  }
   uint32_t next_position() const { return next_; }  // behind the frame that Next returned last
   uint32_t writer_index() const { return Field(kWriter).load(std::memory_order_acquire); }
 
@@ -315,7 +322,7 @@ class FrameReader : public FrameRing {
   // Before sleeping. True: frames came meanwhile, look again instead.
   bool Wait() {
     SetFlag(kReader, true);
-    const uint32_t used = Field(kWriter).load(std::memory_order_seq_cst) - own_;
+    const uint32_t used = Field(kWriter).load(std::memory_order_seq_cst) - position();
     if (used == 0 || used > capacity()) return false;
     SetFlag(kReader, false);
     return true;
@@ -335,7 +342,7 @@ class FrameReader : public FrameRing {
 
   std::optional<Frame> Fault(uint32_t written) {
     // An index that is not a multiple of 16 is a fault once, not whenever it is looked at.
-    if (own_ != RoundUp(written)) {
+    if (position() != RoundUp(written)) {
       ++faults_;
       Empty(written);
     }

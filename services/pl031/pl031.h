@@ -42,7 +42,7 @@ class Pl031 final : public MmioDevice {
 
   Result<uint64_t> Access(const RegisterAccess& access) override;
   void OnSignals(uint64_t bits) override;
-  bool IsIntact() override { return journal_.Holds(state_); }
+  bool IsIntact() override { return journal_.Confirms(state_); }
 
  private:
   // The count during one second of the counter.

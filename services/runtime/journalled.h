@@ -50,7 +50,7 @@ class Journalled {
   bool refused() const { return refused_; }
 
   // What is kept here is what was stored last, if anything was. Not between Change and Commit.
-  bool IsIntact() const { return !stored_ || copies_.Holds(record_); }
+  bool IsIntact() const { return !stored_ || refused_ || copies_.Confirms(record_); }
 
   const State& operator*() const { return record_.state; }
   const State* operator->() const { return &record_.state; }

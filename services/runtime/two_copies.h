@@ -5,7 +5,7 @@
 // after it. One copy that was scribbled over is mended from the other; that both were is noticed.
 //
 // The owner works on its private value and takes the copies' once, when it starts: what happens to them later reaches
-// it only if it dies before its next change. It may ask whether its own is still what it stored (Holds).
+// it only if it dies before its next change. It may ask whether its own is still what it stored (Confirms).
 #ifndef ATOLL_SERVICES_RUNTIME_TWO_COPIES_H_
 #define ATOLL_SERVICES_RUNTIME_TWO_COPIES_H_
 
@@ -38,9 +38,11 @@ class TwoCopies {
     for (Copy& copy : copies_) Write(copy, number, value);
   }
 
-  // Whether this is what was stored last: one whole copy that says so is enough.
-  bool Holds(const T& value) const {
+  // Whether this, the owner's, is what was stored last: one whole copy that says so is enough. Where none is whole the
+  // owner's is the only one that there is, and is stored again: the journal was written over, not the owner.
+  bool Confirms(const T& value) {
     if constexpr (!kWritesJournal) return true;
+    if (Stored() == nullptr) Store(value);
     return std::ranges::any_of(copies_, [&value](const Copy& copy) {
       return IsWhole(copy) && __builtin_memcmp(&copy.value, &value, sizeof(T)) == 0;
     });
@@ -120,7 +122,7 @@ class Kept {
   // Nothing could be read, and nothing was stored since.
   bool lost() const { return lost_; }
   // The value is what was stored last, if anything was.
-  bool IsIntact() const { return !stored_ || copies_.Holds(value_); }
+  bool IsIntact() const { return !stored_ || copies_.Confirms(value_); }
 
   void Set(const T& value) {
     value_ = value;

@@ -149,14 +149,17 @@ void MmioTransport::OnSignals(uint64_t bits) {
   RunQueues(queues);
 }
 
-// The journal says it all; what is derived from it is derived once more.
+// The journal says it all; what is derived from it is derived once more. Where the journal itself was written over, it is
+// told again.
 bool MmioTransport::IsIntact() {
   if constexpr (!kWritesJournal) return true;
   const uint32_t live_mask = registers_.failing != 0 ? kLiveMask & ~kStatusNeedsReset : kLiveMask;
-  if (!state_.registers.Holds(registers_) || !IsPlausible() || live_mask_ != live_mask ||
-      state_.interrupt_status != WithComplement(interrupt_status_)) {
+  if (!state_.registers.Confirms(registers_) || !IsPlausible() || live_mask_ != live_mask) {
     return false;
   }
+  if (state_.format != kJournalFormat) StoreRelease(state_.format, kJournalFormat);
+  if (!IsWithComplement(state_.interrupt_status)) SetInterruptStatus(interrupt_status_);
+  if (state_.interrupt_status != WithComplement(interrupt_status_)) return false;
   if (registers_.resetting != 0) return true;  // not everything follows from them yet
   const auto readable = readable_;
   RefreshReadable();

@@ -147,15 +147,16 @@ bool SplitQueue::ResolveAreas() {
   return true;
 }
 
-bool SplitQueue::IsIntact() const {
+bool SplitQueue::IsIntact() {
   if constexpr (!kWritesJournal) return true;
-  const QueueSetup* const stored = state_->setup.Stored();
-  // Nothing stored: the journal was damaged, and the driver has to set the queue up again.
-  if (!ready()) return stored == nullptr || stored->ready == 0;
+  if (!ready()) return state_->setup.Confirms(setup_);
   Cursor cursor;
-  const bool has_cursor = CursorWord::Unpack(state_->cursor, cursor) ||
-                          CursorWord::Unpack(state_->cursor_backup, cursor);
-  return state_->setup.Holds(setup_) && has_cursor && cursor == cursor_ && size_ == setup_.size &&
+  if (!CursorWord::Unpack(state_->cursor, cursor) &&
+      !CursorWord::Unpack(state_->cursor_backup, cursor)) {
+    cursor = cursor_;
+    StoreCursor(cursor_);
+  }
+  return state_->setup.Confirms(setup_) && cursor == cursor_ && size_ == setup_.size &&
          FindAreas() == Areas{descriptors_, avail_, used_} && next_ == cursor_.avail &&
          pushed_ == 0 && static_cast<uint16_t>(known_avail_ - next_) <= size_;
 }

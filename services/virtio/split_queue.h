@@ -124,8 +124,9 @@ class SplitQueue {
     return indirect_ == ((features & kFeatureIndirectDesc) != 0) &&
            event_idx_ == ((features & kFeatureEventIdx) != 0);
   }
-  // Whether the queue is as the journal says, after Publish: then it does what the driver set up.
-  bool IsIntact() const;
+  // Whether the queue is as the journal says, after Publish: then it does what the driver set up. What the journal does
+  // not say any more it is told again.
+  bool IsIntact();
 
   // Something was used since MarkSignalled.
   bool unsignalled() const { return cursor_.used != cursor_.signalled; }

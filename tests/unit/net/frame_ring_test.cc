@@ -407,13 +407,42 @@ int DamagedWords(const Side& good, std::span<std::byte> memory) {
 
 TEST_F(Ring, a_side_whose_own_words_were_written_over_is_not_intact) {
   constexpr int kOfSpans = 8;
+  constexpr int kOfPlace = 2;
   FrameWriter writer = Writer();
   FrameReader reader = Reader();
   Send(writer, 100, 1);
   Send(writer, 100, 2);
   Receive(reader, 100, 1);
-  EXPECT_EQ(DamagedWords(writer, memory()), kOfSpans + 1);
-  EXPECT_EQ(DamagedWords(reader, memory()), kOfSpans + 1);
+  EXPECT_EQ(DamagedWords(writer, memory()), kOfSpans + kOfPlace + 1);
+  EXPECT_EQ(DamagedWords(reader, memory()), kOfSpans + kOfPlace + 1);
+}
+
+// It would give old frames again, or write over frames that nobody has read.
+TEST_F(Ring, a_side_whose_place_was_written_over_uses_it_no_more) {
+  FrameWriter writer = Writer();
+  FrameReader reader = Reader();
+  for (uint8_t i = 0; i < 4; ++i) Send(writer, 100, i);
+  for (uint8_t i = 0; i < 3; ++i) Receive(reader, 100, i);
+  const auto move_back = [](FrameRing& side) {
+    const uint32_t place = side.position();
+    auto* const words = reinterpret_cast<uint32_t*>(&side);
+    uint32_t* const copy = std::find(words, words + sizeof(FrameRing) / sizeof(uint32_t), place);
+    ASSERT_NE(copy, words + sizeof(FrameRing) / sizeof(uint32_t));
+    *copy = 0;
+  };
+  const uint32_t before = Get(kReader);
+  const FrameReader whole = reader;
+  move_back(reader);
+  EXPECT_FALSE(reader.IsIntact(memory()));
+  EXPECT_DEATH((void)reader.Next(), "");
+  EXPECT_DEATH((void)reader.Wait(), "");
+  move_back(writer);
+  EXPECT_FALSE(writer.IsIntact(memory()));
+  EXPECT_DEATH((void)writer.Reserve(100), "");
+  EXPECT_EQ(Get(kReader), before);
+  reader = Reader();  // a new instance
+  Receive(reader, 100, 3);
+  EXPECT_EQ(reader.position(), whole.position() + before / 3);
 }
 
 TEST_F(Ring, no_peer_makes_a_side_look_damaged) {

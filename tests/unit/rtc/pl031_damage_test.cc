@@ -98,6 +98,18 @@ TEST(Pl031Damage, a_damaged_instance_answers_nothing_and_changes_nothing) {
   EXPECT_EQ(std::memcmp(&before, &after, sizeof(before)), 0);
 }
 
+TEST(Pl031Damage, a_journal_that_was_written_over_is_told_again) {
+  RtcMachine m;
+  Prepare(m);
+  const Pl031State before = m.Stored();
+  std::memset(m.copies(), 0x77, sizeof(*m.copies()));
+  EXPECT_TRUE(m.device->IsIntact());
+  m.Boot();
+  EXPECT_EQ(m.found, Copies::kGood);
+  const Pl031State after = m.Stored();
+  EXPECT_EQ(std::memcmp(&before, &after, sizeof(before)), 0);
+}
+
 TEST(Pl031Damage, a_store_to_a_register_that_takes_none_leaves_it_sound) {
   RtcMachine m;
   m.Write(kCr, 0, /*token=*/77);

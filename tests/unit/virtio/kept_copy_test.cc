@@ -38,6 +38,37 @@ TEST(KeptCopy, what_is_lost_twice_is_there_a_third_time) {
   EXPECT_TRUE(WorksAfterReset(m));
 }
 
+// The owner has what is written over in both copies: it need not end, and its successor finds all.
+TEST(KeptCopy, a_journal_that_was_written_over_is_told_again_at_the_heartbeat) {
+  for (const bool whole : {false, true}) {
+    EchoMachine m;
+    EchoQueue queue = Live(m);
+    ASSERT_TRUE(Works(m, queue));
+    if (whole) {
+      Destroy(m.journal().transport);
+      for (auto& state : m.journal().queues) Destroy(state);
+    } else {
+      Destroy(m.journal().queues[0].cursor);
+      Destroy(m.journal().queues[0].cursor_backup);
+      Destroy(m.journal().transport.interrupt_status);
+    }
+    ASSERT_TRUE(m.device().IsIntact());
+    EXPECT_NE(m.Restart(), JournalFound::kDamaged);
+    EXPECT_EQ(m.DeviceStatus(), kLive);
+    EXPECT_TRUE(Works(m, queue));
+  }
+}
+
+// Whoever is wrong, two that are whole and differ are not to be reconciled.
+TEST(KeptCopy, a_journal_that_says_something_else_is_damage_of_the_instance) {
+  EchoMachine m;
+  EchoQueue queue = Live(m);
+  ASSERT_TRUE(Works(m, queue));
+  auto& state = m.journal().queues[0];
+  state.cursor = state.cursor_backup = CursorWord::Pack({.avail = 7, .used = 7, .signalled = 7});
+  EXPECT_FALSE(m.device().IsIntact());
+}
+
 TEST(KeptCopy, an_instance_that_died_before_its_first_store_leaves_a_fresh_journal) {
   EchoMachine m;
   m.has_keeper = true;
