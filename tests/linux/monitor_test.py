@@ -86,7 +86,9 @@ class Script(unittest.TestCase):
 
 class User(unittest.TestCase):
     def test_commands_at_the_console(self):
-        shell = Terminal(*RUN, "--timeout", str(LIMIT_SECONDS))
+        disk = self.enterContext(tempfile.NamedTemporaryFile(suffix=".img"))  # the demo's own may be in use by another test
+        disk.truncate(1 << 20)
+        shell = Terminal(*RUN, "--timeout", str(LIMIT_SECONDS), "--disk", disk.name)
         self.addCleanup(shell.close)
         shell.expect(b"/ # ")
         shell.type(b"\x01m")
