@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include "ipc/buffer_message.h"
-#include "proto/device.atoll.h"
+#include "services/runtime/device_as_server.h"
 #include "services/runtime/kernel_ports.h"
 #include "services/runtime/log.h"
 #include "services/runtime/register_device.h"
@@ -24,29 +24,6 @@ class KernelPeers final : public Peers {
   std::span<std::byte> Memory(VirtAddr address, size_t bytes) override {
     return MappedMemory(address, bytes);
   }
-};
-
-// A device that serves other services, too (it is an XServer of a schema of its own): its accesses are one interface of
-// several then.
-class DeviceAsServer final : public DeviceServer, public SignalHandler {
- public:
-  explicit DeviceAsServer(MmioDevice& device) : device_(device) {}
-
-  Result<MmioAccessReply> MmioAccess(const CallInfo& call,
-                                     const MmioAccessRequest& access) override {
-    const Result<uint64_t> value = device_.Access({.offset = access.offset,
-                                                   .size = access.size,
-                                                   .write = access.write,
-                                                   .value = access.value,
-                                                   .token = call.token});
-    if (!value.has_value()) return std::unexpected(value.error());
-    return MmioAccessReply{.value = *value};
-  }
-  void OnSignals(uint64_t bits) override { device_.OnSignals(bits); }
-  bool IsIntact() override { return device_.IsIntact(); }
-
- private:
-  MmioDevice& device_;
 };
 
 template <typename Message>

@@ -52,6 +52,9 @@ class Journalled {
   // What is kept here is what was stored last, if anything was. Not between Change and Commit.
   bool IsIntact() const { return !stored_ || refused_ || copies_.Confirms(record_); }
 
+  // Takes what is stored if this is something else: true. Where nothing whole is stored, this is all that there is.
+  bool Mend() { return copies_.Mend(record_); }
+
   const State& operator*() const { return record_.state; }
   const State* operator->() const { return &record_.state; }
   uint64_t token() const { return record_.token; }

@@ -144,7 +144,10 @@ class RegisterDevice : public MmioDevice {
     Follow();
   }
 
+  // Each use begins with a look at what this instance keeps: a change would make damage the state.
   Result<uint64_t> Access(const RegisterAccess& access) final {
+    if (!IsUndamaged()) [[unlikely]]
+      return std::unexpected(Status::kDataLoss);
     const auto& table = Device::kRegisters.table;
     const size_t index = table.Find(access);
     if (index == table.kReserved) {
@@ -177,7 +180,10 @@ class RegisterDevice : public MmioDevice {
     return 0;
   }
 
+  // Signals come once, so they are seen to whatever is found: it is damage by the next look.
   void OnSignals(uint64_t bits) final {
+    if (state_.Mend()) damaged_ = true;
+    if (clock_.Mend()) damaged_ = true;
     const uint64_t pauses = surroundings_.pause_signal | surroundings_.resume_signal;
     if ((bits & surroundings_.resume_signal) != 0) {
       clock_.Resume(surroundings_.counter.Ticks());
@@ -197,7 +203,7 @@ class RegisterDevice : public MmioDevice {
 
   // Line and timer are set again: what was set last may be what was written over.
   bool IsIntact() final {
-    if (!state_.IsIntact() || !clock_.IsIntact()) return false;
+    if (!IsUndamaged()) return false;
     surroundings_.line.Set(Level());
     deadline_ = Deadline();
     timer_set_ = clock_.CounterAt(deadline_);
@@ -258,6 +264,8 @@ class RegisterDevice : public MmioDevice {
   // Deadlines that one pass sees to: whoever sets ever new ones in the past has the timer's signal instead.
   static constexpr int kMaxDeadlines = 4;
 
+  bool IsUndamaged() { return !damaged_ && state_.IsIntact() && clock_.IsIntact(); }
+
   Device& self() { return static_cast<Device&>(*this); }
   const Device& self() const { return static_cast<const Device&>(*this); }
 
@@ -293,6 +301,7 @@ class RegisterDevice : public MmioDevice {
   uint64_t deadline_ = 0;
   uint64_t timer_set_ = DeadlineTimer::kNever;
   bool followed_ = true;
+  bool damaged_ = false;
   uint32_t word_ = 0;
 };
 

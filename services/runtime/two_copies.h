@@ -54,6 +54,14 @@ class TwoCopies {
     return whole != std::end(copies_) ? &whole->value : nullptr;
   }
 
+  // Makes `value` what is stored, if anything whole is: true if it was something else.
+  bool Mend(T& value) const {
+    const T* const stored = Stored();
+    if (stored == nullptr || __builtin_memcmp(stored, &value, sizeof(T)) == 0) return false;
+    value = *stored;
+    return true;
+  }
+
   // Fills `value` if there is one, and makes both copies alike.
   Copies Load(T& value) {
     const bool first = IsWhole(copies_[0]);
@@ -123,6 +131,8 @@ class Kept {
   bool lost() const { return lost_; }
   // The value is what was stored last, if anything was.
   bool IsIntact() const { return !stored_ || copies_.Confirms(value_); }
+  // As TwoCopies::Mend.
+  bool Mend() { return copies_.Mend(value_); }
 
   void Set(const T& value) {
     value_ = value;

@@ -23,6 +23,7 @@ class VmClock {
   explicit VmClock(Copies& copies) : pauses_(copies) {}
 
   bool IsIntact() const { return pauses_.IsIntact(); }
+  bool Mend() { return pauses_.Mend(); }
 
   uint64_t Now(uint64_t counter) const {
     return (pauses_->since != 0 ? pauses_->since : counter) - pauses_->over;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <span>
 #include <vector>
 
 #include "tests/unit/device/register_machine.h"
@@ -37,6 +38,9 @@ class Egg final : public RegisterDevice<Egg, EggState> {
   void OnPeerSignals(uint64_t bits) override {
     if ((bits & 4) != 0) ChangeState().ringing = 0;
   }
+
+  // What is to be written over.
+  std::span<std::byte> kept() { return std::as_writable_bytes(std::span(&ChangeState(), 1)); }
 
  private:
   uint32_t Left() const {
@@ -169,6 +173,49 @@ TEST(RegisterDevice, StoreCountsOnceWhereverTheServiceDies) {
   EXPECT_EQ(m.Read("TURNS"), 1u);
   EXPECT_TRUE(m.SurvivesDeathIn("SAND", 9, states));
   EXPECT_TRUE(m.SurvivesDeathIn("RINGING", 1, states));
+}
+
+TEST(RegisterDevice, WhatItKeepsForItselfAndWasWrittenOverIsNeitherAnsweredNorStored) {
+  for (size_t at = 0; at < sizeof(EggState); ++at) {
+    for (const bool write : {false, true}) {
+      EggMachine m;
+      m.Write("SAND", 7);
+      m.Write("ENABLED", 1);
+      const std::vector<uint64_t> expected = m.Seen();
+      const std::vector<std::byte> stored(m.journal().begin(), m.journal().end());
+      m.device().kept()[at] ^= std::byte{0x10};
+      const RegisterAccess access{
+          .offset = write ? 0x4u : 0x14u, .size = 4, .write = write, .value = 1, .token = 99};
+      const Result<uint64_t> answer = m.device().Access(access);
+      ASSERT_FALSE(answer.has_value()) << at;
+      EXPECT_EQ(answer.error(), Status::kDataLoss);
+      EXPECT_TRUE(std::ranges::equal(m.journal(), stored));
+      EXPECT_FALSE(m.device().IsIntact());
+      m.Restart();
+      EXPECT_EQ(m.Seen(), expected);
+    }
+  }
+}
+
+TEST(RegisterDevice, SignalsThatFindDamageCountAllTheSame) {
+  EggMachine m;
+  const uint64_t second = m.ports.counter.TicksPerSecond();
+  m.Write("ENABLED", 1);
+  m.Write("TURN", 1);
+  std::ranges::fill(m.device().kept(), std::byte{0xa5});
+  m.Pause();
+  EXPECT_EQ(m.ports.timer.deadline, DeadlineTimer::kNever);
+  EXPECT_FALSE(m.device().IsIntact());  // what is mended may not be all that there was
+  m.ports.counter.ticks += 1000 * second;
+  m.Restart();
+  EXPECT_EQ(m.Read("LEFT"), 60u);
+  m.Resume();
+  std::ranges::fill(m.device().kept(), std::byte{0xa5});
+  m.Pass(60 * second);
+  EXPECT_TRUE(m.ports.line.level);
+  m.Restart();
+  EXPECT_EQ(m.Read("RINGING"), 1u);
+  EXPECT_TRUE(m.device().IsIntact());
 }
 
 TEST(RegisterDevice, JournalOneCopyIsEnough) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "proto/device.atoll.h"
+#include "services/runtime/device_as_server.h"
 #include "tests/unit/ipc/fake_kernel.h"
 
 namespace atoll {
@@ -245,6 +246,15 @@ TEST_F(ServeDevice, that_finds_itself_damaged_ends_without_an_answer) {
   kernel_.incoming = {CallOf(77, DeviceInterface::kMmioAccess, {FakeDevice::kDamaged, 4, 0, 0})};
   EXPECT_THROW(Serve(device_), Exited);
   for (const auto& reply : kernel_.replies) EXPECT_EQ(reply.token, 0u);
+}
+
+TEST_F(ServeDevice, that_serves_others_too_and_finds_itself_damaged_ends_without_an_answer) {
+  DeviceAsServer server(device_);
+  kernel_.incoming = {CallOf(76, DeviceInterface::kMmioAccess, {0x1000, 4, 0, 0}),
+                      CallOf(77, DeviceInterface::kMmioAccess, {FakeDevice::kDamaged, 4, 0, 0})};
+  EXPECT_THROW(Serve(server, static_cast<DeviceServer&>(server)), Exited);
+  for (const auto& reply : kernel_.replies) EXPECT_NE(reply.token, 77u);
+  EXPECT_EQ(ReplyStatus(kernel_.replies.at(1).message), Status::kOutOfRange);
 }
 
 TEST_F(ServeInterfaces, declined_reply_is_not_sent) {
