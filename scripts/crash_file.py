@@ -1,6 +1,7 @@
 """Files of crashes (docs/debugging.md): what a service was given and had in memory when it died.
 
 A zip archive: header.json, and for each region N the member N with its pages that are not all zero, one behind the other.
+Behind them, likewise, the header's "others": memory that the plan does not name (image, stack, statistics).
 Written inside gdb (gdb_observe.py), read by replay.py.
 """
 import json
@@ -82,22 +83,31 @@ class CrashFile:
 
     def fill(self, memory, regions: list) -> None:
         """Writes the contents of the regions, the first ones of the file, into memory."""
-        contents = self.header["contents"]
-        if len(contents) < len(regions):
+        for number, region in enumerate(regions):
+            for start, data in self.pages(number, region.name, region.bytes):
+                memory.write(region.address + start, data[:region.bytes - start])
+
+    def others(self) -> list:
+        """(address, bytes) of what is in the file behind the regions: image, stack, statistics."""
+        found = self.header.get("others")
+        if not isinstance(found, list) or not all(isinstance(o, list) and [type(n) for n in o] == [int, int] and min(o) >= 0 and
+                                                  sum(o) < 1 << 48 for o in found):
+            raise BadCrash('has no "others" that is memory')
+        return found
+
+    def pages(self, number: int, name: str, size: int):
+        """(offset, bytes) of what is not zero of the memory that is number so many in the file."""
+        if number >= len(self.header["contents"]):
             raise BadCrash("has not the contents of all regions")
-        for number, (region, runs) in enumerate(zip(regions, contents)):
-            pages = -(-region.bytes // PAGE)
-            try:
-                data = self.archive.read(str(number))
-            except KeyError:
-                raise BadCrash(f"has not the contents of {region.name}") from None
-            at = 0
-            for run in runs if isinstance(runs, list) else [None]:
-                if not isinstance(run, list) or [type(n) for n in run] != [int, int] or not 0 <= run[0] < run[0] + run[1] <= pages:
-                    raise BadCrash(f"has pages outside of {region.name}")
-                part = data[at:at + run[1] * PAGE]
-                at += run[1] * PAGE
-                start = run[0] * PAGE
-                memory.write(region.address + start, part[:region.bytes - start])
-            if at != len(data):
-                raise BadCrash(f"has more or less of {region.name} than it says")
+        runs, pages, at = self.header["contents"][number], -(-size // PAGE), 0
+        try:
+            data = self.archive.read(str(number))
+        except KeyError:
+            raise BadCrash(f"has not the contents of {name}") from None
+        for run in runs if isinstance(runs, list) else [None]:
+            if not isinstance(run, list) or [type(n) for n in run] != [int, int] or not 0 <= run[0] < run[0] + run[1] <= pages:
+                raise BadCrash(f"has pages outside of {name}")
+            yield run[0] * PAGE, data[at:at + run[1] * PAGE]
+            at += run[1] * PAGE
+        if at != len(data):
+            raise BadCrash(f"has more or less of {name} than it says")

@@ -117,12 +117,15 @@ def main() -> int:
     parser.add_argument("script", metavar="SCRIPT", nargs="?", type=pathlib.Path)
     parser.add_argument("--config", metavar="FILE", type=pathlib.Path, help="a system description")
     parser.add_argument("--file", metavar="NAME=PATH", action="append", default=[], help="where a file is that it names NAME")
-    parser.add_argument("--gdb", action="store_true", help="under gdb")
+    host_task.Gdb.add_options(parser)
     parser.add_argument("--trace", action="store_true", help="prints what the service asks of the kernel")
     parser.add_argument("--no-build", action="store_true", help="what is there is what is run")
     options = parser.parse_args()
     try:
         service = service_of(options.name)
+        gdb = host_task.Gdb.of(options)
+        if gdb is not None and not gdb.commands and options.script is None:
+            raise InputError("--gdb needs SCRIPT: what is typed is for gdb")
         if options.script is not None and not options.script.is_file():
             raise InputError(f"{options.script}: there is no such file")
         program = task_plan.program_of(prepare.BUILD, service)
@@ -139,7 +142,7 @@ def main() -> int:
     except InputError as error:
         sys.exit(f"atoll: {error}")
     show = lambda text: print(text, flush=True)  # noqa: E731
-    with host_task.HostTask(plan, config, program, rpcs, options.gdb, show, show if options.trace else lambda text: None) as task:
+    with host_task.HostTask(plan, config, program, rpcs, gdb, show, show if options.trace else lambda text: None) as task:
         task.timer_fires = not recorded
         if options.script is None:
             return play(task, sys.stdin, "input")

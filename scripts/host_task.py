@@ -38,6 +38,28 @@ FRAME = re.compile(r"^ *#\d+ 0x[0-9a-f]+ in (.+?) (\S+/(?:services|ipc|tests/(?!
 REPORT = re.compile(r"ERROR: \w+Sanitizer: (.+?)(?: on | \(|$)|runtime error: (.+)$", re.MULTILINE)
 
 
+@dataclasses.dataclass
+class Gdb:
+    """A process that runs under gdb: somebody types there, or `commands` are what it does when the process has stopped."""
+    breaks: list      # places where it stops
+    commands: list
+
+    @staticmethod
+    def add_options(parser) -> None:
+        parser.add_argument("--gdb", action="store_true", help="under gdb, which stops where it dies")
+        parser.add_argument("--break", dest="breaks", metavar="PLACE", action="append", default=[], help="as --gdb, and stops there (repeatable)")
+        parser.add_argument("--ex", metavar="COMMAND", action="append", default=[], help="as --gdb; gdb does this when it has stopped, "
+                            "and ends (repeatable)")
+
+    @classmethod
+    def of(cls, options) -> "Gdb | None":
+        return cls(options.breaks, options.ex) if options.gdb or options.breaks or options.ex else None
+
+    def command(self, program: list) -> list:
+        lines = ["set debuginfod enabled off", "set breakpoint pending on", *(f"break {place}" for place in self.breaks), "run", *self.commands]
+        return ["gdb", "-q", *(["-batch"] if self.commands else []), *(word for line in lines for word in ("-ex", line)), "--args", *program]
+
+
 class Died(Exception):
     """The service's process is gone. `where`: "FUNCTION at FILE:LINE", "" if nothing tells; `why`: a few words."""
 
@@ -100,7 +122,7 @@ class Memory:
 class HostTask:
     """One service and what it has told its kernel so far."""
 
-    def __init__(self, plan: TaskPlan, config: bytes | None, program: pathlib.Path, rpcs: interfaces.Interfaces, gdb: bool = False,
+    def __init__(self, plan: TaskPlan, config: bytes | None, program: pathlib.Path, rpcs: interfaces.Interfaces, gdb: Gdb | None = None,
                  say=lambda text: None, trace=lambda text: None):
         """config None: it is in memory already, or will be. `say`: for what the service logs; `trace`: for all that it
         asks of the kernel."""
@@ -141,9 +163,12 @@ class HostTask:
             listener.listen(1)
             command = [str(self.program), path, f"/proc/{os.getpid()}/fd/{self.memory.file}"]
             if self.gdb:
-                command = ["gdb", "-q", "-ex", "run", "--args", *command]
+                command = self.gdb.command(command)
+                signal.signal(signal.SIGINT, lambda *_: None)  # ^C is gdb's
             self._errors = None if self.gdb else tempfile.TemporaryFile()
             environment = os.environ | {"UBSAN_OPTIONS": "print_stacktrace=1", "ASAN_OPTIONS": "detect_leaks=0:handle_abort=1"}
+            if self.gdb:  # an end would leave nothing to look at
+                environment |= {name: environment[name] + ":abort_on_error=1" for name in ("UBSAN_OPTIONS", "ASAN_OPTIONS")}
             if symbolizer := shutil.which("llvm-symbolizer-19"):
                 environment |= {"ASAN_SYMBOLIZER_PATH": symbolizer, "UBSAN_SYMBOLIZER_PATH": symbolizer}
             self.process = subprocess.Popen(command, env=environment, stdin=None if self.gdb else subprocess.DEVNULL, stderr=self._errors)
@@ -169,7 +194,8 @@ class HostTask:
     def _end(self) -> None:
         if self.process is not None:
             if self.gdb:
-                self.socket.close()  # its end for the process; gdb is the user's
+                if self.socket is not None:
+                    self.socket.close()  # its end for the process; gdb is the user's
                 self.process.wait()
             self.process.kill()
             self.process.wait()
@@ -188,7 +214,8 @@ class HostTask:
             text = self._errors.read().decode(errors="replace")
             print(text, end="", file=sys.stderr, flush=True)
         found, frame = REPORT.search(text), FRAME.search(text)
-        why = why or (f"died of {found[1] or found[2]}" if found else f"ended with status {status}")
+        ended = "stopped under gdb" if self.gdb else f"ended with status {status}"
+        why = why or (f"died of {found[1] or found[2]}" if found else ended)
         where = f"{frame[1]} at {frame[2][frame[2].rindex('../') + 3 if '../' in frame[2] else 0:]}" if frame else ""
         return Died(why, where)
 

@@ -1,6 +1,6 @@
 """Lets a service die again in a process of this computer, under ASan and UBSan, from a file of its death on the target.
 
-  scripts/replay CRASH [--gdb]      CRASH: a file that scripts/run --crash-dir has written (docs/host-run.md)
+  scripts/replay CRASH [--gdb | --core FILE]      CRASH: a file that scripts/run --crash-dir has written (docs/host-run.md)
 
 The service starts on the memory that it had when it died, and is given the same calls, or signals. The last line says
 whether it died again, and where (exit status 1), or went on, and what it answered (0). Bad files: 2.
@@ -11,6 +11,7 @@ import pathlib
 import subprocess
 import sys
 
+import crash_core
 import crash_file
 import describe
 import discover
@@ -68,7 +69,7 @@ def told(rpcs, delivery: host_task.Delivery) -> str:
     return f"{rpc.service.name}.{rpc.name} {rpcs.show(rpc, rpc.request, delivery.words, delivery.data)}".strip()
 
 
-def replay(crash: crash_file.CrashFile, plan: task_plan.TaskPlan, program: pathlib.Path, gdb: bool) -> int:
+def replay(crash: crash_file.CrashFile, plan: task_plan.TaskPlan, program: pathlib.Path, gdb: host_task.Gdb | None) -> int:
     header, name = crash.header, plan.instance
     rpcs = interfaces.Interfaces(describe.load_schemas_of_interfaces())
     work = deliveries(header, plan)
@@ -99,7 +100,9 @@ def replay(crash: crash_file.CrashFile, plan: task_plan.TaskPlan, program: pathl
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/replay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("crash", metavar="CRASH", type=pathlib.Path)
-    parser.add_argument("--gdb", action="store_true", help="under gdb, which stops where it dies")
+    host_task.Gdb.add_options(parser)
+    parser.add_argument("--core", metavar="FILE", type=pathlib.Path, help="instead: writes the dead instance as it was, its registers, stack "
+                        "and variables, for gdb-multiarch")
     parser.add_argument("--another-build", action="store_true", help="also if the service was built anew since")
     parser.add_argument("--no-build", action="store_true", help="what is there is what is run")
     options = parser.parse_args()
@@ -112,9 +115,16 @@ def main() -> int:
         if plan.service == "supervisor":
             raise crash_file.BadCrash("is of the supervisor, which only the kernel can start")
         check_build(crash.header, plan.service, options.another_build)
+        if options.core is not None:
+            try:
+                crash_core.write(options.core, crash, plan.regions)
+            except OSError as error:
+                raise InputError(f"--core {options.core}: {error.strerror}") from error
+            print(f"gdb-multiarch {elf_of(plan.service)} {options.core}")
+            return 0
         if not options.no_build:
             prepare.build([str(program.relative_to(prepare.BUILD))])
-        return replay(crash, plan, program, options.gdb)
+        return replay(crash, plan, program, host_task.Gdb.of(options))
     except (crash_file.BadCrash, InputError) as error:
         text = str(error)
         print(f"atoll: {options.crash}: {text}", file=sys.stderr)

@@ -94,6 +94,35 @@ class Replay(unittest.TestCase):
         self.assertRegex(output, r"brittle.guest.0 died again: it .* in .*LookUp\(unsigned int\) at tests/host/brittle/main.cc:\d+\n$")
         self.assertIn("ServiceMain", trace)
 
+    def by_program(self, *command) -> tuple[int, str]:
+        done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS)
+        return done.returncode, done.stdout + done.stderr
+
+    def test_under_gdb_it_stops_where_it_dies(self):
+        script = ROOT / "scripts/replay.py"
+        status, said = self.by_program(sys.executable, script, self.crash, "--no-build", "--ex", "backtrace")
+        self.assertEqual(status, 1, said)
+        self.assertIn("received signal SIGABRT", said)
+        self.assertRegex(said, rf"#\d+ .*LookUp \(number={BAD_NUMBER}\) at .*tests/host/brittle/main.cc:\d+\n")
+        self.assertIn("brittle.guest.0 died again: it stopped under gdb\n", said)
+        # A place of one's own, before that.
+        said = self.by_program(sys.executable, script, self.crash, "--no-build", "--break", "LookUp", "--ex", "info locals", "--ex", "finish")[1]
+        self.assertRegex(said, rf"Breakpoint 1, .*LookUp \(number={BAD_NUMBER}\)")
+
+    def test_a_core_has_what_the_dead_instance_had(self):
+        core, elf = self.folder / "core", launch.TARGET / "tests/host/brittle.elf"
+        self.assertEqual(run_replay(self.crash, "--core", str(core)), (0, f"gdb-multiarch {elf} {core}\n", ""))
+        said = self.by_program("gdb-multiarch", "-q", "-nx", "-batch", "-ex", "backtrace", "-ex", "print squares", elf, core)[1]
+        self.assertRegex(said, r"#0 .*LookUp ")
+        self.assertRegex(said, r"#1 .*Brittle::Access .*\n")
+        self.assertIn("$1 = {0, 1, 4, 9, 16, 25, 36, 49}", said)
+        for path, change, problem in ((core, lambda h: h.update(others=7), 'has no "others" that is memory'),
+                                      (core, lambda h: h.update(registers=[1]), 'has no "registers" that are those of an AArch64'),
+                                      (self.folder / "no/core", lambda h: None, "No such file or directory")):
+            status, _, errors = run_replay(self.changed(change), "--core", str(path))
+            self.assertEqual(status, 2)
+            self.assertIn(problem, errors)
+
     def test_with_another_number_in_guest_memory_it_goes_on(self):
         good = self.changed(lambda header: header["calls"][0]["words"].__setitem__(3, GOOD_AT))
         self.assertEqual(run_replay(good)[::2], (0, ""))
