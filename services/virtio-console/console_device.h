@@ -7,6 +7,7 @@
 #ifndef ATOLL_SERVICES_VIRTIO_CONSOLE_CONSOLE_DEVICE_H_
 #define ATOLL_SERVICES_VIRTIO_CONSOLE_CONSOLE_DEVICE_H_
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <string_view>
 
 #include "services/port-switch/port_memory.h"
+#include "services/runtime/check_word.h"
 #include "services/runtime/ports.h"
 #include "services/runtime/statistics.h"
 #include "services/virtio-console/control.h"
@@ -63,6 +65,7 @@ class ConsoleDevice final : public virtio::DeviceModel {
     for (uint32_t port = 1; port < ports() && has_switch(); ++port) {
       Attach(port, port_switch::RingsOf(ends_.ports, port - 1), ends_.to_switch);
     }
+    check_ = CheckOfSettled();
     RecoverEmergency();
     ShowOpen();
     constexpr std::array kNames = {"sent", "received", "dropped", "messages", "emergency"};
@@ -103,6 +106,7 @@ class ConsoleDevice final : public virtio::DeviceModel {
   void SetFailing(bool until_reset) override {
     failing_ = true;
     fails_ever_ = fails_ever_ || !until_reset;
+    check_ = CheckOfSettled();
     ShowOpen();
   }
   // Numbers 2 and 3 are control or, without MULTIPORT, nothing.
@@ -121,13 +125,33 @@ class ConsoleDevice final : public virtio::DeviceModel {
     control_.Reset();
     virtio::StoreRelease(state_.telling, uint64_t{0});
     failing_ = fails_ever_;
+    check_ = CheckOfSettled();
     ShowOpen();
+  }
+  bool IsIntact() const override {
+    return CheckOfSettled() == check_ && control_.IsIntact() &&
+           std::ranges::all_of(ports_, [](const auto& port) { return !port || port->IsIntact(); });
   }
 
  private:
   static bool IsMultiport(uint64_t features) { return (features & kFeatureMultiport) != 0; }
   uint32_t ports() const { return static_cast<uint32_t>(1 + names_.size()); }
   bool has_switch() const { return ends_.ports.size() >= port_switch::kMemoryBytes; }
+
+  // Of what changes with the device's whole state at most.
+  uint32_t CheckOfSettled() const {
+    CheckWord check((failing_ ? 1u : 0u) + (fails_ever_ ? 2u : 0u));
+    check.Add(config_.cols | uint64_t{config_.rows} << 16 | uint64_t{config_.max_nr_ports} << 32);
+    check.Add(reinterpret_cast<uintptr_t>(names_.data()));
+    check.Add(names_.size());
+    for (const auto& memory : {ends_.console, ends_.ports}) {
+      check.Add(reinterpret_cast<uintptr_t>(memory.data()));
+      check.Add(memory.size());
+    }
+    for (const uint32_t size : queue_sizes_) check.Add(size);
+    for (const auto& port : ports_) check.Add(port.has_value() ? 1 : 0);
+    return check.value();
+  }
 
   void Attach(uint32_t port, std::span<std::byte> memory, Notifier& peer) {
     const Result<GuestLine> line = GuestLine::Attach(memory);
@@ -176,6 +200,7 @@ class ConsoleDevice final : public virtio::DeviceModel {
   uint64_t emergencies_ = 0;
   bool failing_ = false;     // everything sent is dropped, nothing comes ...
   bool fails_ever_ = false;  // ... after a reset, too
+  uint32_t check_ = 0;
 };
 
 }  // namespace atoll::virtio_console

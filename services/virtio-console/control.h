@@ -24,6 +24,7 @@ class Control {
 
   // The journal was damaged, and there was no reset since.
   bool lost() const { return state_.lost(); }
+  bool IsIntact() const { return state_.IsIntact(); }
   bool IsOpen(uint32_t port) const { return (state_->port[port] & kOpen) != 0; }
 
   struct Next {

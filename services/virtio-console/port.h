@@ -10,8 +10,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include "services/console/line.h"
+#include "services/runtime/check_word.h"
 #include "services/runtime/ports.h"
 #include "services/virtio-console/state.h"
 #include "services/virtio/chain.h"
@@ -25,6 +27,10 @@ struct PassMemory {
   virtio::ChainRecord record;
   std::array<std::byte, 4096> bytes;
 };
+
+// This instance's own data were: with a wrong place in a ring it would give old bytes again. The name is what the crash
+// record's backtrace shows.
+[[noreturn, gnu::noinline, gnu::cold]] inline void PortWasWrittenOver() { __builtin_trap(); }
 
 class Port {
  public:
@@ -43,15 +49,93 @@ class Port {
         reserve_(reserve),
         peer_(&peer),
         journal_(&journal),
-        memory_(&memory) {}
+        memory_(&memory),
+        check_(Check()) {}
 
   // Of the output ring.
   const ByteRingWriter& output() const { return output_; }
   bool has_input() const { return input_.Available() != 0; }
   const Counters& counters() const { return counters_; }
+  // It is as the last use left it.
+  bool IsIntact() const { return check_ == Check(); }
 
   // What the driver sends, at most a share of it. A ring that is full leaves it in its queue until the peer signals.
   virtio::Work Send(virtio::SplitQueue& queue) {
+    return Using([&] { return SendChains(queue); });
+  }
+
+  // Uses what the driver sends without looking at it.
+  virtio::Work Drop(virtio::SplitQueue& queue) {
+    virtio::ChainRecord& record = memory_->record;
+    for (uint32_t i = 0; i < virtio::kMaxQueueSize; ++i) {
+      const virtio::SplitQueue::Fetched fetched = queue.Fetch(record);
+      if (fetched == virtio::SplitQueue::Fetched::kNone) {
+        if (queue.ResumeNotifications()) continue;
+        return virtio::Work::kDone;
+      }
+      if (fetched == virtio::SplitQueue::Fetched::kBroken) return virtio::Work::kBroken;
+      counters_.dropped += record.readable_bytes;
+      Use(queue, 0);
+    }
+    return virtio::Work::kMore;
+  }
+
+  // What has come for the driver, as far as it has buffers, at most a share of it.
+  virtio::Work Receive(virtio::SplitQueue& queue) {
+    return Using([&] { return ReceiveBytes(queue); });
+  }
+
+  // A byte beside what the driver sends by its queue. To be called in this order; a successor that finds the first done
+  // and not the second calls that.
+  bool Put(std::byte byte) {
+    return Using([&] { return output_.Put(byte) != 0; });
+  }
+  void StepOver() {
+    const auto begun = Passage::Unpack(journal_->sending);
+    if (!begun.has_value()) return;
+    const Passage passage{.place = begun->place + 1, .position = begun->position};
+    virtio::StoreRelease(journal_->sending, passage.Pack());
+  }
+  // Where the chain that is on its way began in the ring.
+  uint32_t chain_begin() const {
+    return Passage::Unpack(journal_->sending).value_or(Passage{}).place;
+  }
+  // The peer is to look at its ends of the rings.
+  void NotifyPeer() { peer_->Notify(); }
+
+  // False: the journal is damaged.
+  bool RecoverReceive(const virtio::SplitQueue& queue) {
+    return Using([&] { return RecoverBytes(queue); });
+  }
+  bool RecoverSend() const {
+    return journal_->sending == 0 || Passage::Unpack(journal_->sending).has_value();
+  }
+  void StopReceive() { virtio::StoreRelease(journal_->receiving, uint64_t{0}); }
+  void StopSend() { virtio::StoreRelease(journal_->sending, uint64_t{0}); }
+
+ private:
+  // What is done with the rings, between two looks at them.
+  template <typename Action>
+  std::invoke_result_t<Action> Using(Action action) {
+    if (!IsIntact()) [[unlikely]]
+      PortWasWrittenOver();
+    const auto result = action();
+    check_ = Check();
+    return result;
+  }
+  uint32_t Check() const {
+    CheckWord check(static_cast<uint32_t>(reserve_));
+    check.AddObject(output_);
+    check.AddObject(input_);
+    return check.value();
+  }
+
+  // What one pass moves at most, before other events have their turn.
+  static constexpr uint64_t kPassBytes = 64 << 10;
+  // So that a ring's index tells any two places in a chain apart.
+  static constexpr uint64_t kMaxChainBytes = uint64_t{1} << 31;
+
+  virtio::Work SendChains(virtio::SplitQueue& queue) {
     virtio::ChainRecord& record = memory_->record;
     queue.SuppressNotifications();
     for (uint64_t budget = kPassBytes; budget != 0;) {
@@ -82,24 +166,7 @@ class Port {
     return Notified(virtio::Work::kMore);
   }
 
-  // Uses what the driver sends without looking at it.
-  virtio::Work Drop(virtio::SplitQueue& queue) {
-    virtio::ChainRecord& record = memory_->record;
-    for (uint32_t i = 0; i < virtio::kMaxQueueSize; ++i) {
-      const virtio::SplitQueue::Fetched fetched = queue.Fetch(record);
-      if (fetched == virtio::SplitQueue::Fetched::kNone) {
-        if (queue.ResumeNotifications()) continue;
-        return virtio::Work::kDone;
-      }
-      if (fetched == virtio::SplitQueue::Fetched::kBroken) return virtio::Work::kBroken;
-      counters_.dropped += record.readable_bytes;
-      Use(queue, 0);
-    }
-    return virtio::Work::kMore;
-  }
-
-  // What has come for the driver, as far as it has buffers, at most a share of it.
-  virtio::Work Receive(virtio::SplitQueue& queue) {
+  virtio::Work ReceiveBytes(virtio::SplitQueue& queue) {
     virtio::ChainRecord& record = memory_->record;
     queue.SuppressNotifications();
     virtio::Work work = virtio::Work::kMore;
@@ -133,24 +200,7 @@ class Port {
     return work;
   }
 
-  // A byte beside what the driver sends by its queue. To be called in this order; a successor that finds the first done
-  // and not the second calls that.
-  bool Put(std::byte byte) { return output_.Put(byte) != 0; }
-  void StepOver() {
-    const auto begun = Passage::Unpack(journal_->sending);
-    if (!begun.has_value()) return;
-    const Passage passage{.place = begun->place + 1, .position = begun->position};
-    virtio::StoreRelease(journal_->sending, passage.Pack());
-  }
-  // Where the chain that is on its way began in the ring.
-  uint32_t chain_begin() const {
-    return Passage::Unpack(journal_->sending).value_or(Passage{}).place;
-  }
-  // The peer is to look at its ends of the rings.
-  void NotifyPeer() { peer_->Notify(); }
-
-  // False: the journal is damaged.
-  bool RecoverReceive(const virtio::SplitQueue& queue) {
+  bool RecoverBytes(const virtio::SplitQueue& queue) {
     const auto passage = Passage::Unpack(journal_->receiving);
     if (!passage.has_value()) return journal_->receiving == 0;
     // A place that is behind the ring's index already is far beyond it in this unsigned distance.
@@ -159,17 +209,6 @@ class Port {
       input_.Consume(left);
     return true;
   }
-  bool RecoverSend() const {
-    return journal_->sending == 0 || Passage::Unpack(journal_->sending).has_value();
-  }
-  void StopReceive() { virtio::StoreRelease(journal_->receiving, uint64_t{0}); }
-  void StopSend() { virtio::StoreRelease(journal_->sending, uint64_t{0}); }
-
- private:
-  // What one pass moves at most, before other events have their turn.
-  static constexpr uint64_t kPassBytes = 64 << 10;
-  // So that a ring's index tells any two places in a chain apart.
-  static constexpr uint64_t kMaxChainBytes = uint64_t{1} << 31;
 
   size_t Room() const {
     const size_t free = output_.Free();
@@ -204,6 +243,7 @@ class Port {
   Counters counters_;
   uint64_t announced_sent_ = 0;
   uint64_t announced_received_ = 0;
+  uint32_t check_;  // of the rings
 };
 
 }  // namespace atoll::virtio_console

@@ -1,6 +1,10 @@
 // The console device: hostile drivers first, then bytes, control messages, emergency writes, deaths at every store.
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <span>
+#include <vector>
+
 #include "services/virtio-console/console_machine.h"
 #include "tests/unit/virtio/memory_states.h"
 
@@ -28,6 +32,64 @@ void ExpectWorks(ConsoleMachine& m) {
     EXPECT_EQ(m.Type(port, "in"), 2u);
     EXPECT_EQ(m.Taken(ReceiveQueue(port)), "in");
   }
+}
+
+// With each heartbeat, and before a ring is used. What is an address leads nowhere, and the task crashes.
+TEST(VirtioConsole, any_word_of_its_own_that_was_written_over_is_noticed_or_means_nothing) {
+  constexpr size_t kWordsOfAMachine = 64;  // whose memory is used up some time
+  size_t noticed = 0;
+  std::unique_ptr<World> world;
+  std::unique_ptr<ConsoleMachine> machine;
+  for (size_t word = 0; word < sizeof(ConsoleDevice) / sizeof(uint64_t); ++word) {
+    if (word % kWordsOfAMachine == 0) {
+      machine.reset();
+      world = std::make_unique<World>();
+      machine = std::make_unique<ConsoleMachine>(*world);
+    }
+    ConsoleMachine& m = *machine;
+    m.Restart();
+    ASSERT_TRUE(m.Live());
+    m.OpenAll();
+    ASSERT_TRUE(m.device().IsIntact());
+    uint64_t& place = reinterpret_cast<uint64_t*>(&m.model())[word];
+    if (place >= 0x5000'0000'0000 && place < 0x8000'0000'0000) continue;
+    place = ~place & 0x0101'0101'0101'0101;
+    if (!m.device().IsIntact()) {
+      ++noticed;
+      m.Restart();
+    }
+    for (uint32_t port = 0; port < kPorts; ++port) {
+      (void)m.Arrived(port);
+      m.Send(port, "out");
+      EXPECT_EQ(m.Arrived(port), "out") << word;
+      m.GiveBuffers(ReceiveQueue(port), 1);
+      EXPECT_EQ(m.Type(port, "in"), 2u);
+      EXPECT_EQ(m.Taken(ReceiveQueue(port)), "in") << word;
+    }
+  }
+  EXPECT_GT(noticed, 10u);
+}
+
+TEST(VirtioConsoleDeathTest, a_ring_whose_place_was_written_over_is_not_used) {
+  World world;
+  ConsoleMachine m(world);
+  ASSERT_TRUE(m.Live());
+  m.OpenAll();
+  m.Send(1, "first");
+  // The word that changes with what was sent is the writer's place.
+  const std::span words(reinterpret_cast<uint64_t*>(&m.model()), sizeof(ConsoleDevice) / 8);
+  const std::vector<uint64_t> before(words.begin(), words.end());
+  m.Send(1, "more");
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (words[i] - before[i] != 4 || words[i] != 9) continue;
+    const uint64_t place = words[i];
+    words[i] = 5;
+    EXPECT_FALSE(m.device().IsIntact());
+    EXPECT_DEATH(m.Send(1, "again"), "");
+    words[i] = place;
+    return;
+  }
+  FAIL() << "there is no such word";
 }
 
 // ---- bad input

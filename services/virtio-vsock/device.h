@@ -15,6 +15,7 @@
 #include <span>
 
 #include "services/net/frame_ring.h"
+#include "services/runtime/check_word.h"
 #include "services/runtime/ports.h"
 #include "services/runtime/statistics.h"
 #include "services/virtio-vsock/state.h"
@@ -43,6 +44,7 @@ class VsockDevice final : public virtio::DeviceModel {
   VsockDevice(VsockJournal& journal, uint64_t cid, std::span<std::byte> port, Notifier& peer)
       : state_(journal.device), cid_(cid), port_(port), peer_(peer) {
     Attach();
+    check_ = CheckOfSettled();
     size_t index = 0;
     for (const char* name : {"sent", "received", "refused", "dropped", "events", "finished"}) {
       NameCounter(index++, name);
@@ -60,7 +62,6 @@ class VsockDevice final : public virtio::DeviceModel {
   std::span<const std::byte> Config() const override { return std::as_bytes(std::span(&cid_, 1)); }
 
   virtio::Work ProcessQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t) override {
-    queues_[index] = &queue;
     const virtio::Work work = index == kReceiveQueue    ? Receive(queue)
                               : index == kTransmitQueue ? Transmit(queue)
                                                         : SendEvent(queue);
@@ -69,7 +70,6 @@ class VsockDevice final : public virtio::DeviceModel {
   }
 
   bool RecoverQueue(uint32_t index, virtio::SplitQueue& queue, uint64_t, bool) override {
-    queues_[index] = &queue;
     if (index == kReceiveQueue) RecoverReceiving(queue);
     if (index == kTransmitQueue) RecoverSending(queue);
     return true;
@@ -93,24 +93,27 @@ class VsockDevice final : public virtio::DeviceModel {
   void SetFailing(bool until_reset) override {
     failing_ = true;
     fails_ever_ = fails_ever_ || !until_reset;
+    check_ = CheckOfSettled();
     virtio::StoreRelease(state_.event_owed, uint64_t{1});
     Attach();
     peer_.Notify();
   }
 
-  bool StopQueue(uint32_t index) override {
-    queues_[index] = nullptr;
-    return true;
+  // There may be packets, room, or an event to be told. Which of them is not kept: what is forgotten would wait for ever.
+  virtio::PeerWork OnPeerSignals(uint64_t bits) override {
+    if ((bits & kSwitchSignal) == 0) return {};
+    NoteLostConnections();
+    return {.queues = ~uint64_t{0}};
   }
 
-  virtio::PeerWork OnPeerSignals(uint64_t bits) override {
-    virtio::PeerWork work;
-    if ((bits & kSwitchSignal) == 0) return work;
-    NoteLostConnections();
-    if (state_.event_owed != 0) work.queues |= uint64_t{1} << kEventQueue;
-    if (queues_[kReceiveQueue] != nullptr) work.queues |= uint64_t{1} << kReceiveQueue;
-    if (waits_for_room_) work.queues |= uint64_t{1} << kTransmitQueue;
-    return work;
+  bool IsIntact() const override {
+    const bool attached = !failing_ && port_.size() >= vsock::kPortBytes;
+    return CheckOfSettled() == check_ && to_switch_.has_value() == attached &&
+           from_switch_.has_value() == attached &&
+           (!attached ||
+            (to_switch_->IsIntact(port_.first(vsock::kRingBytes), vsock::kMaxPacket) &&
+             from_switch_->IsIntact(port_.subspan(vsock::kRingBytes, vsock::kRingBytes),
+                                    vsock::kMaxPacket)));
   }
 
   void Reset() override {
@@ -119,6 +122,7 @@ class VsockDevice final : public virtio::DeviceModel {
     state_.progress = 0;
     state_.event_owed = 0;
     failing_ = fails_ever_;
+    check_ = CheckOfSettled();
     Attach();
     if (to_switch_.has_value()) {
       to_switch_->SetDown(true);  // until a driver gives buffers
@@ -141,6 +145,15 @@ class VsockDevice final : public virtio::DeviceModel {
     kWaits,   // for room in the ring, or for a buffer
     kBroken,  // the driver broke a rule
   };
+
+  // Of what changes with the device's whole state at most.
+  uint32_t CheckOfSettled() const {
+    CheckWord check((failing_ ? 1u : 0u) + (fails_ever_ ? 2u : 0u));
+    check.Add(cid_);
+    check.Add(reinterpret_cast<uintptr_t>(port_.data()));
+    check.Add(port_.size());
+    return check.value();
+  }
 
   void Attach() {
     if (failing_) {
@@ -171,7 +184,6 @@ class VsockDevice final : public virtio::DeviceModel {
   virtio::Work Transmit(virtio::SplitQueue& queue) {
     using Fetched = virtio::SplitQueue::Fetched;
     virtio::Work work = virtio::Work::kMore;
-    waits_for_room_ = false;
     queue.SuppressNotifications();
     for (uint32_t i = 0; i < kPassPackets; ++i) {
       const Fetched fetched = queue.Fetch(record_);
@@ -182,8 +194,8 @@ class VsockDevice final : public virtio::DeviceModel {
       }
       const Outcome outcome = fetched == Fetched::kBroken ? Outcome::kBroken : Send(queue);
       if (outcome == Outcome::kDone) continue;
-      waits_for_room_ = outcome == Outcome::kWaits;  // the driver need not notify of more
-      work = waits_for_room_ ? virtio::Work::kDone : virtio::Work::kBroken;
+      // What waits for room comes again after the switch's signal; the driver need not notify of more.
+      work = outcome == Outcome::kWaits ? virtio::Work::kDone : virtio::Work::kBroken;
       break;
     }
     if (to_switch_.has_value() && to_switch_->ReaderWaits()) peer_.Notify();
@@ -392,11 +404,10 @@ class VsockDevice final : public virtio::DeviceModel {
   Notifier& peer_;
   std::optional<net::FrameWriter> to_switch_;
   std::optional<net::FrameReader> from_switch_;
-  std::array<virtio::SplitQueue*, kQueues> queues_ = {};  // those that are ready, as far as seen
-  virtio::ChainRecord record_;                            // of the chain in hand
-  bool waits_for_room_ = false;
-  bool failing_ = false;     // there is no switch, ...
-  bool fails_ever_ = false;  // ... after a reset either
+  uint32_t check_ = 0;
+  virtio::ChainRecord record_;  // of the chain in hand
+  bool failing_ = false;        // there is no switch, ...
+  bool fails_ever_ = false;     // ... after a reset either
 };
 
 }  // namespace atoll::virtio_vsock
