@@ -32,6 +32,10 @@ HUNG = re.compile(r"does nothing any more|never completed|interrupt of completed
 FAILED = re.compile(r"I/O error|not running|does not start|does not run|FAIL unexpected exception|used index|"
                     r"not under way|VM victim (?:crashed|is off)|is in failed mode|refus|connection broke|was shut down|"
                     r"connections were reset")
+# A device whose journal is lost says so, and what the guest sees from then on: requests that fail (none that waits), registers
+# that are as after a reset, which then have no interrupt either.
+FAILS, AFRESH = r"\] the journal is damaged: the device fails until", r"\] the journal is damaged: the device is as after a reset"
+NO_INTERRUPT = re.compile(r"lost no interrupt of")
 NOTICED = re.compile(r"journal|damage|mended|torn|copies")
 REBOOT = f"vm reboot {VICTIM}"
 # Does nothing: its line says that the script is over. Then the neighbour is told to end, who knows how long it took.
@@ -162,11 +166,11 @@ def classify(lines: list[str], fault: Fault) -> tuple[str, str]:
     # A corrupted journal is its successor's to notice: the death before it was ordered.
     if (line := first(rf"\] {name} died:(?! killed)" if fault.kind == "journal" else rf"\] {name} died:")) is not None:
         return "detected", line
-    if (line := first(HUNG)) is not None:
+    if (line := first(HUNG)) is not None and not (first(AFRESH) and NO_INTERRUPT.search(line)):
         return "hung", line
     if (line := first(FAILED)) is not None:
         return "failed", line
-    if (line := first(rf"{name}.*(?:{NOTICED.pattern})")) is not None:
+    if (line := first(rf"{name}.*(?:{NOTICED.pattern})|{FAILS}|{AFRESH}")) is not None:
         return "detected", line
     if (line := first(rf"oracle: {VICTIM}\.\w+ lost")) is not None:
         return "wrong", line

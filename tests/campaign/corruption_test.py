@@ -58,6 +58,18 @@ class Judgement(unittest.TestCase):
             with self.subTest(text):
                 self.assertEqual(self.outcome(f"{BEGIN}oracle: victim.{text}\n{REPORT}{END}"), outcome)
 
+    def test_a_device_that_says_that_its_journal_is_lost(self):
+        afresh = "[1.000100] the journal is damaged: the device is as after a reset\n"
+        fails = "[1.000100] the journal is damaged: the device fails until the guest resets it\n"
+        mended = "[1.000100] the journal was damaged and has been mended\n"
+        silent = "oracle: victim.gpio lost no interrupt of a level 0 0 0\n"
+        wrong = "oracle: victim.rng lost random bytes: came, wanted 0 112 0\n"
+        waits = "oracle: victim.rng lost requests for random bytes never completed 1 0 0\n"
+        for text, outcome in ((afresh + silent, "detected"), (silent, "hung"), (fails + silent, "hung"), (fails + wrong, "detected"),
+                              (mended + wrong, "wrong"), (fails + waits, "hung"), (afresh + waits, "hung")):
+            with self.subTest(text):
+                self.assertEqual(self.outcome(BEGIN + text + REPORT + END), outcome)
+
     def test_a_reset_that_the_guest_did_not_ask_for_is_seen(self):
         reset = "[1.100000] VM victim resets\n"  # a watchdog's
         self.assertEqual(self.outcome(BEGIN + reset + REPORT + END), "failed")
