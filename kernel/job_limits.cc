@@ -6,6 +6,7 @@
 namespace atoll {
 namespace {
 
+inline constexpr uint32_t kWholeTick = 2;       // halves
 inline constexpr uint32_t kDroppedLines = 1000;  // a second
 
 void NoteJob(Task& task) {
@@ -14,20 +15,21 @@ void NoteJob(Task& task) {
   if (token == limits.token && task.jobs == limits.reception) return;
   limits.token = token;
   limits.reception = task.jobs;
-  limits.ticks_used = 0;
+  limits.halves_used = 0;
   limits.effects_used = 0;
 }
 
 }  // namespace
 
-void CountTick(Task& task) {
+void CountTick(Task& task, bool late) {
   Limits& limits = task.limits;
   if (limits.deadline == 0 || (task.work & kWorkStep) != 0) return;
   NoteJob(task);
-  ++limits.ticks_used;
+  limits.halves_used += late ? 1 : kWholeTick;
+  const uint32_t most = limits.deadline * kWholeTick;
   // The next tick finds it out of its commit window, or it is in no window that deserves the name.
-  if (limits.ticks_used > limits.deadline &&
-      !(InCommitWindow(task) && limits.ticks_used == limits.deadline + 1)) {
+  if (limits.halves_used > most &&
+      !(limits.halves_used <= most + kWholeTick && InCommitWindow(task))) {
     Die(task, DeathCause::kDeadline);
   }
 }

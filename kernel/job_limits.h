@@ -19,12 +19,13 @@ struct Limits {
   // The job that was seen last, and what it took until then.
   uint64_t token = 0;  // of the call served; 0: signals
   uint64_t reception = 0;
-  uint32_t ticks_used = 0;
+  uint32_t halves_used = 0;  // of a tick
   uint32_t effects_used = 0;
 };
 
-// A tick found it running. It may be dead afterwards.
-void CountTick(Task& task) ATOLL_KERNEL_LOCKED;
+// A tick found it running. It may be dead afterwards. late: the machine itself was not there for a part of the time, so
+// nobody knows how much of it was the task's; it counts as a half, as time without end is a hang all the same.
+void CountTick(Task& task, bool late) ATOLL_KERNEL_LOCKED;
 
 // It, the current task, makes a call that reaches others. False: that was one too many, and it is dead.
 bool CountEffect(Task& task) ATOLL_KERNEL_LOCKED;

@@ -113,18 +113,20 @@ void OnTick(Timer& timer) {
   kernel_lock.AssertHeld();
   Cpu& cpu = *static_cast<Cpu*>(timer.owner);
   const uint64_t due = timer.deadline;
+  const uint64_t now = CntpctEl0::Read();
+  const uint64_t length = TickLength();
   // Ticks keep to their grid; those that a stalled machine missed are not made up for.
-  SetTimer(cpu.tick, std::max(due, CntpctEl0::Read() - TickLength()) + TickLength());
+  SetTimer(cpu.tick, (now - due < length ? due : now) + length);
   Thread* const running = cpu.current;
   if (running == nullptr) return;
   Charge(cpu, *running, due);
   // A tick that went by waiting for the kernel lock is none of the task's.
-  const bool waited = cpu.contended_ticks - cpu.contended_at_tick > TickLength() / 4;
+  const bool waited = cpu.contended_ticks - cpu.contended_at_tick > length / 4;
   cpu.contended_at_tick = cpu.contended_ticks;
-  if (!running->vcpu && !waited) CountTick(*static_cast<Task*>(running));
+  if (!running->vcpu && !waited) CountTick(*static_cast<Task*>(running), now - due > length / 4);
   Shares& shares = cpu.shares;
   shares.Settle(CntpctEl0::Read(), shares.account());
-  shares.Forgive(kMostAhead * TickLength());
+  shares.Forgive(kMostAhead * length);
   // Turns among equals: to the back of its queue.
   if (cpu.current == nullptr) return;
   Thread& charged = ChargedThread(*running);

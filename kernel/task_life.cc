@@ -15,7 +15,7 @@ void StartTask(Task& task, uint64_t pc, uint64_t sp, uint64_t argument, uint64_t
   task.frame.pc = pc;
   task.frame.sp_el0 = sp;
   task.frame.pstate = 0;  // EL0t, nothing masked
-  task.limits.ticks_used = 0;
+  task.limits.halves_used = 0;
   task.limits.effects_used = 0;
   task.log_dropped =
       0;  // a flood was its predecessor's; what it may log in this second is used up all the same

@@ -27,9 +27,9 @@ def arguments_parser(description: str) -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, system: str, guests: dict[str, str], script: str = "",
-        builds: dict[str, str] | None = None) -> tuple[int, str]:
+        builds: dict[str, str] | None = None, beside=None) -> tuple[int, str]:
     """(exit status, what it printed). `guests`: names in the description, and binaries below the target's build folder;
-    `builds`: likewise, ELF files in the place of those of services/."""
+    `builds`: likewise, ELF files in the place of those of services/. `beside`: as in run_machine."""
     os.environ["ATOLL_BUILD"] = arguments.build
     import launch
     from schemas import InputError
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, system: str, guests: dict[str, str], scri
                 options.monitor = str(monitor)
             with mock.patch.object(launch, "TARGET", _with_builds(machine.folder, launch.TARGET, builds or {})):
                 machine.prepare()
-                return guest_test.run_machine(machine, arguments.timeout)
+                return guest_test.run_machine(machine, arguments.timeout, beside=beside)
     except InputError as error:
         sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: {error}")
 

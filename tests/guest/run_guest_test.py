@@ -78,12 +78,15 @@ def judge(wanted: list[str], output: str) -> list[str]:
     return problems
 
 
-def run_machine(machine, timeout: float, qemu_options: list[str] | None = None) -> tuple[int, str]:
-    """(exit status, what it printed) of a prepared machine; the status is 124 when the time is over."""
+def run_machine(machine, timeout: float, qemu_options: list[str] | None = None, beside=None) -> tuple[int, str]:
+    """(exit status, what it printed) of a prepared machine; the status is 124 when the time is over. `beside`: runs meanwhile,
+    with QEMU's process."""
     command = machine.command(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"])
     process = subprocess.Popen(command + (qemu_options or []), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT)
     console = Console(process)
+    if beside is not None:
+        threading.Thread(target=beside, args=(process,), daemon=True).start()
     try:
         status = process.wait(timeout)
     except subprocess.TimeoutExpired:
