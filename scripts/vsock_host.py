@@ -332,9 +332,9 @@ class Host:
         self.selector.unregister(sock)
         del self.asking[sock]
 
-    def restart(self) -> None:
-        """The guests know of no connection any more."""
-        self.linked = True
+    def restart(self, linked: bool = True) -> None:
+        """The guests know of no connection any more. `linked`: they can be reached."""
+        self.linked = linked
         for connection in list(self.connections.values()):
             self.end(connection, tell=False)
 
@@ -383,6 +383,8 @@ class Program:
                 elif what == "connection":
                     self.host.ready(which, events)
             self.host.on_time()
+            if self.host.connections:
+                self.link.watch()
 
     def serve_line(self, events: int) -> bool:
         try:

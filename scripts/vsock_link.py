@@ -21,7 +21,8 @@ RING_BYTES = 1 << 18    # of the ring to the host: no more is ever under way fro
 OUT_MAX = 1 << 18       # bytes that wait for the line before more are made
 FULL_BYTES = 1 << 20    # that wait to be acknowledged: nothing more is taken, as it may have to be answered
 ASK_SECONDS = 1         # between two that ask
-PATIENCE_SECONDS = 5    # with a driver that acknowledges nothing
+PATIENCE_SECONDS = 5    # with a driver that acknowledges nothing, or says nothing while somebody waits for it
+LOST_SECONDS = 10       # with one that then does not answer
 NUMBERS = 1 << 32
 
 
@@ -97,7 +98,7 @@ class Decoder:
 
 
 class Link:
-    """`deliver(packet)` for each packet that comes; `restart()` when all that was is over."""
+    """`deliver(packet)` for each packet that comes; `restart(linked)` when all that was is over: whether something new begins."""
 
     def __init__(self, deliver, restart, clock=time.monotonic):
         self.deliver, self.restart, self.clock = deliver, restart, clock
@@ -114,6 +115,8 @@ class Link:
         self.starved = False                # something was not taken for want of room
         self.asked = -ASK_SECONDS
         self.progress = 0.0                 # when something was acknowledged, or there was nothing to be
+        self.heard = clock()                # when the driver last said something
+        self.unanswered = None              # since when it has been asked in vain
         self.refused = 0
 
     def send(self, packet: bytes) -> None:
@@ -126,6 +129,7 @@ class Link:
 
     def receive(self, data: bytes) -> None:
         for frame in self.decoder.feed(data):
+            self.heard, self.unanswered = self.clock(), None
             self._frame(frame)
 
     def fill(self) -> None:
@@ -144,6 +148,18 @@ class Link:
         if self.ack_due:
             self._say(Frame(Kind.ACK, session=self.session, acknowledged=self.expected))
             self.ack_due = False
+
+    def watch(self) -> None:
+        """To be said now and then while somebody waits for the driver: whether it is there. If not, all is over."""
+        now = self.clock()
+        if self.session == 0 or now - self.heard <= PATIENCE_SECONDS:
+            return
+        if self.unanswered is None:
+            self.unanswered = now
+        self.ask()
+        if now - self.unanswered > LOST_SECONDS:
+            self._forget(0)
+            self.restart(False)
 
     def ask(self) -> bool:
         """Asks the driver to say hello; not so soon again."""
@@ -204,9 +220,12 @@ class Link:
 
     def _begin(self, frame: Frame) -> None:
         """A new session."""
-        self.restart()
-        self.session = int.from_bytes(os.urandom(4), "little") or 1
+        self.restart(True)
+        self._forget(int.from_bytes(os.urandom(4), "little") or 1)
         self.expected, self.epoch = frame.sequence, frame.following
+
+    def _forget(self, session: int) -> None:
+        self.session = session
         self.first = self.sent = self.waiting_bytes = 0
         self.waiting.clear()
         self.ack_due = False

@@ -6,6 +6,7 @@
 #include "ipc/system_call.h"
 #include "proto/kernel_calls.atoll.h"
 #include "services/runtime/log.h"
+#include "services/runtime/service.h"
 
 namespace atoll {
 namespace {
@@ -52,6 +53,8 @@ void Scribble(uint64_t address, Random& random) {
 }
 
 }  // namespace
+
+[[gnu::weak]] void OnRefusing() {}
 
 extern "C" {
 
@@ -147,6 +150,7 @@ extern "C" {
 }
 
 [[noreturn]] void atoll_refuse(uint64_t) {
+  OnRefusing();
   uint64_t token = 0;
   for (;;) {
     const abi::Received received = abi::ReplyWait(token, StatusMessage(Status::kInternal));

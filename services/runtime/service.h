@@ -28,6 +28,10 @@ struct StartInfo {
 // Each service defines this. When it returns, the task exits with code 0.
 void ServiceMain(const StartInfo& start);
 
+// What a service tells its peers when it is given up in failed mode, too, and from now on is there to refuse calls only: it
+// runs in a fresh instance, before the first call. A service may define it; without, it does nothing.
+void OnRefusing();
+
 // The journal: memory that outlives the instance, all zero when the VM is fresh. What it holds after a
 // restart is whatever the last instance left there: check it. The manifest says how large it is.
 template <typename T>

@@ -31,6 +31,14 @@ constinit std::optional<HostLink> host_link;  // 64 KiB: too much for the stack
 
 }  // namespace
 
+// Nobody can be reached any more: the switch ends connections with the host, and refuses new ones.
+void OnRefusing() {
+  const std::span ring = MappedMemory(manifest::kUplinkRingAddress, manifest::kUplinkRingBytes);
+  auto to_switch = net::FrameWriter::Attach(ring.first(vsock::kRingBytes), vsock::kMaxPacket);
+  if (to_switch.has_value()) to_switch->SetDown(true);
+  KernelNotifier(manifest::kSwitch).Notify();
+}
+
 void ServiceMain(const StartInfo& start) {
   auto& windows = *TaskPointer<DmaTable>(manifest::kDmaTableAddress);
   // Open if the machine has the device; tells where its registers begin in their page.

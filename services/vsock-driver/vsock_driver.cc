@@ -39,8 +39,8 @@ void VsockDriver::Start() {
 }
 
 void VsockDriver::Fail() {
+  GiveUp();  // first: whatever the device does to an instance, nobody waits for it any more
   if (port_ != nullptr) port_->Stop();
-  GiveUp();
 }
 
 void VsockDriver::GiveUp() {

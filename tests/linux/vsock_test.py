@@ -2,15 +2,19 @@
 killed."""
 import hashlib
 import os
+import pathlib
 import re
 import signal
 import socket
+import struct
 import sys
 import tempfile
 import threading
 import unittest
 
 from scripted import System, Vm, amount
+
+import launch
 
 MIB = amount(6, 64)
 HOST_MIB = amount(3, 32)
@@ -21,6 +25,9 @@ LEFT_CID, RIGHT_CID, HOST_CID = 3, 4, 2
 PORT, HOST_PORT, GUEST_PORT = 5000, 6000, 7000
 SERVICES = ("virtio-vsock.left.0", "virtio-vsock.right.0", "vsock-switch", "vsock-driver")
 PIECE = 1 << 16
+# A service's first instructions, and those of one that dies at once but in its first instance.
+START = struct.pack("<II", 0xAA1F03FD, 0xAA1F03FE)       # mov x29, xzr; mov x30, xzr
+FIRST_ONLY = struct.pack("<II", 0x34000041, 0x00000000)  # cbz w1, 1f; udf #0; 1:
 # exchange NAME MIB ARGUMENTS OF vsock: random bytes to the peer, what it says to SHA-256.
 FUNCTIONS = """
 exchange() {
@@ -174,6 +181,31 @@ class Vsock(unittest.TestCase):
         deaths = [len(re.findall(rf"{re.escape(name)} died: ", output)) for name in SERVICES]
         self.assertGreaterEqual(min(deaths), KILLS // 3 // len(SERVICES), output)
         print(f"{sum(deaths)} deaths while {2 * MIB + 4 * HOST_MIB} MiB flowed", file=sys.stderr)
+
+    def test_VSOCK_19_a_driver_that_is_given_up_even_in_failed_mode(self):
+        """Only its first instance lives: connections end, nobody can connect, and who asks is told at once."""
+        left = (f"/batch/vsock connect {HOST_CID} {HOST_PORT} </dev/null; echo ended; /batch/vsock try {HOST_CID} {HOST_PORT + 1}; echo over")
+        with tempfile.TemporaryDirectory() as name, Sockets() as sockets:
+            elfs, script = pathlib.Path(name, "services"), pathlib.Path(name, "script")
+            elfs.mkdir()
+            for elf in (launch.TARGET / "services").glob("*.elf"):
+                (elfs / elf.name).symlink_to(elf)
+            driver = elfs / "vsock-driver.elf"
+            code = driver.read_bytes()
+            driver.unlink()
+            driver.write_bytes(code.replace(START, FIRST_ONLY, 1))
+            script.write_text('expect left "hello" within 900s\nkill vsock-driver\nexpect left "over" within 60s\n')
+            first = sockets.listen(HOST_PORT)
+            with System(Vm("left", left, programs=("vsock",)), vsock=sockets.path, elfs=elfs, monitor=str(script)) as system:
+                system.start()
+                with first() as sock:
+                    sock.sendall(b"hello\n")
+                    status = system.wait(min(LIMIT, 120))
+                output = system.output
+                result = system.result("left")
+        self.assertEqual((status, result[0]), (1, 0), output)  # 1: a service of the system was given up
+        self.assertRegex(output, "vsock-driver died: .*given up in failed mode, too.* which refuses all calls")
+        self.assertRegex(result[1], r"(?s)ended\nvsock: try: Connection reset by peer\nover")
 
     def test_VSOCK_19_a_vm_that_goes_ends_its_connections(self):
         # Who listens has shut its own direction down and would wait for ever if nobody told it. Debian's driver makes the

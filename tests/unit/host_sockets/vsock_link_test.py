@@ -131,8 +131,9 @@ class LinkTest(unittest.TestCase):
         self.link = Link(self.delivered.append, self.restart, lambda: self.now)
         self.driver = Driver(self.link)
 
-    def restart(self):
-        self.restarts += 1
+    def restart(self, linked):
+        self.restarts += linked
+        self.linked = linked
 
     def open(self):
         self.driver.hello()
@@ -202,6 +203,47 @@ class LinkTest(unittest.TestCase):
         self.now += vsock_link.PATIENCE_SECONDS + 1
         self.driver.settle()
         self.assertEqual(self.driver.received, [packet(1)])
+
+    def test_a_driver_that_is_gone_is_noticed(self):
+        """Somebody waits for it, with something under way or without."""
+        for busy in (False, True):
+            self.setUp()
+            self.open()
+            self.works()
+            if busy:
+                self.link.send(packet(1))
+            for _ in range(vsock_link.PATIENCE_SECONDS + vsock_link.LOST_SECONDS):
+                self.now += 1
+                self.link.watch()
+                self.link.fill()
+                self.assertTrue(self.linked)
+            self.now += 2
+            self.link.watch()
+            self.assertEqual((self.linked, self.link.session, len(self.link.waiting)), (False, 0, 0))
+            self.assertLess(len(self.link.out), 2000)
+            self.link.send(packet(2))  # to nobody
+            self.now += 100
+            self.link.watch()
+            self.link.out.clear()
+            self.driver.waiting.clear()
+            self.driver.hello()  # it comes back
+            self.driver.settle()
+            self.assertEqual((self.linked, self.restarts), (True, 2))
+            self.works()
+
+    def test_a_driver_that_has_nothing_to_say_is_not_gone(self):
+        self.open()
+        session = self.link.session
+        for _ in range(100):
+            self.now += 1
+            self.link.watch()
+            self.driver.listen()
+        self.assertEqual((self.linked, self.restarts, self.link.session), (True, 1, session))
+        self.assertLess(self.driver.greetings, 100 / vsock_link.PATIENCE_SECONDS + 2)
+        self.now += 1000  # nobody waited
+        self.link.watch()
+        self.driver.listen()
+        self.works()
 
     def test_a_hello_that_fits_nothing_begins_a_session(self):
         for changed in ({"session": 5}, {"session": 0}, {"following": 1}, {"acknowledged": 99}, {"sequence": 16 << 20},
