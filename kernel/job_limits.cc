@@ -6,7 +6,7 @@
 namespace atoll {
 namespace {
 
-inline constexpr uint32_t kWholeTick = 2;       // halves
+inline constexpr uint32_t kWholeTick = 2;        // halves
 inline constexpr uint32_t kDroppedLines = 1000;  // a second
 
 void NoteJob(Task& task) {

@@ -18,7 +18,8 @@ inline constexpr uint32_t kDyingRead =
     0x18;  // read: dies at the first attempt, then gives the attempt
 inline constexpr uint32_t kEndAtStart =
     0x1c;  // write kEndAtStartValue: every instance from the next on dies before it serves
-inline constexpr uint32_t kBusy = 0x20;  // read: works first, until the machine has stood still so often
+inline constexpr uint32_t kBusy =
+    0x20;  // read: works first, until the machine has stood still so often
 inline constexpr uint32_t kBusyPauses = 22;
 inline constexpr uint32_t kBusyMicroseconds = 20'000;  // ... or for so long without
 // Not one of the values that a journal gets by accident.
