@@ -24,13 +24,13 @@ FIRST_LINES = 'expect left "oracle: left.boot ok" within 900s\nwait 3s\n'
 PAUSE, RESUME = "vm pause {vm}\n", "vm resume {vm}\n"
 # In real time the script takes as long as it takes, so guests work until they are told to end, or for so much longer.
 LONGER, LONGER_S = 6, 300
-PORT, END_PORT, OUTSIDE_PORT = 5000, 4999, 5010
+PORT, END_PORT, OUTSIDE_PORT, HOST_PORT = 5000, 4999, 5010, 5020
 STREAMS = 2  # of oracle_stream, each with a port of its own
 DISK_MIB, MEMORY_MIB = 64, 192
 PROGRAMS = ("oracle_disk", "oracle_stream", "oracle_machine", "oracle_devices")
 WORK_OF = {"disk": "disk", "net": "stream", "rtc": "rtc", "vcpu": "vcpu", "console": "console",
            **{name: name for name in campaign_workloads.DEVICES}}
-FIRST_CID = 3  # of the first VM that has sockets
+FIRST_CID, HOST_CID = 3, 2  # of the first VM that has sockets; of this computer
 LISTENER = "left"  # has the keyboard
 FOLDER = launch.BUILD / "campaign"
 EXECUTABLE, REGULAR, DIRECTORY = 0o100755, 0o100644, 0o040755
@@ -78,7 +78,7 @@ def free_ports() -> int:
                 pass
 
 
-def batch(vm: str, work: list[str], seconds: int, listens: bool, outside: int, exercises: dict[str, str]) -> str:
+def batch(vm: str, work: list[str], seconds: int, listens: bool, outside: int, exercises: dict[str, str], by_host: bool) -> str:
     """What the guest does after it has booted. `listens`: one of them is told when to end, and tells the other. `outside`:
     a port of the host's by which the left guest reaches the right one; 0: none."""
     commands = ["pids="]
@@ -114,6 +114,8 @@ def batch(vm: str, work: list[str], seconds: int, listens: bool, outside: int, e
         start(f"({exercise_loop(vm, name, command, seconds)})")
     if "vsock" in work:
         start(f"./oracle_stream {vm}.vsock {seconds} {PORT} vsock {FIRST_CID if vm != 'left' else ''}")
+    if by_host:
+        start(f"./oracle_stream {vm}.host {seconds} {HOST_PORT} vsock {HOST_CID if vm == 'left' else ''}")
     for name in ("rng", "ports", "wdog", "gpio"):
         if name in work:
             start(f"./oracle_devices {vm} {seconds} {name}")
@@ -148,7 +150,7 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         initrd = FOLDER / f"{vm}.cpio"
         if duration_us != 0:
             exercises = dict(zip(exercise_names(options), options.exercises))
-            script = batch(vm, work, seconds, listens, outside, exercises if index == 0 else {})
+            script = batch(vm, work, seconds, listens, outside, exercises if index == 0 else {}, options.by_host)
             entries = [("batch", DIRECTORY, b""), ("batch/script", REGULAR, script.encode()),
                        ("batch/marker", REGULAR, f"atoll-campaign-{vm}\n".encode()), *programs()]
             initrd.write_bytes(pathlib.Path(images["initramfs"]).read_bytes() + cpio(entries))
@@ -168,7 +170,7 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         services += [f"{name}.{vm}" for name in ("vmm", "vgic", "pl011", "pl031")]
         services += [f"virtio-blk.{vm}.0", f"virtio-net.{vm}.1"]
         expected[vm] = ["boot", *(WORK_OF[name] for name in WORK_OF if name in work), *(["uplink"] if "net" in work else []),
-                        *(["outside"] if outside else []),
+                        *(["outside"] if outside else []), *(["host"] if options.by_host else []),
                         *(exercise_names(options) if index == 0 else []), "end"]
     if listens:
         expected[LISTENER].insert(1, "echo")
@@ -180,7 +182,8 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         expected |= reset.expected
     services += [name for kind in campaign_workloads.DEVICES if kind in work
                  for name in campaign_workloads.SYSTEM_SERVICES.get(kind, [])]
-    services += ["vswitch", "net-driver", "console", "supervisor"] + ([] if options.icount else ["blk-driver"])
+    services += ["vswitch", "net-driver", "console", "supervisor"] + (["vsock-driver"] if options.by_host else []) + ([] if options.icount else ["blk-driver"])
     disk = None if options.icount else machine_devices.Disk(str(machine_disk))
     forwards = [machine_devices.Forward(outside + i, VMS["right"], OUTSIDE_PORT + i) for i in range(STREAMS) if outside]
-    return Workload(text, files, services, expected, disk, LISTENER if listens else "", "echo" in work, forwards)
+    return Workload(text, files, services, expected, disk, LISTENER if listens else "", "echo" in work,
+                    range(HOST_PORT, HOST_PORT + STREAMS) if options.by_host else range(0), forwards)

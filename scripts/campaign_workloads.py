@@ -22,6 +22,7 @@ PRESS_EVERY_US = 3_000_000            # of the power button; what comes within t
 BARE_VMS = ("left", "right")
 PRESSED_VM = "left"
 RESETTING_VM = "phoenix"
+VSOCK_PORT, LISTENING_CID = 5000, 4  # of the stream of sockets (guests/oracle/sockets.cc); of the VM that waits for it
 MEMORY_MIB, DISK_MIB = 16, 2
 GAP_US, REST_US = 10_000, 300_000  # between two faults; between two of one service
 BOOT_US = 0  # a bare-metal guest is there at once
@@ -43,6 +44,7 @@ class Options:
     devices: tuple[str, ...] = ()  # further ones of the first VM: NAME or NAME:CONFIG
     exercises: tuple[str, ...] = ()  # of a Linux guest: commands that use them, again and again
     machine_disk: bool = False  # a part of it is each VM's disk
+    by_host: bool = False     # sockets' streams go by way of this computer
 
 
 @dataclasses.dataclass
@@ -54,6 +56,7 @@ class Workload:
     machine_disk: machine_devices.Disk | None = None
     listener: str = ""        # VM whose oracle listens to the console, until it is told to end
     types: bool = False       # ... and prints what is typed there
+    relayed: range = range(0)  # ports of this computer that lead to those of the last VM that works
     forwards: list[machine_devices.Forward] = dataclasses.field(default_factory=list)
     numbers: dict[tuple[str, str], dict[str, int]] = dataclasses.field(default_factory=dict)  # that (VM, oracle) must report
 
@@ -75,6 +78,7 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
         line = (f"name={vm} work={','.join(kinds)} ms={milliseconds} pause={options.pause_us} "
                 f"own={index} peer={index if alone else 1 - index} "
                 f"depth={options.depth} span={options.span}{' until=key' if options.until_key else ''}"
+                f"{' vsock=host' if options.by_host else ''}"
                 f"{'' if options.variant is None else f' variant={options.variant}'}")
         content = (f"physical {{ first_mib: {DISK_MIB * index} mib: {DISK_MIB} }}" if options.machine_disk
                    else f"zero_mib: {DISK_MIB}")
@@ -97,7 +101,10 @@ def describe(work: list[str], duration_us: int, options: Options) -> Workload:
     disk = make_disk(DISK_MIB * len(BARE_VMS)) if options.machine_disk else None
     if disk is not None:
         services.append("blk-driver")
-    return Workload(text, {"guest": str(launch.TARGET / "guests/oracle.bin")}, services, expected, disk)
+    if options.by_host:
+        services.append("vsock-driver")
+    return Workload(text, {"guest": str(launch.TARGET / "guests/oracle.bin")}, services, expected, disk,
+                    relayed=range(VSOCK_PORT, VSOCK_PORT + 1) if options.by_host else range(0))
 
 
 def make_disk(mib: int) -> machine_devices.Disk:
@@ -138,7 +145,7 @@ def service_names(vm: str, kinds: list[str]) -> list[str]:
 # What a guest does while one of its services is stepped, so that it steps through that.
 SWEEP_WORK = {"virtio-blk": "disk", "virtio-net": "net", "vswitch": "net", "pl011": "uart", "console": "console",
               "pl031": "rtc", "vgic": "gic", "vmm": "vcpu", "blk-driver": "disk", "virtio-rng": "rng", "virtio-console": "ports",
-              "port-switch": "ports", "virtio-vsock": "vsock", "vsock-switch": "vsock", "sp805": "wdog", "pl061": "gpio"}
+              "vsock-driver": "vsock", "port-switch": "ports", "virtio-vsock": "vsock", "vsock-switch": "vsock", "sp805": "wdog", "pl061": "gpio"}
 
 
 def chosen(services: list[str], patterns: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ status 0: nothing was lost; 1: something was, or the machine did not come to its
 docs/fault-campaign.md tells what is checked and how to read the table.
 """
 import argparse
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -21,6 +22,7 @@ import campaign_corruption
 import campaign_faults
 import campaign_linux
 import campaign_output
+import campaign_relay
 import campaign_report
 import campaign_typist
 import campaign_workloads
@@ -82,6 +84,8 @@ def make_parser() -> argparse.ArgumentParser:
                         f"{PAUSE_US}; where corruptions hit {campaign_corruption.PAUSE_US})")
     parser.add_argument("--machine-disk", action="store_true", help="bare guests have parts of the machine's disk, a file of "
                         "the host's, by blk-driver")
+    parser.add_argument("--host-sockets", action="store_true", help="the work vsock goes by way of this computer, too (bare guests: "
+                        "only so), and with it through vsock-driver; in real time")
     parser.add_argument("--alone", action="store_true", help="one VM that works, if the workload needs no peer")
     parser.add_argument("--sweep", metavar="SERVICE=FIRST-LAST[/EVERY]", help="instead of random faults: kills the service "
                         "after FIRST instructions, after FIRST + 1, ..., or every EVERY-th; --span sectors of each "
@@ -127,7 +131,7 @@ def make_sweep(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
     work = campaign_workloads.SWEEP_WORK[kind]
     workload = campaign_workloads.describe([work], SWEEP_LIMIT_US, campaign_workloads.Options(
         pause_us=0, depth=1, span=arguments.span, until_key=True, variant=arguments.seed % campaign_workloads.VARIANTS,
-        machine_disk=arguments.machine_disk))
+        machine_disk=arguments.machine_disk, by_host=arguments.host_sockets))
     if found[1] not in workload.services:
         parser.error(f"--sweep: {found[1]} is none of {', '.join(workload.services)}")
     script = campaign_faults.sweep_script(faults, WARM_UP_US, campaign_workloads.SETTLE_US, CRASHES_EVERY, SWEEP_WITHIN)
@@ -164,11 +168,13 @@ def make_campaign(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         if corruptions != kinds:
             parser.error("--faults: corruptions are campaigns of their own")
         return make_corruption(parser, arguments, work, kinds)
+    if arguments.host_sockets and "vsock" not in work:
+        parser.error("--host-sockets: the work must have vsock in it")
     if arguments.exercise and arguments.guests != "linux":
         parser.error("--exercise is a command of Linux guests: --guests linux")
     options = campaign_workloads.Options(pause_us=PAUSE_US if arguments.pause is None else arguments.pause,
                                          span=arguments.span, alone=arguments.alone, icount=arguments.icount,
-                                         machine_disk=arguments.machine_disk,
+                                         machine_disk=arguments.machine_disk, by_host=arguments.host_sockets,
                                          devices=tuple(arguments.device), exercises=tuple(arguments.exercise))
     services = campaign_workloads.chosen(guests.describe(work, 0, options).services,
                                          list(filter(None, arguments.services.split(","))))
@@ -208,7 +214,11 @@ def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str, ca
                                  machine_cpus=arguments.machine_cpus, machine_disk=campaign.workload.machine_disk,
                                  forwards=campaign.workload.forwards,
                                  monitor=str(script), added=next_builds(campaign))
-        with launch.Machine(options) as machine:
+        relay = contextlib.nullcontext()
+        if campaign.workload.relayed:
+            options.vsock = str(folder / "vm")
+            relay = campaign_relay.Relay(options.vsock, campaign.workload.relayed, campaign_workloads.LISTENING_CID)
+        with launch.Machine(options) as machine, relay:
             machine.prepare()
             process = subprocess.Popen(machine.command(["-serial", "stdio"]), stdin=subprocess.PIPE,
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -310,6 +320,10 @@ def main() -> int:
         parser.error("--count must be 1 or more")
     if arguments.sweep is not None and arguments.sweep.startswith("blk-driver"):
         arguments.machine_disk = True
+    if arguments.sweep is not None and arguments.sweep.startswith("vsock-driver"):
+        arguments.host_sockets = True
+    if arguments.icount and arguments.host_sockets:
+        parser.error("--icount: this computer would be too slow for guests whose time does not wait for it")
     if arguments.icount and arguments.machine_disk:
         parser.error("--icount: the host's disk takes time that these guests do not have")
     if arguments.icount and arguments.machine_cpus != 1:

@@ -11,6 +11,7 @@
 //   peer=N         number of the VM that frames and streams go to
 //   own=N          number of this one; the peer's: what is sent through ports and sockets comes back
 //   frames=answer  it only answers the peer's, which may begin anew, and sends back what comes through a socket
+//   vsock=host     the stream of sockets goes by way of the host, whose port 5000 leads to that of the VM with the higher CID
 //   variant=N      of wdog: 0 only feeds, 1 only waits for interrupts
 //   lives=N        with work=reset: how often it resets
 #include <algorithm>
@@ -125,6 +126,7 @@ class Work {
     if (follows_) network.Follow();
     if (Has("rng")) has_rng_ = rng.Start(slot++);
     if (Has("ports")) has_ports_ = ports.Start(slot++, own, peer);
+    if (line.Word("vsock") == "host") sockets.GoByHost();
     if (follows_) sockets.Follow();
     if (Has("vsock")) has_sockets_ = sockets.Start(slot++, own == peer);
     if (Has("wdog")) watchdog.Start(slot++);

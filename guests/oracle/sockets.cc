@@ -11,10 +11,9 @@ inline constexpr uint32_t kReceive = 0, kTransmit = 1, kEvents = 2;
 inline constexpr uint32_t kBuffers = 16, kPacketBytes = 1024;
 inline constexpr uint16_t kStream = 1;         // type
 inline constexpr uint32_t kShutBothWays = 3;   // flags of SHUTDOWN
-inline constexpr uint32_t kPort = 5000;        // of both ends
 inline constexpr uint32_t kAlloc = 8192;       // that the peer may have under way
 inline constexpr uint64_t kAskAgain = 20'000;  // nobody was there
-inline constexpr uint64_t kFirstCid = 3, kSecondCid = 4;
+inline constexpr uint64_t kHostCid = 2, kFirstCid = 3, kSecondCid = 4;
 
 ReceiveBuffers<kBuffers, kPacketBytes> received;
 SendBuffers<kBuffers, kPacketBytes> sent;
@@ -31,6 +30,7 @@ bool SocketOracle::Start(uint32_t slot, bool echoed) {
   }
   own_ = transport_.Read(0x100);
   peer_ = own_ == kFirstCid ? kSecondCid : kFirstCid;
+  way_ = by_host_ ? kHostCid : peer_;
   stream_.Start(own_, echoed ? own_ : peer_);
   received.Attach(transport_, kReceive);
   sent.Attach(transport_, kTransmit);
@@ -72,9 +72,9 @@ uint8_t* SocketOracle::Buffer() {
 void SocketOracle::Put(uint8_t* buffer, Op op, uint32_t bytes) {
   told_bytes_ = taken_bytes_;
   const Packet packet{.src_cid = own_,
-                      .dst_cid = peer_,
+                      .dst_cid = way_,
                       .src_port = kPort,
-                      .dst_port = kPort,
+                      .dst_port = way_port_,
                       .bytes = bytes,
                       .type = kStream,
                       .op = op,
@@ -103,7 +103,8 @@ void SocketOracle::Take(const uint8_t* bytes, uint32_t count) {
   if (count < sizeof(packet)) return report_.Lost("a packet without a header", count);
   memcpy(&packet, bytes, sizeof(packet));
   if (follows_) return AnswerAsFollower(packet, bytes + sizeof(packet), count - sizeof(packet));
-  if (packet.src_cid != peer_ || packet.dst_cid != own_ || packet.src_port != kPort ||
+  if (by_host_ && packet.op == Op::kRequest) way_port_ = packet.src_port;  // the host's is any
+  if (packet.src_cid != way_ || packet.dst_cid != own_ || packet.src_port != way_port_ ||
       packet.dst_port != kPort || packet.type != kStream ||
       packet.bytes != count - sizeof(packet)) {
     return report_.Lost("a packet of somebody else", packet.src_cid, packet.src_port, packet.bytes);

@@ -1,6 +1,7 @@
 // A connection over virtio-vsock (VIRTIO 1.2, 5.10) with the other VM that does the same: a stream both ways, within the
 // credit that the receiver gives. The VM with the lower CID asks. Or one of them only sends back what comes: then the other
 // one's stream has both directions.
+// By way of the host: it asks that, and the host the other one.
 #ifndef ATOLL_GUESTS_ORACLE_SOCKETS_H_
 #define ATOLL_GUESTS_ORACLE_SOCKETS_H_
 
@@ -18,6 +19,8 @@ class SocketOracle final : public Device {
 
   // From now on, which is before the start: sends back what comes, to a peer that may begin anew. What comes is not judged.
   void Follow() { follows_ = true; }
+  // From now on, which is before the start: packets go to the host, which passes the stream on to the peer and back.
+  void GoByHost() { by_host_ = true; }
   // `echoed`: the peer follows. False: there is no such device, it does not start, or nobody is at the other end.
   bool Start(uint32_t slot, bool echoed);
   // Sends up to so many packets, as far as credit and buffers last; one that follows, what it has.
@@ -31,6 +34,8 @@ class SocketOracle final : public Device {
   void Took(uint64_t began) { report_.Took(began); }
 
  private:
+  static constexpr uint32_t kPort = 5000;  // of both ends
+
   enum class Op : uint16_t {
     kRequest = 1,
     kResponse,
@@ -67,8 +72,10 @@ class SocketOracle final : public Device {
   Random random_;
   Stream stream_{report_};
   Transport transport_{0};
-  uint64_t own_ = 0, peer_ = 0;  // CIDs
-  bool follows_ = false;
+  uint64_t own_ = 0, peer_ = 0;  // CIDs of the two ends
+  uint64_t way_ = 0;             // the CID that packets go to: the peer's, or the host's
+  uint32_t way_port_ = kPort;    // ... and its port
+  bool follows_ = false, by_host_ = false;
   bool is_open_ = false, is_refused_ = false, is_over_ = false;
   // Of the stream. Told: to the peer. A follower takes what it sends back, so what came it may still have.
   uint32_t sent_bytes_ = 0, taken_bytes_ = 0, told_bytes_ = 0, came_bytes_ = 0;
