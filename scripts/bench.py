@@ -11,20 +11,24 @@ import sys
 import tempfile
 
 import bench_machines
+import bench_measures
+import bench_sockets
 import launch
 import prepare
 from bench_kvm import KvmHost
-from bench_measures import MEASURES
 from bench_rows import ROWS, Table
 from schemas import InputError
 
+MEASURES = bench_measures.MEASURES | bench_sockets.MEASURES
+
 
 def chosen(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
-    """Rows by their own names or those of their measurements; all of them for none."""
+    """Rows by their own names or those of their measurements; for none all that are the same in each run."""
     for word in words:
         if word not in ROWS and word not in MEASURES:
             parser.error(f"{word}: is neither a measurement nor a row")
-    return [name for name, row in ROWS.items() if not words or name in words or row.measure in words]
+    return [name for name, row in ROWS.items() if name in words or row.measure in words or
+            (not words and row.measure not in bench_sockets.REAL_TIME)]
 
 
 def main() -> int:
@@ -32,7 +36,8 @@ def main() -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter,
                                      epilog=f"rows: {', '.join(ROWS)}")
     parser.add_argument("row", nargs="*", metavar="ROW",
-                        help=f"a row's name, or a measurement with all of its rows: {', '.join(MEASURES)}; default: all")
+                        help=f"a row's name, or a measurement with all of its rows: {', '.join(MEASURES)}; "
+                        f"default: all but {', '.join(bench_sockets.REAL_TIME)}")
     parser.add_argument("--peers", action="store_true",
                         help="measure KVM and QEMU inside of QEMU, too: Debian's packages, which are fetched once")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, default=launch.BUILD / "bench.json",
