@@ -91,8 +91,10 @@ Result<GetIdRegisterReply> Execute<KernelCall::kGetIdRegister>(
 }
 
 template <>
-Result<Empty> Execute<KernelCall::kSuspendVcpu>(Task&, HandleEntry* handle, const Empty&) {
+Result<Empty> Execute<KernelCall::kSuspendVcpu>(Task& caller, HandleEntry* handle, const Empty&) {
   Vcpu& vcpu = ObjectOf<Vcpu>(*handle);
+  // One that computes would wait for an interrupt that nobody owes it.
+  if (vcpu.server != &caller) return std::unexpected(Status::kFailedPrecondition);
   vcpu.work |= kWorkSuspend;  // takes effect when it would run again: at the reply
   return Empty{};
 }

@@ -44,6 +44,7 @@ void AbandonCalls(Task& server) {
   while (Thread* const caller = server.owed.PopFront()) {
     caller->deaths = caller->died_token == caller->token ? caller->deaths + 1 : 1;
     caller->died_token = caller->token;
+    caller->work &= ~kWorkSuspend;  // asked for by the instance that died, at its reply
     if (caller->deaths >= kPoisonousDeaths) {
       FailCall(*caller, Status::kInternal);
       continue;

@@ -9,7 +9,7 @@
 
 extern "C" const std::byte GuestAccesses[], GuestAccesses_end[], GuestDoorbell[],
     GuestDoorbell_end[];
-extern "C" const std::byte GuestSpin[], GuestSpin_end[];
+extern "C" const std::byte GuestSpin[], GuestSpin_end[], GuestCalls[], GuestCalls_end[];
 
 namespace atoll::test {
 namespace {
@@ -149,6 +149,60 @@ TEST(stopping_a_vcpu_cancels_its_call) {
   EXPECT_OK(kernel::SetSignal({wake}));
   EXPECT_EQ(Shared()[1], 0x100 + AsNumber(Status::kCancelled));
   EXPECT_EQ(Result(machine, kDone), 0ul);
+}
+
+inline constexpr uint32_t kVcpuSlot = 6;  // of the server
+
+// Counts calls, and suspends who makes them: the first instance, which never answers, and later ones when they are told to.
+void SuspendingServer(uint32_t, uint64_t generation) {
+  uint64_t token = 0;
+  uint64_t next = 0;
+  for (;;) {
+    const abi::Received received = abi::ReplyWait(token, {.words = {0, next}});
+    token = received.call.token;
+    next = received.message.words[1] + 1;
+    Shared()[0] = Shared()[0] + 1;
+    if (generation == 0 || Shared()[1] != 0)
+      Shared()[2] = 0x100 + AsNumber(kernel::SuspendVcpu({kVcpuSlot}));
+    if (generation == 0) static_cast<void>(abi::ReplyWait(0, {}));
+  }
+}
+
+TEST(a_vcpu_is_suspended_at_the_reply_of_who_asked_for_it_and_not_if_that_dies) {
+  Child server = StartServer(SuspendingServer);
+  const Machine machine = MakeMachine(GuestCalls, GuestCalls_end);
+  const abi::Handle vcpu{machine.vcpus[0]};
+  Grant(vcpu.slot, server.task, kVcpuSlot, Rights(Right::kPower));
+  EXPECT_OK(kernel::BindHypercall({machine.vm}, {.endpoint = server.endpoint}));
+  EXPECT_EQ(kernel::SuspendVcpu(vcpu), Status::kFailedPrecondition);  // it is off
+  EXPECT_OK(kernel::StartVcpu(vcpu, {.entry = kRam, .context = kRam + kResults}));
+  Sleep(1000);
+  EXPECT_EQ(Shared()[0], 1ul);
+  EXPECT_EQ(Shared()[2], 0x100 + AsNumber(Status::kOk));
+  EXPECT_EQ(kernel::SuspendVcpu(vcpu), Status::kFailedPrecondition);  // another's call
+  EXPECT_OK(Kill(server));
+  Start(server);
+  Sleep(1000);
+  EXPECT_TRUE(Shared()[0] > 10);
+  Shared()[1] = 1;
+  Sleep(1000);
+  const uint64_t calls = Shared()[0];
+  Sleep(1000);
+  EXPECT_EQ(Shared()[0], calls);
+  EXPECT_EQ(Shared()[2], 0x100 + AsNumber(Status::kOk));
+  EXPECT_EQ(Result(machine, 0), calls - 2);  // one came twice, the last one's answer waits
+  EXPECT_EQ(Result(machine, 1) + Result(machine, 2), 0ul);
+}
+
+TEST(a_vcpu_that_computes_is_not_suspended) {
+  const Machine machine = MakeMachine(GuestSpin, GuestSpin_end);
+  EXPECT_OK(StartVcpu(machine.vcpus[0]));
+  Sleep(1000);
+  EXPECT_EQ(kernel::SuspendVcpu({machine.vcpus[0]}), Status::kFailedPrecondition);
+  Sleep(1000);
+  const uint64_t count = Result(machine, kDone);
+  Sleep(1000);
+  EXPECT_TRUE(Result(machine, kDone) > count);
 }
 
 void DoorbellServer(uint32_t, uint64_t) {
