@@ -64,34 +64,19 @@ std::expected<GuestEntry, ErrorText> LoadGuest(const VmmConfig& config,
   return GuestEntry{.entry = layout->kernel, .device_tree = layout->device_tree};
 }
 
-namespace {
-
-// CPU_OFF of the last vCPU ends the VM instead: an instance that was not itself any more has stopped them.
-bool AllOff(const VmmConfig& config, VmControl& vm) {
-  for (uint32_t vcpu = 0; vcpu < config.vcpu_affinity_count; ++vcpu) {
-    const Result<VcpuState> state = vm.GetVcpuState(vcpu);
-    if (!state.has_value() || *state != VcpuState::kOff) return false;
-  }
-  return true;
-}
-
-}  // namespace
-
 std::optional<ErrorText> StartGuest(const VmmConfig& config, std::span<const std::byte> kernel,
                                     std::span<const std::byte> initrd, const GuestMemory& ram,
-                                    VmControl& vm) {
+                                    VmControl& vm, PowerStates& powers) {
   const Result<VmState> state = vm.GetVmState();
   if (!state.has_value()) {
     return ErrorText("vm: its state cannot be read: ", StatusName(state.error()));
   }
-  if (*state == VmState::kRunning && AllOff(config, vm)) {
-    return ErrorText("no vCPU is on, and nobody asked for that: the VM can never run again");
-  }
+  if (*state == VmState::kRunning) return powers.Compare();
   if (*state != VmState::kCreated) return std::nullopt;
   if (auto error = HideFeatures(config, vm)) return error;
   const auto guest = LoadGuest(config, kernel, initrd, ram);
   if (!guest.has_value()) return guest.error();
-  const Status status = vm.StartVcpu(0, guest->entry, guest->device_tree.value);
+  const Status status = powers.TurnOn(0, guest->entry, guest->device_tree.value);
   if (!IsOk(status)) {
     return ErrorText("vm: vCPU 0 does not start at ", Hex{guest->entry.value}, ": ",
                      StatusName(status));

@@ -11,6 +11,7 @@
 #include "proto/vmm_config.atoll.h"
 #include "services/runtime/guest_memory.h"
 #include "services/vmm/error_text.h"
+#include "services/vmm/power_states.h"
 #include "services/vmm/vm_control.h"
 
 namespace atoll {
@@ -29,12 +30,13 @@ std::expected<GuestEntry, ErrorText> LoadGuest(const VmmConfig& config,
                                                const GuestMemory& ram);
 
 // A VM that has never run: hides features, loads, starts vCPU 0. Any other runs already, and this
-// instance of vmm takes over from one that died: nothing is done. Until the very last step the VM
-// counts as never run, so an instance that dies on the way is followed by one that does it all
-// again. Returns why it failed, if so.
+// instance of vmm takes over from one that died: nothing is done but to look whether the VM is as
+// its guest wants it (PowerStates::Compare). Until the very last step the VM counts as never run, so
+// an instance that dies on the way is followed by one that does it all again. Returns why the VM
+// cannot run, if so.
 std::optional<ErrorText> StartGuest(const VmmConfig& config, std::span<const std::byte> kernel,
                                     std::span<const std::byte> initrd, const GuestMemory& ram,
-                                    VmControl& vm);
+                                    VmControl& vm, PowerStates& powers);
 
 }  // namespace atoll
 

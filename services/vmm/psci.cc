@@ -84,7 +84,7 @@ SmcccAnswer Psci::CpuSuspend(const SmcccCall& call) {
 SmcccAnswer Psci::CpuOff(const SmcccCall& call) {
   // A VM without a running vCPU can never run again.
   if (IsLastOn(call.vcpu)) return StopVm(VmState::kOff);
-  if (!IsOk(vm_.StopVcpu(call.vcpu))) return kInternalFailure;
+  if (!IsOk(powers_.TurnOff(call.vcpu))) return kInternalFailure;
   return std::nullopt;
 }
 
@@ -106,7 +106,7 @@ SmcccAnswer Psci::CpuOn(const SmcccCall& call) {
     if (*state != VcpuState::kOff) return noted == Noted::kNo ? kAlreadyOn : kInternalFailure;
     journal_.NoteCpuOn(call.token);
   }
-  switch (vm_.StartVcpu(*target, entry, call.arguments[2])) {
+  switch (powers_.TurnOn(*target, entry, call.arguments[2])) {
     case Status::kOk: return kSuccess;
     case Status::kAlreadyExists: return ours ? kSuccess : kAlreadyOn;
     case Status::kOutOfRange: return kInvalidAddress;

@@ -9,6 +9,7 @@
 #include "ipc/address.h"
 #include "ipc/message.h"
 #include "services/vmm/journal.h"
+#include "services/vmm/power_states.h"
 #include "services/vmm/vm_control.h"
 
 namespace atoll {
@@ -46,7 +47,8 @@ class Psci {
         affinities_(affinities),
         ram_base_(ram_base),
         ram_bytes_(ram_bytes),
-        journal_(journal) {}
+        journal_(journal),
+        powers_(vm, journal, static_cast<uint32_t>(affinities.size())) {}
 
   uint32_t vcpus() const { return static_cast<uint32_t>(affinities_.size()); }
 
@@ -82,6 +84,7 @@ class Psci {
   GuestPhys ram_base_;
   uint64_t ram_bytes_;
   VmmJournal& journal_;
+  PowerStates powers_;
 };
 
 }  // namespace atoll

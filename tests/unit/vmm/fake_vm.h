@@ -3,12 +3,14 @@
 #define ATOLL_TESTS_UNIT_VMM_FAKE_VM_H_
 
 #include <map>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "services/vmm/vm_control.h"
+#include "tests/unit/virtio/memory_states.h"
 
 namespace atoll {
 
@@ -97,9 +99,10 @@ class FakeVm final : public VmControl {
     const bool now = die_at == 0;
     if (die_at >= 0) --die_at;
     if (now && !die_after_effect) throw Death();
-    auto result = body();
+    std::optional<std::invoke_result_t<Body>> result;
+    MemoryStates::AsOneStep([&] { result = body(); });
     if (now) throw Death();
-    return result;
+    return *result;
   }
 };
 

@@ -18,7 +18,7 @@ class Loader : public testing::Test {
  protected:
   std::optional<ErrorText> Start() {
     config->initrd_bytes = initrd.size();
-    return StartGuest(*config, kernel, initrd, guest_memory(), vm);
+    return StartGuest(*config, kernel, initrd, guest_memory(), vm, powers);
   }
   GuestMemory guest_memory() { return GuestMemory(kRam, ram); }
   bool RamIsUntouched() const {
@@ -35,6 +35,8 @@ class Loader : public testing::Test {
   std::vector<std::byte> kernel = MakeImage(0, 0x10'0000, 0, 50'001);
   std::vector<std::byte> initrd = MakeFile("an initrd");
   FakeVm vm{2};
+  VmmJournal journal;
+  PowerStates powers{vm, journal, 2};
 };
 
 TEST_F(Loader, CPU_03_fresh_vm_is_loaded_and_started_with_the_tree_in_x0) {

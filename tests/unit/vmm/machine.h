@@ -33,7 +33,7 @@ struct Registers {
 
 class Machine {
  public:
-  Machine() { (void)vm.StartVcpu(0, kEntry, 0); }
+  Machine() { (void)powers.TurnOn(0, kEntry, 0); }
 
   // Registers after the call, or nothing if it is not answered.
   std::optional<Registers> CallRegisters(uint32_t vcpu, const Registers& in, bool smc = false,
@@ -68,6 +68,7 @@ class Machine {
 
   FakeVm vm{kAffinities.size()};
   VmmJournal journal;
+  PowerStates powers{vm, journal, kAffinities.size()};
   Psci psci{vm, kAffinities, kRamBase, kRamBytes, journal};
   Hypercalls calls{psci};
   uint64_t call_id = 0;

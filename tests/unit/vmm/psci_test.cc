@@ -412,7 +412,7 @@ TEST(Psci, PSCI_56_PSCI_57_PSCI_58_every_function_takes_effect_once_wherever_vmm
     for (const bool after : {false, true}) {
       for (int call = 0;; ++call) {
         Machine m;
-        if (c.vcpus_on == 2) (void)m.vm.StartVcpu(1, kEntry, 0);
+        if (c.vcpus_on == 2) (void)m.powers.TurnOn(1, kEntry, 0);
         m.vm.die_at = call;
         m.vm.die_after_effect = after;
         bool died = false;
@@ -422,6 +422,10 @@ TEST(Psci, PSCI_56_PSCI_57_PSCI_58_every_function_takes_effect_once_wherever_vmm
           died = true;
         }
         if (!died) break;
+        if (m.vm.state == VmState::kRunning) {
+          const auto error = m.powers.Compare();
+          EXPECT_FALSE(error.has_value()) << error->text() << c.function << " " << call;
+        }
         // The call of a vCPU that is off has been cancelled.
         if (m.vm.vcpus[0].state == VcpuState::kOn) {
           EXPECT_EQ(m.Redeliver(0, c.function, c.x1, c.x2, c.x3), wanted)
