@@ -19,7 +19,7 @@ void ServiceMain(const StartInfo& start) {
       AttachPl011State(MappedMemory(abi::kJournalBase, manifest::kJournalBytes));
   if (!journal.has_value()) Panic("journal: ", journal.error());
   if (journal->damaged) Log("the journal is damaged: what it says is not believed");
-  KernelInterruptLine interrupt(manifest::kIrqLine);
+  KernelInterruptLine<manifest::kIrqLine> interrupt;
   if (start.failed) {
     FailedPl011 device(interrupt, journal->state->registers);
     device.Start();

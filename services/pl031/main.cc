@@ -27,7 +27,7 @@ uint32_t ReadMachineClock() {
 }  // namespace
 
 void ServiceMain(const StartInfo& start) {
-  KernelInterruptLine interrupt(manifest::kIrqLine);
+  KernelInterruptLine<manifest::kIrqLine> interrupt;
   if (start.failed) {
     FailedPl031 device(interrupt);
     Serve(device);

@@ -49,7 +49,7 @@ D MakeDevice(const StartInfo& start, const Surroundings& surroundings) {
 template <typename D, typename Manifest>
 [[noreturn]] void RunDevice(const StartInfo& start) {
   static const SystemCounter counter;
-  KernelInterruptLine line(Manifest::kLine);
+  KernelInterruptLine<Manifest::kLine> line;
   KernelTimer timer;
   KernelPeers peers;
   KernelVmPower vm(Manifest::kVm);

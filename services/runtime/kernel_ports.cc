@@ -1,27 +1,10 @@
 #include "services/runtime/kernel_ports.h"
 
-#include "proto/kernel_calls.atoll.h"
 #include "services/runtime/log.h"
 
 namespace atoll {
-namespace {
-
-// These calls fail only if the system description is wrong or the object is being taken away; either way the
-// service goes on.
 void LogFailure(const char* call, abi::Handle handle, Status status) {
   if (!IsOk(status)) Log(call, " of handle ", handle.slot, ": ", status);
-}
-
-}  // namespace
-
-void KernelInterruptLine::Set(bool level) {
-  const uint64_t word = level ? kHigh : kLow;
-  if (level_ == word) return;
-  level_ = word;
-  const Status status = kernel::SetIrqLine(line_, {.level = level});
-  if (!IsOk(status) && line_.slot != again_.slot)
-    Panic("the interrupt line's handle was written over");
-  LogFailure("SetIrqLine", line_, status);
 }
 
 void KernelNotifier::Notify() {

@@ -5,24 +5,35 @@
 #include <cstdint>
 
 #include "ipc/abi.h"
+#include "proto/kernel_calls.atoll.h"
 #include "services/runtime/ports.h"
 
 namespace atoll {
 
-// Drives one IrqLine. The service is its only driver, so a level that does not change costs no kernel call.
+// These calls fail only if the system description is wrong or the object is being taken away; either way the
+// service goes on.
+void LogFailure(const char* call, abi::Handle handle, Status status);
+
+// Drives one IrqLine. The service is its only driver, so a level that does not change costs no kernel call. The handle is
+// part of the code, where no stray store reaches it: a line that is not driven would be noticed by nobody but the guest.
+template <abi::Handle kLine>
 class KernelInterruptLine final : public InterruptLine {
  public:
-  constexpr explicit KernelInterruptLine(abi::Handle line) : line_(line), again_(line) {}
-  void Set(bool level) override;
+  void Set(bool level) override {
+    const uint64_t word = level ? kHigh : kLow;
+    if (level_ == word) return;
+    level_ = word;
+    const Status status = kernel::SetIrqLine(kLine, {.level = level});
+    if (!IsOk(status)) [[unlikely]]
+      LogFailure("SetIrqLine", kLine, status);
+  }
 
  private:
   // Words of which hardly any is a level: if this one is written over, the kernel is told again.
   static constexpr uint64_t kLow = 0xaaaa'aaaa'aaaa'aaaa;
   static constexpr uint64_t kHigh = ~kLow;
 
-  abi::Handle line_;
   uint64_t level_ = 0;  // what an earlier instance left, which nobody knows
-  abi::Handle again_;   // the same: a line that cannot be driven is to be noticed
 };
 
 // Sets the bits of a handle's badge in another task's signal. Nothing happens when the handle is empty: the peer's VM is

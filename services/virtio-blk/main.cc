@@ -43,7 +43,7 @@ virtio_blk::BlockJournal& TheJournal() {
   virtio_blk::BlockJournal& journal = TheJournal();
   const GuestMemory memory(GuestPhys(config.ram_base),
                            MappedMemory(abi::kGuestRamBase + config.ram_base, config.ram_bytes));
-  KernelInterruptLine line(manifest::kIrqLine);
+  KernelInterruptLine<manifest::kIrqLine> line;
   virtio::MoreWork more_work;
   virtio_blk::BlockDevice device(executor, journal, config.id, std::max(config.queues, 1u));
   virtio::VmmKeeper keeper(manifest::kKeeper);

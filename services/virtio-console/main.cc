@@ -52,7 +52,7 @@ void ServiceMain(const StartInfo& start) {
   auto& journal = Journal<virtio_console::Journal>();
   const GuestMemory memory(GuestPhys(common.ram_base),
                            MappedMemory(abi::kGuestRamBase + common.ram_base, common.ram_bytes));
-  KernelInterruptLine line(manifest::kIrqLine);
+  KernelInterruptLine<manifest::kIrqLine> line;
   virtio::MoreWork more_work;
   KernelNotifier console(manifest::kConsole);
   KernelNotifier ports(manifest::kPortSwitch);

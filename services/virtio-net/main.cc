@@ -32,7 +32,7 @@ void ServiceMain(const StartInfo& start) {
   if (!journal.has_value()) Panic("journal: ", journal.error());
   const GuestMemory memory(GuestPhys(config.ram_base),
                            MappedMemory(abi::kGuestRamBase + config.ram_base, config.ram_bytes));
-  KernelInterruptLine line(manifest::kIrqLine);
+  KernelInterruptLine<manifest::kIrqLine> line;
   virtio::MoreWork more_work;
   KernelNotifier peer(manifest::kSwitch);
   virtio_net::NetDevice device(**journal, virtio_net::SettingsOf(config),

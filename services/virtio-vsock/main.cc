@@ -46,7 +46,7 @@ void ServiceMain(const StartInfo& start) {
   if (!journal.has_value()) Panic("journal: ", journal.error());
   const GuestMemory memory(GuestPhys(common.ram_base),
                            MappedMemory(abi::kGuestRamBase + common.ram_base, common.ram_bytes));
-  KernelInterruptLine line(manifest::kIrqLine);
+  KernelInterruptLine<manifest::kIrqLine> line;
   virtio::MoreWork more_work;
   KernelNotifier peer(manifest::kSwitch);
   virtio_vsock::VsockDevice device(

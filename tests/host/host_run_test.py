@@ -90,6 +90,18 @@ class HostRun(unittest.TestCase):
         self.plays("vgic", "signal 0\nanswer Kernel.GetInterrupts OK value=0x5a\nread 0x104\nread 0x104\n", "0x5a\n0x0\n")
         self.fails("vmm", "call Keeper.Recall kind=1 part=2 -> OK word3=7\n", "line 1: it is OK word0=0x0 word1=0x0 word2=0x0 word3=0x0, not")
 
+    def test_vmm_looks_at_what_another_instance_left(self):
+        answers = "call Hypercall.Smccc x0=0x84000000 -> OK x0=0x10001\nanswer Kernel.GetVmState OK state=1\nanswer Kernel.GetVcpuState OK state={}\nrestart\n"
+        self.plays("vmm", answers.format(1), "")
+        output = host_run("vmm", answers.format(1) + answers.format(0), "--trace")[1]
+        self.assertTrue(output.endswith("log: the VM has to end: vCPU 0 is off, and its guest did not ask for that\nStopVm vm state=0x4\n"), output)
+        status, output, _ = host_run("vmm", "memory journal+24624 4154564d4d000032\nrestart\n")  # ATVMM2
+        self.assertEqual(status, 1)
+        self.assertRegex(output, r"^log: the journal is of another layout than this program's \(ATVMM1\)\n.* ended itself with code 0x10c0\n$")
+        unnumbered = f"call Hypercall.Smccc x0=0x84000000 -> OK x0=0x10001\nmemory journal+24624 {'00' * 72}\nanswer Kernel.GetVmState OK state=1\n"
+        output = host_run("vmm", unnumbered + "answer Kernel.GetVcpuState OK state=1\nrestart\n")[1]
+        self.assertRegex(output, r"^log: the journal is of the layout before ATVMM1: ")
+
     def test_every_service_starts_and_is_started_again(self):
         for name in set(discover.services(ROOT)) - set(tool.REFUSED):
             with self.subTest(name):
@@ -138,8 +150,8 @@ class HostRun(unittest.TestCase):
         with mock.patch.object(host_task, "HANG_SECONDS", 0.01), mock.patch.object(host_task.HostTask, "_answer", lambda *_: None):
             status, output, errors = host_run("sp805", "")
         self.assertEqual(status, 1)
-        self.assertRegex(output, r"^SCRIPT: line 0: sp805\.guest\.\d hangs in atoll::KernelInterruptLine::Set\(bool\) "
-                         r"at services/runtime/kernel_ports.cc:\d+\n$")
+        self.assertRegex(output, r"^SCRIPT: line 0: sp805\.guest\.\d hangs in atoll::KernelInterruptLine<.*>::Set\(bool\) "
+                         r"at services/runtime/kernel_ports.h:\d+\n$")
         self.assertIn("SystemCall", errors)
 
 
