@@ -85,7 +85,7 @@ class HostRun(unittest.TestCase):
         self.plays("vmm", "call Hypercall.Smccc x0=0x84000000 -> OK x0=0x10001\n"
                    "call Keeper.Keep part=2 word3=7 badge=65536 -> OK\nrestart\ncall Keeper.Recall part=2 badge=65536 -> OK word3=7\n")
         self.plays("vmm", "call Keeper.Recall kind=1 part=24\ncall Device.MmioAccess size=4\n", "INVALID_ARGUMENT\nUNIMPLEMENTED\n")
-        self.plays("vmm", "call Hypercall.Smccc x0=0x84000008\n", "GetVmState vm\nStartVcpu vcpu.0 entry=0x40080000 context=0x40000000\n"
+        self.plays("vmm", "call Hypercall.Smccc x0=0x84000008\n", "GetVmState vm\nGetVmState vm\nGetVcpuState vcpu.0\nStartVcpu vcpu.0 entry=0x40080000 context=0x40000000\n"
                    "StopVm vm state=0x2\nno answer yet\n", ("--trace",))
         self.plays("vgic", "signal 0\nanswer Kernel.GetInterrupts OK value=0x5a\nread 0x104\nread 0x104\n", "0x5a\n0x0\n")
         self.fails("vmm", "call Keeper.Recall kind=1 part=2 -> OK word3=7\n", "line 1: it is OK word0=0x0 word1=0x0 word2=0x0 word3=0x0, not")
