@@ -91,6 +91,10 @@ def steps(scratch: pathlib.Path) -> list[Step]:
         Step("faults-devices", "1,000 of them over the devices that a description asks for, with bare guests and with Debian's",
              [campaign("--icount", "--workload", "devices", "--services", DEVICES, "--seed", "21", "--count", "1000", *guests)
               for guests in ((), ("--guests", "linux"))]),
+        Step("faults-sockets", "faults of what carries sockets to this computer, in real time, with bare guests and with Debian's",
+             [campaign("--host-sockets", "--workload", "vsock", "--services", "vsock-driver", "--seed", "3", "--count", "300"),
+              campaign("--guests", "linux", "--host-sockets", "--workload", "vsock", "--services", "vsock-driver,vsock-switch,virtio-vsock",
+                       "--seed", "3", "--count", "300")]),
         Step("corruptions", "1,000 corruptions, which one VM alone may notice",
              [campaign("--icount", "--seed", str(seed), "--count", "250", "--faults", "corruption") for seed in range(1, 5)]),
         Step("upgrades", "100 upgrades of each service of two guests under load",
@@ -99,11 +103,14 @@ def steps(scratch: pathlib.Path) -> list[Step]:
              + [campaign("--seed", "5", "--count", "120", "--faults", "upgrade", "--machine-disk", "--services", "blk-driver",
                          "--workload", "disk,uart", "--rest", "300000"),
                 campaign("--guests", "linux", "--seed", "5", "--count", "120", "--faults", "upgrade", "--services", "net-driver",
-                         "--workload", "net", "--rest", "300000")]),
+                         "--workload", "net", "--rest", "300000"),
+                campaign("--seed", "5", "--count", "120", "--faults", "upgrade", "--host-sockets", "--services", "vsock-driver",
+                         "--workload", "vsock", "--rest", "300000")]),
         Step("sweeps", "a kill after every instruction of each service's work",
              [campaign("--icount", "--seed", "0", "--sweep", f"{name}=1-{last}") for name, last in SWEEPS.items()]
              + [campaign("--seed", "0", "--sweep", f"{name}=1-3500", "--span", "1", "--machine-disk")
-                for name in ("blk-driver", "virtio-blk.left.0")]),
+                for name in ("blk-driver", "virtio-blk.left.0")]
+             + [campaign("--seed", "0", "--sweep", f"vsock-driver={what}") for what in ("1-4000", "4001-16000/3")]),
         Step("bench", "the goals, and two runs that give equal numbers",
              [script("bench", "--json", first), script("bench", "--json", second), ["cmp", first, second]]),
         Step("paths", "where the instructions of each traced path go", [script("trace-path", "--all")]),

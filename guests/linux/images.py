@@ -28,6 +28,7 @@ MODULES = ["virtio_ring", "virtio", "virtio_mmio", "virtio_blk",
            "vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport"]
 FILES = {"init": "init", "etc/inittab": "inittab", "etc/udhcpc.script": "udhcpc.script"}  # in the initramfs: here
 EXECUTABLE = ("init", "etc/udhcpc.script")
+PROGRAM = "vsock"  # vsock.c, in /bin
 DATA_MIB = 1024
 TWO_VMS_MIB = 256  # of each file system, as guests/two-vms.textproto has it
 
@@ -95,10 +96,16 @@ def cpio(entries: list[tuple[str, int, bytes]]) -> bytes:
     return bytes(out)
 
 
-def make_initramfs(kernel: pathlib.Path, busybox: pathlib.Path) -> bytes:
+def compiled(name: str, folder: pathlib.Path) -> bytes:
+    run("aarch64-linux-gnu-gcc", "-Os", "-s", "-static", "-pthread", str(HERE / f"{name}.c"), "-o", str(folder / name))
+    return (folder / name).read_bytes()
+
+
+def make_initramfs(kernel: pathlib.Path, busybox: pathlib.Path, program: bytes) -> bytes:
     directory, executable, regular = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFREG | 0o644
     entries = [(name, directory, b"") for name in ("bin", "sbin", "dev", "etc", "lib", "lib/modules")]
     entries.append(("bin/busybox", executable, (busybox / "bin/busybox").read_bytes()))
+    entries.append((f"bin/{PROGRAM}", executable, program))
     for name, source in FILES.items():
         entries.append((name, executable if name in EXECUTABLE else regular, (HERE / source).read_bytes()))
     for module in MODULES:
@@ -136,14 +143,14 @@ def main() -> int:
     lock = open(output / "lock", "w")  # held until the program ends: several may be started at once
     fcntl.flock(lock, fcntl.LOCK_EX)
     kernel, busybox = download(output / "packages")
-    sources = max(os.stat(HERE / name).st_mtime for name in (*FILES.values(), "images.py"))
+    sources = max(os.stat(HERE / name).st_mtime for name in (*FILES.values(), f"{PROGRAM}.c", "images.py"))
 
     vmlinuz = output / "vmlinuz"
     if not vmlinuz.exists():
         write(vmlinuz, next((kernel / "boot").glob("vmlinuz-*")).read_bytes())
     initramfs = output / "initramfs.cpio"
     if not initramfs.exists() or initramfs.stat().st_mtime < sources:
-        write(initramfs, make_initramfs(kernel, busybox))
+        write(initramfs, make_initramfs(kernel, busybox, compiled(PROGRAM, output)))
     disk = output / "disk.ext4"
     if not disk.exists() or disk.stat().st_size != arguments.disk_mib << 20:
         make_disk(disk, arguments.disk_mib)

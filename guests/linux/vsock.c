@@ -1,6 +1,7 @@
-// Standard input and output over a socket of virtio-vsock: vsock listen PORT | vsock connect CID PORT | vsock try CID PORT
+// Standard input and output over a socket of virtio-vsock:
+// vsock listen PORT [COMMAND...] | vsock connect CID PORT | vsock try CID PORT
 //
-// Ends when both directions have, or when what is to be received breaks off. Who connects tries until somebody listens, or
+// With a COMMAND, who connects gets its input and output instead. Ends when both directions have, or when what is to be received breaks off. Who connects tries until somebody listens, or
 // once.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -67,13 +68,17 @@ static int Accept(unsigned port) {
 
 int main(int count, char** arguments) {
   int connection = -1;
-  if (count == 3 && strcmp(arguments[1], "listen") == 0) {
+  if (count >= 3 && strcmp(arguments[1], "listen") == 0) {
     connection = Accept(strtoul(arguments[2], NULL, 0));
+    if (connection >= 0 && count > 3) {
+      if (dup2(connection, 0) == 0 && dup2(connection, 1) == 1) execvp(arguments[3], &arguments[3]);
+      return Fail(arguments[3]);
+    }
   } else if (count == 4 && (strcmp(arguments[1], "connect") == 0 || strcmp(arguments[1], "try") == 0)) {
     const int tries = arguments[1][0] == 't' ? 1 : kConnectTries;
     connection = Connect(strtoul(arguments[2], NULL, 0), strtoul(arguments[3], NULL, 0), tries);
   } else {
-    fprintf(stderr, "usage: vsock listen PORT | vsock connect CID PORT | vsock try CID PORT\n");
+    fprintf(stderr, "usage: vsock listen PORT [COMMAND...] | vsock connect CID PORT | vsock try CID PORT\n");
     return 2;
   }
   if (connection < 0) return Fail(arguments[1]);

@@ -30,15 +30,6 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def compiled(folder: pathlib.Path, name: str) -> bytes:
-    """A program of guests/linux for Debian's arm64."""
-    binary = folder / name
-    if not binary.exists():
-        subprocess.run(["aarch64-linux-gnu-gcc", "-O2", "-Wall", "-Werror", "-static", "-pthread",
-                        str(launch.ROOT / f"guests/linux/{name}.c"), "-o", str(binary)], check=True)
-    return binary.read_bytes()
-
-
 @dataclasses.dataclass
 class Vm:
     """A Debian guest that runs `script` and turns itself off. `fields`: more of its description."""
@@ -46,7 +37,6 @@ class Vm:
     script: str
     fields: str = ""
     memory_mib: int = 256
-    programs: tuple[str, ...] = ()  # of guests/linux/NAME.c, as /batch/NAME
 
 
 class System:
@@ -68,8 +58,7 @@ class System:
         for vm, address in zip(self.vms, ADDRESSES):
             initrd = folder / f"{vm.name}.cpio"
             batch = cpio([("batch", 0o040755, b""), ("batch/script", 0o100644, vm.script.encode()),
-                          ("batch/marker", 0o100644, self._marker(vm.name).encode() + b"\n"),
-                          *((f"batch/{name}", 0o100755, compiled(folder, name)) for name in vm.programs)])
+                          ("batch/marker", 0o100644, self._marker(vm.name).encode() + b"\n")])
             initrd.write_bytes(pathlib.Path(images["initramfs"]).read_bytes() + batch)
             text += (f'vm {{ name: "{vm.name}" memory_mib: {vm.memory_mib} kernel: "{images["linux"]}" '
                      f'initrd: "{initrd}" command_line: "console=ttyAMA0 atoll.address={address}/24" {vm.fields} }}\n')

@@ -37,7 +37,7 @@ exchange() {
   sha256sum </tmp/$name.sent >/tmp/$name.sum &
   summer=$!
   dd if=/dev/urandom bs=64k count=$((mib * 16)) 2>/dev/null | tee /tmp/$name.sent |
-    { /batch/vsock "$@"; echo $? >/tmp/$name.status; } |
+    { vsock "$@"; echo $? >/tmp/$name.status; } |
     { dd bs=1 count=1 2>/dev/null; echo "$name flows" >&2; cat; } | sha256sum >/tmp/$name.got
   wait $summer
   echo "$name sent $(cut -d' ' -f1 /tmp/$name.sum)"
@@ -135,7 +135,7 @@ class Vsock(unittest.TestCase):
                 "status=$?; wait $peer && exit $status")
         right = (f"{FUNCTIONS}\nexchange host {HOST_MIB} listen {GUEST_PORT} & host=$!; exchange peer {MIB} connect {LEFT_CID} {PORT}\n"
                  "status=$?; wait $host && exit $status")
-        vms = [Vm("left", left, DEVICE, programs=("vsock",)), Vm("right", right, DEVICE, programs=("vsock",))]
+        vms = [Vm("left", left, DEVICE), Vm("right", right, DEVICE)]
         with Sockets() as sockets, System(*vms, vsock=sockets.path, **options) as system:
             programs = [Program(sockets.listen(HOST_PORT)), Program(lambda: sockets.ask(RIGHT_CID, GUEST_PORT))]
             system.start()
@@ -152,12 +152,12 @@ class Vsock(unittest.TestCase):
 
     def test_VSOCK_12_VSOCK_16_VSOCK_19_streams_to_the_host(self):
         """What a guest sees of ports where nobody is, and of a host's program that dies."""
-        left = (f"/batch/vsock try {HOST_CID} 9; echo hello | /batch/vsock connect {HOST_CID} {HOST_PORT}\n"
-                f"/batch/vsock connect {HOST_CID} {HOST_PORT + 1} </dev/null\n"
-                f"echo ended; echo again | /batch/vsock connect {HOST_CID} {HOST_PORT + 2}")
+        left = (f"vsock try {HOST_CID} 9; echo hello | vsock connect {HOST_CID} {HOST_PORT}\n"
+                f"vsock connect {HOST_CID} {HOST_PORT + 1} </dev/null\n"
+                f"echo ended; echo again | vsock connect {HOST_CID} {HOST_PORT + 2}; vsock listen {GUEST_PORT} /bin/sh")
         with Sockets() as sockets:
             first, second, third = (sockets.listen(HOST_PORT + n) for n in range(3))
-            with System(Vm("left", left, programs=("vsock",)), vsock=sockets.path) as system:
+            with System(Vm("left", left), vsock=sockets.path) as system:
                 system.start()
                 with first() as sock:
                     self.assertEqual(sock.recv(100), b"hello\n")
@@ -165,6 +165,9 @@ class Vsock(unittest.TestCase):
                     os.kill(system.machine.sockets.process.pid, signal.SIGKILL)
                     with third() as sock:
                         self.assertEqual(sock.recv(100), b"again\n")
+                with sockets.ask(LEFT_CID, GUEST_PORT) as sock:  # a shell
+                    sock.sendall(b"echo $((6 * 7)); exit\n")
+                    self.assertEqual(sock.recv(100), b"42\n")
                 status = system.wait(LIMIT)
                 output = system.output
                 result = system.result("left")
@@ -184,7 +187,7 @@ class Vsock(unittest.TestCase):
 
     def test_VSOCK_19_a_driver_that_is_given_up_even_in_failed_mode(self):
         """Only its first instance lives: connections end, nobody can connect, and who asks is told at once."""
-        left = (f"/batch/vsock connect {HOST_CID} {HOST_PORT} </dev/null; echo ended; /batch/vsock try {HOST_CID} {HOST_PORT + 1}; echo over")
+        left = (f"vsock connect {HOST_CID} {HOST_PORT} </dev/null; echo ended; vsock try {HOST_CID} {HOST_PORT + 1}; echo over")
         with tempfile.TemporaryDirectory() as name, Sockets() as sockets:
             elfs, script = pathlib.Path(name, "services"), pathlib.Path(name, "script")
             elfs.mkdir()
@@ -196,7 +199,7 @@ class Vsock(unittest.TestCase):
             driver.write_bytes(code.replace(START, FIRST_ONLY, 1))
             script.write_text('expect left "hello" within 900s\nkill vsock-driver\nexpect left "over" within 60s\n')
             first = sockets.listen(HOST_PORT)
-            with System(Vm("left", left, programs=("vsock",)), vsock=sockets.path, elfs=elfs, monitor=str(script)) as system:
+            with System(Vm("left", left), vsock=sockets.path, elfs=elfs, monitor=str(script)) as system:
                 system.start()
                 with first() as sock:
                     sock.sendall(b"hello\n")
@@ -210,10 +213,10 @@ class Vsock(unittest.TestCase):
     def test_VSOCK_19_a_vm_that_goes_ends_its_connections(self):
         # Who listens has shut its own direction down and would wait for ever if nobody told it. Debian's driver makes the
         # end of the stream of an RST.
-        left = f"echo hello | /batch/vsock listen {PORT}; echo status $?"
-        right = (f"mkfifo /tmp/input; sleep 1000 >/tmp/input & /batch/vsock connect {LEFT_CID} {PORT} </tmp/input >/tmp/got & "
+        left = f"echo hello | vsock listen {PORT}; echo status $?"
+        right = (f"mkfifo /tmp/input; sleep 1000 >/tmp/input & vsock connect {LEFT_CID} {PORT} </tmp/input >/tmp/got & "
                  "until grep -q hello /tmp/got; do usleep 100000; done; poweroff -f")
-        vms = [Vm(name, script, DEVICE, programs=("vsock",)) for name, script in (("left", left), ("right", right))]
+        vms = [Vm(name, script, DEVICE) for name, script in (("left", left), ("right", right))]
         with System(*vms) as system:
             system.start()
             status = system.wait(min(LIMIT, 120))
