@@ -43,7 +43,7 @@ LIMIT_SECONDS = 120          # of real time beside that of the guests
 SLOWNESS = 150               # real time by guest time, at most, with --icount on a busy host
 SEED_MAX = 1 << 31
 DENSITY = 5                  # with --icount hangs are noticed at once, and faults may come so much faster
-REAL_REST = 3                # without, a task may wait for a busy host, and a fault of it with it, until the next one takes its place
+REAL_REST = 5                # without, a task may wait for a busy host, and a fault of it with it, until the next one takes its place
 SCRIPT_BYTES_MAX = 1 << 20   # of the monitor (services/supervisor/monitor.h)
 
 
