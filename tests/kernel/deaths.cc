@@ -1,19 +1,12 @@
 // How tasks end and begin again: exit, kill in every state, restart.
-#include "tests/kernel/harness.h"
+#include "tests/kernel/servers.h"
 
 namespace atoll::test {
 namespace {
 
-inline constexpr uint32_t kCallSlot = 1;
-
 inline constexpr uint64_t kKernelImage = 0xffff'ffc0'0000'0000;
 
 uint64_t AddressOf(const void* p) { return reinterpret_cast<uint64_t>(p); }
-
-void EchoServer(uint32_t, uint64_t) {
-  abi::Received call = abi::ReplyWait(0, {});
-  for (;;) call = abi::ReplyWait(call.call.token, call.message);
-}
 
 TEST(an_exit_tells_its_code) {
   const Child child = StartChild([](uint32_t, uint64_t) { Exit(0xabcd'1234); });
@@ -40,32 +33,6 @@ TEST(a_task_that_never_ran_does_not_die) {
 
 void Spin(uint32_t argument, uint64_t) {
   for (;;) Shared()[argument] = Shared()[argument] + 1;
-}
-
-void OneCall(uint32_t argument, uint64_t) {
-  const auto reply =
-      abi::Call({kCallSlot}, {.label = argument, .words = {argument, 11, 12, 13, 14, 15}});
-  Shared()[100 + argument] = reply.has_value() ? reply->words[0] : 0xbad0 + AsNumber(reply.error());
-}
-
-// Takes calls and keeps them; records what it took from word 10 on, 4 words each.
-void KeepCalls(uint32_t, uint64_t generation) {
-  for (;;) {
-    const abi::Received call = abi::ReplyWait(0, {});
-    if (call.call.token == 0) continue;
-    const uint64_t n = Shared()[0];
-    Shared()[10 + 4 * n] = call.message.words[0];
-    Shared()[11 + 4 * n] = call.call.token;
-    Shared()[12 + 4 * n] = call.call.attempt;
-    Shared()[13 + 4 * n] = generation;
-    Shared()[0] = n + 1;
-  }
-}
-
-Child MakeCaller(const Child& server, uint32_t argument, uint32_t priority = 24) {
-  Child caller = MakeChild(OneCall, argument, {.rank = 3, .priority = priority});
-  Grant(server.endpoint, caller.task, kCallSlot, kSend, argument);
-  return caller;
 }
 
 void ExpectKilled(const Child& child) {

@@ -1,5 +1,5 @@
 // Each kind of fault ends the task that makes it, and nobody else.
-#include "tests/kernel/harness.h"
+#include "tests/kernel/servers.h"
 
 namespace atoll::test {
 namespace {
@@ -107,11 +107,6 @@ const Fault kFaults[] = {
     {"set_pan", FAULT(0, ".inst 0xd500409f" /* msr pan, #0 */), kAnyClass, kNoAddress},
     {"implementation_defined", FAULT(0, "mrs x12, s3_3_c15_c0_0"), kAnyClass, kNoAddress},
 };
-
-void EchoServer(uint32_t, uint64_t) {
-  abi::Received call = abi::ReplyWait(0, {});
-  for (;;) call = abi::ReplyWait(call.call.token, call.message);
-}
 
 TEST(each_kind_of_fault_ends_its_task_alone) {
   const Child neighbour = StartServer(EchoServer);

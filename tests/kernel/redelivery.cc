@@ -2,44 +2,12 @@
 #include <array>
 #include <cstring>
 
-#include "tests/kernel/harness.h"
+#include "tests/kernel/servers.h"
 
 namespace atoll::test {
 namespace {
 
-inline constexpr uint32_t kCallSlot = 1;
 inline constexpr uint32_t kSignalSlot = 2;
-
-void EchoServer(uint32_t, uint64_t) {
-  abi::Received call = abi::ReplyWait(0, {});
-  for (;;) call = abi::ReplyWait(call.call.token, call.message);
-}
-
-void OneCall(uint32_t argument, uint64_t) {
-  const auto reply =
-      abi::Call({kCallSlot}, {.label = argument, .words = {argument, 11, 12, 13, 14, 15}});
-  Shared()[100 + argument] = reply.has_value() ? reply->words[0] : 0xbad0 + AsNumber(reply.error());
-}
-
-// Takes calls and keeps them; records what it took from word 10 on, 4 words each.
-void KeepCalls(uint32_t, uint64_t generation) {
-  for (;;) {
-    const abi::Received call = abi::ReplyWait(0, {});
-    if (call.call.token == 0) continue;
-    const uint64_t n = Shared()[0];
-    Shared()[10 + 4 * n] = call.message.words[0];
-    Shared()[11 + 4 * n] = call.call.token;
-    Shared()[12 + 4 * n] = call.call.attempt;
-    Shared()[13 + 4 * n] = generation;
-    Shared()[0] = n + 1;
-  }
-}
-
-Child MakeCaller(const Child& server, uint32_t argument, uint32_t priority = 24) {
-  Child caller = MakeChild(OneCall, argument, {.rank = 3, .priority = priority});
-  Grant(server.endpoint, caller.task, kCallSlot, kSend, argument);
-  return caller;
-}
 
 TEST(a_call_survives_the_death_of_its_server) {
   Child server = StartServer(KeepCalls);
