@@ -5,6 +5,7 @@ import tempfile
 import unittest
 
 import describe
+import task_plan
 from schemas import ROOT, InputError
 
 SERVICES = ROOT / "services"
@@ -48,19 +49,7 @@ class ToolCase(unittest.TestCase):
         return [(kind, getattr(record, kind)) for record in records if (kind := record.WhichOneof("record"))]
 
     def raw_records(self, plan: bytes) -> list:
-        record_class, records, offset = self.schemas.message("PlanRecord"), [], 0
-        while offset < len(plan):
-            length = shift = 0
-            while True:
-                byte = plan[offset]
-                offset += 1
-                length |= (byte & 0x7f) << shift
-                shift += 7
-                if byte < 0x80:
-                    break
-            records.append(record_class.FromString(plan[offset:offset + length]))
-            offset += length
-        return records
+        return task_plan.records(plan, self.schemas)
 
     def assert_refused(self, action, *parts: str):
         """`action` raises an InputError whose one line has all of `parts`."""
