@@ -2,6 +2,8 @@
 // standard headers from <algorithm> to <string> declare it and import it into std, and a function may not share its
 // name with namespace atoll. So it is declared under another name, and <cstdlib> is read without its C99 part, the
 // rest of which follows below.
+#ifndef ATOLL_C_LIBRARY_NAMES_H_
+#define ATOLL_C_LIBRARY_NAMES_H_
 #if defined(__cplusplus) && defined(__has_include)
 #if __has_include(<bits/c++config.h>) && __has_include(<stdlib.h>)
 #include <bits/c++config.h>
@@ -31,5 +33,6 @@ inline lldiv_t div(long long numerator, long long denominator) {
   return {.quot = numerator / denominator, .rem = numerator % denominator};
 }
 }  // namespace std
+#endif
 #endif
 #endif
