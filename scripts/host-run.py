@@ -62,6 +62,9 @@ def plan_of(name: str, config: pathlib.Path | None, files: dict) -> tuple[task_p
             system.write_text(own)
         elif given:
             raise InputError("--config has its configuration")
+        elif config.resolve() in launch.OWN_DISKS:
+            launch.make_images()
+            files = launch.demo_files() | files
         try:
             plan, machine = describe.describe(system, [prepare.ROOT / "services"], files, seed=1)
         except InputError as error:
@@ -131,6 +134,7 @@ def main() -> int:
         program = task_plan.program_of(prepare.BUILD, service)
         if not options.no_build:
             prepare.build([str(program.relative_to(prepare.BUILD))])
+        task_plan.check_built(program)
         recorded = options.script and recorded_plan(options.script)
         if recorded:
             plan, config = recorded, None

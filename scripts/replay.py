@@ -124,6 +124,7 @@ def main() -> int:
             return 0
         if not options.no_build:
             prepare.build([str(program.relative_to(prepare.BUILD))])
+        task_plan.check_built(program)
         return replay(crash, plan, program, host_task.Gdb.of(options))
     except (crash_file.BadCrash, InputError) as error:
         text = str(error)

@@ -95,8 +95,9 @@ def steps(scratch: pathlib.Path) -> list[Step]:
              [campaign("--host-sockets", "--workload", "vsock", "--services", "vsock-driver", "--seed", "3", "--count", "300"),
               campaign("--guests", "linux", "--host-sockets", "--workload", "vsock", "--services", "vsock-driver,vsock-switch,virtio-vsock",
                        "--seed", "3", "--count", "300")]),
-        Step("corruptions", "1,000 corruptions, which one VM alone may notice",
-             [campaign("--icount", "--seed", str(seed), "--count", "250", "--faults", "corruption") for seed in range(1, 5)]),
+        Step("corruptions", "1,000 corruptions, which one VM alone may notice; 300 of devices that a description asks for",
+             [campaign("--icount", "--seed", str(seed), "--count", "250", "--faults", "corruption") for seed in range(1, 5)]
+             + [campaign("--icount", "--seed", "5", "--count", "300", "--faults", "corruption", "--workload", "devices")]),
         Step("upgrades", "100 upgrades of each service of two guests under load",
              [campaign("--icount", "--seed", str(seed), "--count", "400", "--faults", "upgrade", "--rest", "20000", "--workload",
                        "disk,net,uart,console,rtc,gic,vcpu") for seed in range(11, 15)]

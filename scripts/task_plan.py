@@ -133,3 +133,8 @@ def of_task(all_records: list, schemas, services: dict, label: str, files: dict)
 
 def program_of(build: pathlib.Path, service: str) -> pathlib.Path:
     return build / "tests/host" / f"host_{service}"
+
+
+def check_built(program: pathlib.Path) -> None:
+    if not program.is_file():
+        raise InputError(f"{program} was not built: not with --no-build")
