@@ -62,9 +62,9 @@ def plan_of(name: str, config: pathlib.Path | None, files: dict) -> tuple[task_p
             system.write_text(own)
         elif given:
             raise InputError("--config has its configuration")
-        elif config.resolve() in launch.OWN_DISKS:
+        elif config.resolve() in launch.OWN_DISKS and not files:
             launch.make_images()
-            files = launch.demo_files() | files
+            files = launch.demo_files()
         try:
             plan, machine = describe.describe(system, [prepare.ROOT / "services"], files, seed=1)
         except InputError as error:

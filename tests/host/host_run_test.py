@@ -147,7 +147,7 @@ class HostRun(unittest.TestCase):
 
     def test_a_service_that_dies_is_named_with_its_place(self):
         self.plays("sp805", "signal 0\nmemory journal+0 " + "ff" * 4096 + "\nrestart\n", "log: the journal is damaged: the device is as after a reset\n")
-        with mock.patch.object(host_task, "HANG_SECONDS", 0.01), mock.patch.object(host_task.HostTask, "_answer", lambda *_: None):
+        with mock.patch.object(host_task, "HANG_SECONDS", 1), mock.patch.object(host_task.HostTask, "_answer", lambda *_: None):
             status, output, errors = host_run("sp805", "")
         self.assertEqual(status, 1)
         self.assertRegex(output, r"^SCRIPT: line 0: sp805\.guest\.\d hangs in atoll::KernelInterruptLine<.*>::Set\(bool\) "
