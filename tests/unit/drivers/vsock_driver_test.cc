@@ -40,6 +40,32 @@ TEST(VsockDriver, more_than_the_line_takes_at_once) {
   EXPECT_EQ(m.rings.host.sessions, 1u);
 }
 
+// What the deadline of a job is about (services/vsock-driver/vsock_driver.cc, kRounds).
+TEST(VsockDriver, a_job_is_bounded_however_much_there_is_to_do) {
+  constexpr size_t kMostBytes = 2 * 32 * 1024;  // each way
+  constexpr int kMostAccesses = 16;
+  SerialMachine m;
+  m.Boot();
+  uint32_t put = 0, took = 0;
+  for (uint32_t i = 0; i < 20; ++i) m.rings.host.Send(Packet(i, 65536));
+  for (int job = 0; job < 70; ++job) {
+    while (m.rings.Put(Packet(put, 60'000))) ++put;
+    while (m.rings.Take()) ++took;
+    m.rings.host.Hear(m.device.out);
+    m.device.out.clear();
+    for (const std::byte byte : m.rings.host.Speak()) m.device.in.push_back(byte);
+    const size_t waiting = m.device.in.size();
+    (void)m.device.Serve();  // now all buffers have bytes, and what was sent is out
+    if (job > 0) EXPECT_LE(waiting - m.device.in.size(), kMostBytes);
+    EXPECT_LE(m.device.out.size(), kMostBytes);
+    const int accesses = m.device.reads + m.device.notified;
+    m.driver->OnSignals(kIrqSignal | kTimerSignal | kSwitchSignal);
+    EXPECT_LE(m.device.reads + m.device.notified - accesses, kMostAccesses);
+  }
+  EXPECT_GE(put, 20u);
+  EXPECT_EQ(took, 20u);
+}
+
 TEST(VsockDriver, a_device_that_cannot_be_used) {
   const std::vector<std::pair<const char*, std::function<void(SerialMachine&)>>> cases = {
       {"none", [](SerialMachine& m) { m.has_device = false; }},
