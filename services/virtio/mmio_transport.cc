@@ -153,6 +153,7 @@ void MmioTransport::OnSignals(uint64_t bits) {
 // told again.
 bool MmioTransport::IsIntact() {
   if constexpr (!kWritesJournal) return true;
+  if (displaced_) return false;
   const uint32_t live_mask = registers_.failing != 0 ? kLiveMask & ~kStatusNeedsReset : kLiveMask;
   if (!state_.registers.Confirms(registers_) || !IsPlausible() || live_mask_ != live_mask) {
     return false;
@@ -175,6 +176,7 @@ bool MmioTransport::IsIntact() {
 }
 
 void MmioTransport::RunQueues(uint64_t queues) {
+  if (displaced_) return;
   for (; queues != 0; queues &= queues - 1) {
     const auto index = static_cast<uint32_t>(std::countr_zero(queues));
     SplitQueue& queue = queues_[index];
@@ -182,7 +184,12 @@ void MmioTransport::RunQueues(uint64_t queues) {
     SetAtWork(static_cast<uint16_t>(index + 1));
     const Work work = model_.ProcessQueue(index, queue, registers_.driver_features);
     SetAtWork(0);
-    if (work == Work::kBroken) Fail();
+    if (work == Work::kBroken) {
+      // It may be this instance that is: then its successor does the work, and the driver is told of nothing.
+      displaced_ = !queue.IsInPlace();
+      if (displaced_) return;
+      Fail();
+    }
     if (work == Work::kMore) more_work_.Notify();
   }
   // All queues: a model may use buffers of one while it processes another.

@@ -156,9 +156,9 @@ bool SplitQueue::IsIntact() {
     cursor = cursor_;
     StoreCursor(cursor_);
   }
-  return state_->setup.Confirms(setup_) && cursor == cursor_ && size_ == setup_.size &&
-         FindAreas() == Areas{descriptors_, avail_, used_} && next_ == cursor_.avail &&
-         pushed_ == 0 && static_cast<uint16_t>(known_avail_ - next_) <= size_;
+  return state_->setup.Confirms(setup_) && cursor == cursor_ && IsInPlace() &&
+         next_ == cursor_.avail && pushed_ == 0 &&
+         static_cast<uint16_t>(known_avail_ - next_) <= size_;
 }
 
 SplitQueue::Attached SplitQueue::Attach() {

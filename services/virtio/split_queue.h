@@ -124,6 +124,10 @@ class SplitQueue {
     return indirect_ == ((features & kFeatureIndirectDesc) != 0) &&
            event_idx_ == ((features & kFeatureEventIdx) != 0);
   }
+  // Whether the areas are where the driver set them up, as far as this instance knows.
+  bool IsInPlace() const {
+    return size_ == setup_.size && FindAreas() == Areas{descriptors_, avail_, used_};
+  }
   // Whether the queue is as the journal says, after Publish: then it does what the driver set up. What the journal does
   // not say any more it is told again.
   bool IsIntact();

@@ -89,6 +89,39 @@ TEST_F(Damage, of_transport_and_queue_is_noticed_or_seen) {
   EXPECT_GT(noticed, 20u);
 }
 
+// Where the guest's memory is: what the driver offers looks broken, and is not its fault. The driver is told of nothing, and
+// the next instance does the work.
+TEST_F(Damage, of_where_memory_is_is_not_told_the_driver) {
+  TestDisk disk(kDiskBytes);
+  constexpr uint64_t kOthers[] = {virtio::kRamBase << 8, kPageSize};  // base, size
+  for (const uint64_t other : kOthers) {
+    BlockMachine m(disk);
+    BlockQueue queue = m.Live();
+    ASSERT_TRUE(Works(m, queue, disk));
+    const uint64_t status = m.Allocate(1, 1);
+    const uint64_t buffer = m.Allocate(1024);
+    const std::vector<Buffer> chain = {
+        {m.Header(kIn, 4), sizeof(RequestHeader), false}, {buffer, 1024, true}, {status, 1, true}};
+    queue.Add(chain);
+    const std::span<uint64_t> words = Words(const_cast<GuestMemory&>(m.memory()));
+    const uint64_t right = other == kPageSize ? virtio::kRamBytes : virtio::kRamBase;
+    const auto place = std::ranges::find(words, right);
+    ASSERT_NE(place, words.end());
+    *place = other;
+    m.Doorbell(0);
+    m.Pump();
+    EXPECT_FALSE(m.device().IsIntact());
+    *place = right;
+    EXPECT_EQ(m.DeviceStatus() & virtio::kStatusNeedsReset, 0u);
+    EXPECT_FALSE(m.device().IsIntact());  // it does nothing more, and has to end
+    m.Restart({.blamed = true});
+    m.Pump();
+    EXPECT_TRUE(queue.PopUsed().has_value());
+    EXPECT_EQ(m.Get<uint8_t>(status), kStatusOk);
+    EXPECT_TRUE(Works(m, queue, disk));
+  }
+}
+
 // Requests are in hand, and the set that says so is lost: none of them would ever be completed.
 TEST_F(Damage, of_a_set_of_requests_does_not_lose_them) {
   TestDisk disk(kDiskBytes);
