@@ -15,7 +15,7 @@ CAUSES = {"kill": {"killed"}, "step": {"stepped"}, "crash": {"fault"}, "exit": {
 # The monitor's `crashes`: times in ns after the order, or after the detection of what nobody ordered.
 CRASH = re.compile(r"#(\d+) (\d+)\.(\d{9}) (\S+) generation (\d+): (.*?) (pc .*); died (\S+), detected (\S+), started (\S+), "
                    r"answered (\S+), completed (\S+) ns; (.*)")
-ORDER_LINE = re.compile(r"monitor: \d+\.\d{6} ")  # of the machine's output; this is what comes behind the first word:
+ORDER_LINE = re.compile(r"monitor: \d+\.\d{6} (.*?)\s*$")  # of the machine's output; this is what comes behind the first word:
 ORDER = re.compile(r"(\d+\.\d{6}) (.*)")
 LAST_LINE = "the script has ended"
 FRAME_SERVICES = ("virtio-net", "vswitch", "net-driver")

@@ -235,19 +235,23 @@ def run(campaign: Campaign, arguments: argparse.Namespace) -> tuple[int, str, ca
 def progress(process: subprocess.Popen, lines: list[str], campaign: Campaign, keyboard: campaign_typist.Typist,
              console: TextIO) -> None:
     """Keeps the output, now and then says how far it is, and tells guests that wait for it that the script is over."""
+    commands = {fault.command for fault in campaign.faults}
+    # A victim of corruptions may complain; what that means is looked at in the end.
+    complaints = "complaints of guests" if campaign.corrupts else "losses"
     ordered, losses, said = 0, 0, time.monotonic()
     for raw in process.stdout:
         line = raw.decode(errors="replace")
         lines.append(line)
         console.write(line)
-        ordered += bool(campaign_report.ORDER_LINE.match(line))
+        order = campaign_report.ORDER_LINE.match(line)
+        ordered += order is not None and order[1] in commands
         losses += " lost " in line and "oracle: " in line
         keyboard.see(line, lines)
         if line.startswith("monitor: ") and campaign.last_line in line and not keyboard.ended:
             keyboard.end()
         if time.monotonic() - said > PROGRESS_SECONDS:
             said = time.monotonic()
-            print(f"{ordered} of {len(campaign.faults)} faults, {losses} losses", flush=True)
+            print(f"{ordered} of {len(campaign.faults)} faults, {losses} {complaints}", flush=True)
 
 
 def judge(campaign: Campaign, arguments: argparse.Namespace, status: int, text: str, keyboard: campaign_typist.Typist) -> int:
