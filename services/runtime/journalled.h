@@ -39,18 +39,22 @@ class Journalled {
   Journalled(Copies& copies, uint32_t format) : copies_(copies) {
     found_ = copies_.Load(record_);
     if (found_ != atoll::Copies::kGood && found_ != atoll::Copies::kRepaired) record_ = {};
-    refused_ = record_.format != 0 && record_.format != format;
-    if (refused_) record_ = {};
+    if (found_ == atoll::Copies::kGood || found_ == atoll::Copies::kRepaired)
+      owning_ = Owning::kStored;
+    if (record_.format != 0 && record_.format != format) owning_ = Owning::kRefused;
+    if (refused()) record_ = {};
     record_.format = format;
-    stored_ = found_ == atoll::Copies::kGood || found_ == atoll::Copies::kRepaired;
   }
 
   atoll::Copies found() const { return found_; }
   // It is of another layout: nothing may be stored.
-  bool refused() const { return refused_; }
+  bool refused() const { return owning_ == Owning::kRefused; }
 
   // What is kept here is what was stored last, if anything was. Not between Change and Commit.
-  bool IsIntact() const { return !stored_ || refused_ || copies_.Confirms(record_); }
+  bool IsIntact() const {
+    if (owning_ == Owning::kStored) return copies_.Confirms(record_);
+    return owning_ == Owning::kNothing || refused();
+  }
 
   // Takes what is stored if this is something else: true. Where nothing whole is stored, this is all that there is.
   bool Mend() { return copies_.Mend(record_); }
@@ -71,7 +75,7 @@ class Journalled {
     record_.token = token;
     record_.written = written;
     copies_.Store(record_);
-    stored_ = true;
+    if (!refused()) owning_ = Owning::kStored;
     changed_ = false;
   }
   // A change that no call and no request asked for.
@@ -81,8 +85,7 @@ class Journalled {
   Copies& copies_;
   Record record_;
   atoll::Copies found_ = atoll::Copies::kFresh;
-  bool refused_ = false;
-  bool stored_ = false;
+  Owning owning_ = Owning::kNothing;
   bool changed_ = false;
 };
 

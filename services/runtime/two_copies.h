@@ -114,31 +114,41 @@ class TwoCopies {
   Copy copies_[2];
 };
 
+// What an owner knows of its copies. A word that was written over is none of these, so damage does not hide itself.
+enum class Owning : uint64_t {
+  kNothing = 0x9e37'79b9'7f4a'7c15,  // nothing was stored yet
+  kStored = 0xc2b2'ae3d'27d4'eb4f,
+  kLost = 0x1656'67b1'9e37'79f9,     // nothing could be read, and nothing was stored since
+  kRefused = 0x2545'f491'4f6c'dd1d,  // what was read is of another layout: nothing may be stored
+};
+
 // The owner's private value of two copies.
 template <typename T>
 class Kept {
  public:
   explicit Kept(TwoCopies<T>& copies) : copies_(copies) {
     const Copies found = copies_.Load(value_);
-    lost_ = found == Copies::kLost;
-    stored_ = found == Copies::kGood || found == Copies::kRepaired;
-    if (lost_) value_ = {};
+    if (found == Copies::kGood || found == Copies::kRepaired) owning_ = Owning::kStored;
+    if (found == Copies::kLost) owning_ = Owning::kLost;
+    if (lost()) value_ = {};
   }
 
   const T& operator*() const { return value_; }
   const T* operator->() const { return &value_; }
   // Nothing could be read, and nothing was stored since.
-  bool lost() const { return lost_; }
+  bool lost() const { return owning_ == Owning::kLost; }
   // The value is what was stored last, if anything was.
-  bool IsIntact() const { return !stored_ || copies_.Confirms(value_); }
+  bool IsIntact() const {
+    if (owning_ == Owning::kStored) return copies_.Confirms(value_);
+    return owning_ == Owning::kNothing || owning_ == Owning::kLost;
+  }
   // As TwoCopies::Mend.
   bool Mend() { return copies_.Mend(value_); }
 
   void Set(const T& value) {
     value_ = value;
     copies_.Store(value_);
-    lost_ = false;
-    stored_ = true;
+    owning_ = Owning::kStored;
   }
   // `change(T&)` makes the next value of the present one.
   template <typename Make>
@@ -150,8 +160,7 @@ class Kept {
  private:
   TwoCopies<T>& copies_;
   T value_ = {};
-  bool lost_ = false;
-  bool stored_ = false;
+  Owning owning_ = Owning::kNothing;
 };
 
 }  // namespace atoll

@@ -197,6 +197,25 @@ TEST(RegisterDevice, WhatItKeepsForItselfAndWasWrittenOverIsNeitherAnsweredNorSt
   }
 }
 
+// From the state on: whether anything was stored is no less worth a look than what.
+TEST(RegisterDevice, NothingThatItKnowsOfItsJournalHidesDamage) {
+  size_t noticed = 0;
+  for (size_t word = 0; word < sizeof(Egg) / sizeof(uint64_t); ++word) {
+    for (const uint64_t value : {uint64_t{0}, uint64_t{0x0101'0101'0101'0101}}) {
+      EggMachine m;
+      m.Write("SAND", 7);
+      uint64_t& place = reinterpret_cast<uint64_t*>(&m.device())[word];
+      const bool is_address = place >= 0x5000'0000'0000 && place < 0x8000'0000'0000;
+      if (is_address || &place < reinterpret_cast<uint64_t*>(m.device().kept().data())) continue;
+      place = value;
+      m.device().kept()[0] ^= std::byte{0x10};
+      EXPECT_FALSE(m.device().IsIntact()) << word << " " << value;
+      ++noticed;
+    }
+  }
+  EXPECT_GT(noticed, 10u);
+}
+
 TEST(RegisterDevice, SignalsThatFindDamageCountAllTheSame) {
   EggMachine m;
   const uint64_t second = m.ports.counter.TicksPerSecond();
