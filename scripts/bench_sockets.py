@@ -43,8 +43,8 @@ def _serve(listener: socket.socket) -> None:
             with listener.accept()[0] as sock:
                 sock.settimeout(None)
                 taken, sent = COUNTS.unpack(sock.recv(COUNTS.size, socket.MSG_WAITALL))
-                while taken:
-                    taken -= len(sock.recv(min(PIECE, taken)))
+                while taken and (data := sock.recv(min(PIECE, taken))):
+                    taken -= len(data)
                 sock.sendall(bytes([0x5A]) * sent)
 
 

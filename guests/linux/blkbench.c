@@ -12,24 +12,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "bench.h"
+
 enum { kSmall = 4096, kSmallOperations = 2001, kBlocks = 4096 };
 enum { kDepth = 32, kDeepOperations = 128 * kDepth };
 enum { kLarge = 1 << 20, kLargeOperations = 101, kLargeBlocks = 16 };
 enum { kMaxOperations = kSmallOperations };
-
-#define MARK(number) __asm__ volatile("hint #" #number : : : "memory")
-
-static uint64_t Nanoseconds(void) {
-  uint64_t ticks, frequency;
-  __asm__ volatile("isb\n\tmrs %0, cntvct_el0\n\tisb" : "=r"(ticks) : : "memory");
-  __asm__("mrs %0, cntfrq_el0" : "=r"(frequency));
-  return ticks * (1000000000 / frequency);
-}
-
-static int Compare(const void* a, const void* b) {
-  const uint64_t x = *(const uint64_t*)a, y = *(const uint64_t*)b;
-  return (x > y) - (x < y);
-}
 
 static uint64_t random_state = 1;
 static off_t RandomBlock(int blocks) {

@@ -14,30 +14,13 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "bench.h"
+
 enum { kStreamPort = 5001, kMessagePort = 5002 };
 enum { kMessageBytes = 64, kRounds = 1001, kWarmUp = 100, kTries = 200, kMicrosecondsBetween = 100000 };
 enum { kStreamBytes = 32 << 20, kWarmUpBytes = 4 << 20, kBuffer = 256 << 10 };
 
-#define MARK(number) __asm__ volatile("hint #" #number : : : "memory")
-
 static char buffer[kBuffer];
-
-static uint64_t Nanoseconds(void) {
-  uint64_t ticks, frequency;
-  __asm__ volatile("isb\n\tmrs %0, cntvct_el0\n\tisb" : "=r"(ticks) : : "memory");
-  __asm__("mrs %0, cntfrq_el0" : "=r"(frequency));
-  return ticks * (1000000000 / frequency);
-}
-
-static void Fail(const char* what) {
-  perror(what);
-  exit(1);
-}
-
-static int Compare(const void* a, const void* b) {
-  const uint64_t x = *(const uint64_t*)a, y = *(const uint64_t*)b;
-  return (x > y) - (x < y);
-}
 
 static struct sockaddr_in Address(const char* host, int port) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};

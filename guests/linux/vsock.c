@@ -1,8 +1,8 @@
 // Standard input and output over a socket of virtio-vsock:
 // vsock listen PORT [COMMAND...] | vsock connect CID PORT | vsock try CID PORT
 //
-// With a COMMAND, who connects gets its input and output instead. Ends when both directions have, or when what is to be received breaks off. Who connects tries until somebody listens, or
-// once.
+// With a COMMAND, who connects gets its input and output instead. Ends when both directions have, or when what is to be
+// received breaks off. Who connects tries until somebody listens, or once.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>

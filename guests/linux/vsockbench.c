@@ -14,24 +14,12 @@
 
 #include <linux/vm_sockets.h>  // needs sys/socket.h
 
+#include "bench.h"
+
 enum { kPort = 5000, kTries = 600, kMicrosecondsBetween = 100000, kConnections = 3 };
 enum { kStreamBytes = 32 << 20, kWarmUpBytes = 2 << 20, kAnswerBytes = 8, kBuffer = 256 << 10 };
 
-#define MARK(number) __asm__ volatile("hint #" #number : : : "memory")
-
 static char buffer[kBuffer];
-
-static uint64_t Nanoseconds(void) {
-  uint64_t ticks, frequency;
-  __asm__ volatile("isb\n\tmrs %0, cntvct_el0\n\tisb" : "=r"(ticks) : : "memory");
-  __asm__("mrs %0, cntfrq_el0" : "=r"(frequency));
-  return ticks * (1000000000 / frequency);
-}
-
-static void Fail(const char* what) {
-  perror(what);
-  exit(1);
-}
 
 static void Send(int connection, const void* from, uint64_t bytes, int repeat) {
   for (uint64_t done = 0; done < bytes;) {

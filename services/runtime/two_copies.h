@@ -42,10 +42,14 @@ class TwoCopies {
   // owner's is the only one that there is, and is stored again: the journal was written over, not the owner.
   bool Confirms(const T& value) {
     if constexpr (!kWritesJournal) return true;
-    if (Stored() == nullptr) Store(value);
-    return std::ranges::any_of(copies_, [&value](const Copy& copy) {
-      return IsWhole(copy) && __builtin_memcmp(&copy.value, &value, sizeof(T)) == 0;
-    });
+    bool any_whole = false;
+    for (const Copy& copy : copies_) {
+      if (!IsWhole(copy)) continue;
+      if (__builtin_memcmp(&copy.value, &value, sizeof(T)) == 0) return true;
+      any_whole = true;
+    }
+    if (!any_whole) Store(value);
+    return !any_whole;
   }
 
   // A whole copy's value; null if there is none.

@@ -153,8 +153,8 @@ class MmioTransport final : public MmioDevice {
   Registers registers_;  // what the journal holds, or is about to
   uint32_t interrupt_status_ = 0;
   uint32_t live_mask_ = kLiveMask;
-  bool displaced_ =
-      false;  // this instance looks for queues where they are not: it does nothing more
+  // This instance looks for queues where they are not: it does nothing more.
+  bool displaced_ = false;
   InterruptLine& line_;
   Notifier& more_work_;
   Description description_;
